@@ -75,7 +75,8 @@ class Config:
         settings = row.defaults()
         if row.base:
             base, _ = registry.find(kind, row.base)
-            settings = {**settings, **self._bound(kind, base, scope), **row.settings}
+            followed = {key: value for key, value in self._bound(kind, base, scope).items() if key in settings}
+            settings = {**settings, **followed, **row.settings}
         settings = {**settings, **self._bound(kind, row, scope)}
         ranges.check(row.load(), settings, name=row.identifier)
         # `strength = 1` and `strength = 1.0` are one setting, with one key

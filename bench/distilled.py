@@ -26,9 +26,9 @@ class DistilledSet:
     """Synthetic images or chosen real ones, with labels.
 
     Exactly one of `images_NHWC` (uint8: what is stored, shown and trained on is the same 8-bit picture) and `indices_N`
-    (into the training split) is given. `soft_labels_NC`, where given, are the targets instead of `labels_N`; `labels_N`
-    then hold the most likely class. `facts` are the method's own findings (JSON), `curves` maps a tag to
-    [(step, value), ...].
+    (into the training split) is given. `soft_labels_NC` (float32 rows that sum to 1), where given, are the targets instead
+    of `labels_N`; `labels_N` then hold the most likely class (see `bench.soft_labels`). `facts` are the method's own
+    findings (JSON), `curves` maps a tag to [(step, value), ...].
     """
 
     labels_N: np.ndarray
@@ -46,6 +46,8 @@ class DistilledSet:
             raise ValueError(f'a DistilledSet needs one label an image, got {len(self.labels_N)} for {len(data)}')
         if self.images_NHWC is not None and self.images_NHWC.dtype != np.uint8:
             raise ValueError(f'images_NHWC must be uint8, got {self.images_NHWC.dtype}; use DistilledSet.synthetic')
+        if self.soft_labels_NC is not None:
+            _check_soft_labels(self.soft_labels_NC, self.labels_N)
 
     @classmethod
     def synthetic(cls, x_NCHW: Any, labels_N: np.ndarray, **parts: Any) -> 'DistilledSet':
@@ -61,6 +63,10 @@ class DistilledSet:
     def kind(self) -> str:
         return 'real' if self.images_NHWC is None else 'synthetic'
 
+    @property
+    def label_kind(self) -> str:
+        return 'hard' if self.soft_labels_NC is None else 'soft'
+
     @cached_property
     def hash(self) -> str:
         """Equal for equal images (or indices) with equal labels."""
@@ -69,8 +75,8 @@ class DistilledSet:
 
     @property
     def num_bytes(self) -> int:
-        """Uncompressed size of the images; 0 for chosen real ones, which are a list of indices."""
-        return 0 if self.images_NHWC is None else self.images_NHWC.nbytes
+        """Uncompressed size of the images (0 for chosen real ones, which are a list of indices) and of the soft labels."""
+        return sum(a.nbytes for a in (self.images_NHWC, self.soft_labels_NC) if a is not None)
 
     def split(self, train: Split) -> Split:
         """Return the set as a split of its own, read as any other images are."""
@@ -115,6 +121,22 @@ class DistilledSet:
         if loaded.hash != meta['hash']:
             raise InputError(f'distilled set {folder} is damaged (its hash differs); delete the folder to make it again')
         return loaded
+
+
+def _check_soft_labels(soft_labels_NC: np.ndarray, labels_N: np.ndarray) -> None:
+    if soft_labels_NC.dtype != np.float32 or soft_labels_NC.ndim != 2 or len(soft_labels_NC) != len(labels_N):
+        raise ValueError(
+            f'soft_labels_NC must be float32, one row for each of {len(labels_N)} images, got {soft_labels_NC.dtype} of '
+            f'shape {soft_labels_NC.shape}'
+        )
+    if not ((soft_labels_NC >= 0).all() and np.allclose(soft_labels_NC.sum(axis=1), 1, rtol=0, atol=1e-4)):
+        raise ValueError('soft_labels_NC must be distributions: rows of numbers >= 0 that sum to 1')
+    other = np.flatnonzero(soft_labels_NC.argmax(axis=1) != labels_N)
+    if len(other):
+        raise ValueError(
+            'labels_N must hold the most likely class of soft_labels_NC: '
+            f'image {other[0]} is labelled {labels_N[other[0]]}, its soft label says {soft_labels_NC[other[0]].argmax()}'
+        )
 
 
 class _Chosen:

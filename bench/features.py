@@ -15,10 +15,11 @@ import numpy as np
 import torch
 from absl import logging
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, Subset
 
 from bench.backbones.base import Backbone
 from bench.disk import new_folder
+from bench.distributed import ALONE, World
 from bench.hashing import short_hash
 from bench.progress import progress
 from bench.transforms import View
@@ -34,11 +35,13 @@ class FeatureStore:
 
     An entry is a folder with `features.npy` (float32, (V, N, D)) and `key.json` (the key's fields, the array's size and
     checksum). It is filled under a temporary name and renamed when complete, so two processes may make the same one.
-    `images_encoded` counts the images that went through a backbone on behalf of this store.
+    `images_encoded` counts the images that went through a backbone on behalf of this store. The processes of a `world`
+    ask for the same entries in the same order, encode a share each, and read the cache folder that all of them see.
     """
 
     cache_dir: Path
     images_encoded: int = 0
+    world: World = ALONE
 
     def features(self, split: Split, backbone: Backbone, view: View, *, num_views: int = 1) -> np.ndarray:
         """Return features f_VND of views 0..num_views-1 of every image, float32, memory-mapped and read-only.
@@ -61,34 +64,57 @@ class FeatureStore:
         }
         folder = self.cache_dir / 'features' / short_hash(key)
         shape = (num_views, len(split), backbone.feature_dim)
-        if folder.exists():
-            problem = _damage(folder, shape)
-            if not problem:
-                return np.load(folder / 'features.npy', mmap_mode='r')
-            logging.warning('feature cache entry %s is damaged (%s): it is made again', folder, problem)
-            shutil.rmtree(folder)
-        self._fill(folder, key, split, backbone, view, shape)
+        if not self.world.agree(self.world.leads and _is_whole(folder, shape)):
+            if self.world.leads:
+                self._fill(folder, key, split, backbone, view, shape)
+            else:
+                self._encode_share(self.world.agree(None), split, backbone, view, shape)
+            self.world.wait()
         return np.load(folder / 'features.npy', mmap_mode='r')
+
+    def fresh(self, split: Split, backbone: Backbone, view: View, *, views: range) -> Tensor:
+        """Return features f_VND of some views on the CPU, kept nowhere."""
+        total = len(views) * len(split)
+        rows = self.world.share(total)
+        parts = list(encode(split, backbone, view, views=views, rows=rows))
+        f_MD = torch.cat(parts) if parts else torch.zeros(0, backbone.feature_dim, device=backbone.device)
+        self.images_encoded += total
+        f_MD = self.world.gather(f_MD.clone(), first=rows.start, count=total)
+        return f_MD.cpu().unflatten(0, (len(views), len(split)))
 
     def _fill(self, folder: Path, key: dict, split: Split, backbone: Backbone, view: View, shape: tuple) -> None:
         with new_folder(folder) as unfinished:
             path = unfinished / 'features.npy'
-            array = np.lib.format.open_memmap(path, mode='w+', dtype=np.float32, shape=shape)
-            rows_MD = array.reshape(-1, shape[-1])
-            start = 0
-            title = f'features of {split.name} x {backbone.name}'
-            for f_ND in encode(split, backbone, view, views=range(shape[0]), title=title):
-                rows_MD[start : start + len(f_ND)] = f_ND.cpu().numpy()
-                start += len(f_ND)
-            self.images_encoded += start
-            array.flush()
-            del array, rows_MD
+            np.lib.format.open_memmap(path, mode='w+', dtype=np.float32, shape=shape)
+            self.world.agree(path)
+            self._encode_share(path, split, backbone, view, shape)
             entry = {'key': key, 'shape': shape, 'bytes': path.stat().st_size, 'crc32': _checksum(path)}
             (unfinished / 'key.json').write_text(json.dumps(entry, indent=1))
 
+    def _encode_share(self, path: Path, split: Split, backbone: Backbone, view: View, shape: tuple) -> None:
+        """Write this process's rows of a file that all processes have open; returns when every row is there."""
+        array = np.lib.format.open_memmap(path, mode='r+')
+        rows_MD = array.reshape(-1, shape[-1])
+        rows = self.world.share(len(rows_MD))
+        start = rows.start
+        title = f'features of {split.name} x {backbone.name}' if self.world.leads else ''
+        for f_ND in encode(split, backbone, view, views=range(shape[0]), rows=rows, title=title):
+            rows_MD[start : start + len(f_ND)] = f_ND.cpu().numpy()
+            start += len(f_ND)
+        self.images_encoded += len(rows_MD)
+        array.flush()
+        self.world.wait()
+
 
 def encode(
-    split: Split, backbone: Backbone, view: View, *, views: range, title: str = '', batch_size: int = _BATCH_SIZE
+    split: Split,
+    backbone: Backbone,
+    view: View,
+    *,
+    views: range,
+    rows: slice | None = None,
+    title: str = '',
+    batch_size: int = _BATCH_SIZE,
 ) -> Iterator[Tensor]:
     """Yield float32 features in batches (M, D), view by view, image by image, without keeping any.
 
@@ -97,10 +123,13 @@ def encode(
       backbone: the encoder.
       view: how an image becomes an input.
       views: the view numbers, such as `range(num_views)`.
+      rows: the part of the views x images that is wanted; None takes all.
       title: of the progress line; '' shows none.
       batch_size: images a pass.
     """
-    data = _Views(split, view, views)
+    data: Dataset = _Views(split, view, views)
+    if rows is not None:
+        data = Subset(data, range(rows.start, rows.stop))
     on_gpu = backbone.device.type == 'cuda'
     # starting workers costs more than decoding a few hundred images
     workers = min(os.cpu_count() or 1, 8) if len(data) >= 512 else 0
@@ -130,6 +159,17 @@ class _Views(Dataset):
 
 def _as_floats(batch: list[Tensor]) -> Tensor:
     return torch.stack([x.float() / 255 if x.dtype is torch.uint8 else x for x in batch])
+
+
+def _is_whole(folder: Path, shape: tuple[int, ...]) -> bool:
+    """Return whether an entry is there and sound; a damaged one is removed."""
+    if not folder.exists():
+        return False
+    problem = _damage(folder, shape)
+    if problem:
+        logging.warning('feature cache entry %s is damaged (%s): it is made again', folder, problem)
+        shutil.rmtree(folder)
+    return not problem
 
 
 def _damage(folder: Path, shape: tuple[int, ...]) -> str:

@@ -1,7 +1,7 @@
 """The grid: from the bound lists to the cells of a run, each with its key."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -9,12 +9,15 @@ from bench.config import RUN, Choice, Config
 from bench.errors import InputError
 from bench.hashing import short_hash
 from bench.records import ANY_SOURCE
-from bench.task import needs_of
+from bench.task import Needs, needs_of
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One thing to measure. `source` is None for a method that looks at no backbone, `ipc` for one without."""
+    """One thing to measure. `source` is None for a method that looks at no backbone, `ipc` for one without.
+
+    `of` is the method whose distilled set this one starts from, None for most.
+    """
 
     dataset: Choice
     method: Choice
@@ -23,6 +26,7 @@ class Cell:
     ipc: int | None
     seed: int
     protocol: Choice
+    of: Choice | None = None
 
     @cached_property
     def config(self) -> dict[str, Any]:
@@ -46,13 +50,26 @@ class Cell:
             'dataset_settings': self.dataset.settings,
             'method': self.method.label,
             'method_name': self.method.name,
-            'method_settings': self.method.settings,
+            'method_settings': _lasting(self.method),
             'source_backbone': self.source.label if self.source else ANY_SOURCE,
             'source_name': self.source.name if self.source else None,
             'source_settings': self.source.settings if self.source else None,
             'ipc': self.ipc,
             'seed': self.seed,
+            # absent for other methods, so that their keys stay
+            **({'of': {'label': self.of.label, 'name': self.of.name, 'settings': _lasting(self.of)}} if self.of else {}),
         }
+
+    @property
+    def source_cell(self) -> 'Cell | None':
+        """The cell whose distilled set this one starts from."""
+        if self.of is None:
+            return None
+        needs = needs_of(self.of.row.load())
+        return replace(
+            self, method=self.of, of=None, source=self.source if needs.backbone else None,
+            ipc=self.ipc if needs.ipc else None, seed=self.seed if needs.seed else 0,
+        )
 
     @cached_property
     def key(self) -> str:
@@ -79,7 +96,7 @@ class Cell:
     def __str__(self) -> str:
         source = f' from {self.source.label}' if self.source and self.source.label != self.eval.label else ''
         size = f' ipc {self.ipc}' if self.ipc else ''
-        seed = f' seed {self.seed}' if needs_of(self.method.row.load()).seed else ''
+        seed = f' seed {self.seed}' if _needs(self.method, self.of).seed else ''
         return f'{self.dataset.label} x {self.eval.label}: {self.method.label}{source}{size}{seed}, {self.protocol_label}'
 
 
@@ -105,7 +122,7 @@ def cells(
       methods: names.
       ipc: images per class, each at least 1.
       seeds: of the methods.
-      seeds_for: other seeds for some methods (by label), such as fewer for a slow one.
+      seeds_for: other seeds for some methods (by label), and for those that start from their images.
       protocol: one name or several.
 
     Raises:
@@ -119,23 +136,26 @@ def cells(
     protocols = [config.choose('protocol', name) for name in _axis('protocol', protocol)]
     chosen_methods = [config.choose('method', name) for name in _axis('methods', methods)]
     chosen_datasets = [config.choose('dataset', name) for name in _axis('datasets', datasets)]
-    for axis in (chosen_datasets, [*sources, *evals], chosen_methods, protocols):
+    starts = {method.label: _start_of(config, method, chosen_methods) for method in chosen_methods}
+    for axis in (chosen_datasets, [*sources, *evals], [*chosen_methods, *filter(None, starts.values())], protocols):
         _check_labels(axis)
-    own_seeds = {label: _integers(f'seeds_for[{label!r}]', own, low=0) for label, own in (seeds_for or {}).items()}
-    if stray := own_seeds.keys() - {method.label for method in chosen_methods}:
-        raise InputError(f'run.seeds_for names {min(stray)!r}, which is not in run.methods')
+    own_seeds = _own_seeds(seeds_for or {}, chosen_methods)
     found: dict[str, Cell] = {}
     for dataset in chosen_datasets:
-        for method in chosen_methods:
-            needs = needs_of(method.row.load())
+        # what others start from comes first: its pictures and numbers are shown while it is made
+        for method in sorted(chosen_methods, key=lambda method: starts[method.label] is not None):
+            start = starts[method.label]
+            needs = _needs(method, start)
+            # those of the method that it starts from, or a slow one would be made for every other seed too
+            inherited = own_seeds.get(start.label, method_seeds) if start else method_seeds
             pairs = [(None, e) for e in evals]
             if needs.backbone:
                 pairs = [(s, e) for s in sources for e in (evals if eval_backbones is not None else [s])]
             for size in sizes if needs.ipc else [None]:
-                for seed in own_seeds.get(method.label, method_seeds) if needs.seed else [0]:
+                for seed in own_seeds.get(method.label, inherited) if needs.seed else [0]:
                     for source, tested in pairs:
                         for rules in protocols:
-                            cell = Cell(dataset, method, source, tested, size, seed, rules)
+                            cell = Cell(dataset, method, source, tested, size, seed, rules, start)
                             found.setdefault(cell.key, cell)
     return list(found.values())
 
@@ -149,6 +169,43 @@ def grid(config: Config) -> list[Cell]:
     found = cells(config, **config.settings('run', RUN))
     config.check_all_used()
     return found
+
+
+def _lasting(method: Choice) -> dict[str, Any]:
+    """Return the settings that the result depends on."""
+    passing = needs_of(method.row.load()).cost_only
+    return {key: value for key, value in method.settings.items() if key not in passing}
+
+
+def _start_of(config: Config, method: Choice, chosen: list[Choice]) -> Choice | None:
+    """Return the method whose distilled set another one starts from: a chosen one by its label, or any by its name.
+
+    Raises:
+      InputError: for one that is unknown, or that makes no images of its own.
+    """
+    of = needs_of(method.row.load()).of
+    if of is None:
+        return None
+    name = of(method.settings)
+    try:
+        start = next((m for m in chosen if m.label == name), None) or config.choose('method', name)
+    except InputError as error:
+        raise InputError(f'{method.label} starts from the images of another method: {error}') from error
+    theirs = needs_of(start.row.load())
+    if theirs.real or theirs.of:
+        problem = 'itself' if start == method else f'{name!r}, which {"chooses real ones" if theirs.real else "does so too"}'
+        raise InputError(f'{method.label} starts from the images that another method makes, got {problem}')
+    return start
+
+
+def _needs(method: Choice, start: Choice | None) -> Needs:
+    """Return what a method needs, and what the method needs whose distilled set it starts from."""
+    own = needs_of(method.row.load())
+    if start is None:
+        return own
+    theirs = needs_of(start.row.load())
+    both = {name: getattr(own, name) or getattr(theirs, name) for name in ('backbone', 'seed', 'ipc')}
+    return replace(own, **both)
 
 
 def _axis(name: str, value: Sequence[str] | str) -> list[str]:
@@ -166,6 +223,13 @@ def _check_labels(choices: list[Choice]) -> None:
                 f'{choice.kind} label {choice.label!r} stands for two things, {seen[choice.label].name} and '
                 f'{choice.name}; give each a label of its own'
             )
+
+
+def _own_seeds(seeds_for: Mapping[str, Sequence[int]], chosen: list[Choice]) -> dict[str, list[int]]:
+    seeds = {label: _integers(f'seeds_for[{label!r}]', own, low=0) for label, own in seeds_for.items()}
+    if stray := seeds.keys() - {method.label for method in chosen}:
+        raise InputError(f'run.seeds_for names {min(stray)!r}, which is not in run.methods')
+    return seeds
 
 
 def _integers(name: str, value: Sequence[int] | int, *, low: int) -> list[int]:

@@ -4,6 +4,8 @@
 
 One row is one (dataset, method, source_backbone, eval_backbone, ipc, protocol). A row never mixes protocol hashes, nor
 records whose settings differ: such records make rows of their own, told apart in the column `settings`, with a warning.
+Nor does a table mix hard and soft labels: soft ones are told by the column `labels`, follow all the others, stand in tables
+of their own in the markdown, and nothing is compared across.
 
 What the numbers of a row mean, accuracies in percent:
   top1_mean, top1_std       over all repeats, that is (method seed x probe seed); ddof 1
@@ -37,6 +39,8 @@ from bench.errors import InputError
 
 Row = dict[str, Any]
 _IDENTITY = ('dataset', 'method', 'source_backbone', 'eval_backbone', 'ipc', 'protocol')
+# What all rows of one table have in common: nothing is compared across.
+_TABLE = ('labels', 'dataset', 'protocol', 'protocol_hash')
 # Column -> how its number is written; text where nothing is said.
 _FORMATS = {
     'top1_mean': '.4f', 'top1_std': '.4f', 'top1_ci_low': '.4f', 'top1_ci_high': '.4f', 'seconds_method': '.3f',
@@ -45,13 +49,18 @@ _FORMATS = {
 }  # fmt: skip
 COLUMNS = (
     *_IDENTITY, 'top1_mean', 'top1_std', 'top1_ci_low', 'top1_ci_high', 'n_repeats', 'n_train_images', 'seconds_method',
-    'seconds_probe', 'peak_memory_mb', 'status', 'settings', 'protocol_hash', 'n_seeds', 'n_probe_seeds', 'n_failed',
-    'top1_std_seeds', 'top1_std_probe', 'worst_group', 'group_adjusted', 'dataset_fingerprint', 'eval_weights', 'error',
+    'seconds_probe', 'peak_memory_mb', 'status', 'labels', 'settings', 'protocol_hash', 'n_seeds', 'n_probe_seeds',
+    'n_failed', 'top1_std_seeds', 'top1_std_probe', 'worst_group', 'group_adjusted', 'dataset_fingerprint', 'eval_weights',
+    'error',
 )  # fmt: skip
 _START, _END = '<!-- leaderboard:start -->', '<!-- leaderboard:end -->'
 _MEANING = (
     'Top-1 test accuracy in percent, mean ± standard deviation over the n repeats of a row (method seed × probe seed). '
     'Bold: the best of its backbone and ipc; full data is a reference and stands apart.'
+)
+_SOFT = (
+    'Trained on soft labels: not comparable with any table of hard labels, because such a label carries more information '
+    'an image, one float for each class instead of one class.'
 )
 
 
@@ -66,9 +75,10 @@ class Board:
 
 @dataclass
 class _Table:
-    """One table of the markdown file: cells as text, the best ones named, with numbered notes."""
+    """One table of the markdown file: cells as text, the best ones named, with a remark above and numbered notes below."""
 
     title: str
+    remark: str
     head: list[str]
     body: list[list[str]] = field(default_factory=list)
     bold: set[tuple[int, int]] = field(default_factory=set)
@@ -90,7 +100,7 @@ def summarise(table: Any) -> list[Row]:
     Args:
       table: the data frame of `records.load_table`, or some of its rows.
     """
-    groups = _grouped(_entries(table), lambda entry: (*(entry[name] for name in _IDENTITY), entry['protocol_hash']))
+    groups = _grouped(_entries(table), _row_identity)
     rows = []
     for entries in groups.values():
         variants = _grouped(entries, lambda entry: entry['settings'])
@@ -117,13 +127,21 @@ def _grouped(entries: Iterable[Row], key: Callable[[Row], Any]) -> dict[Any, lis
     return groups
 
 
+def _table_of(entry: Row) -> tuple[str, ...]:
+    return tuple(entry[name] for name in _TABLE)
+
+
+def _row_identity(entry: Row) -> tuple[Any, ...]:
+    return *_table_of(entry), *(entry[name] for name in _IDENTITY)
+
+
 def _ipc_order(ipc: int | None) -> tuple[bool, int]:
     return ipc is None, ipc or 0
 
 
 def _row_order(row: Row) -> tuple[Any, ...]:
-    place = (row['dataset'], row['protocol'], row['protocol_hash'], _ipc_order(row['ipc']))
-    return *place, row['eval_backbone'], row['method'], row['source_backbone'], row['settings']
+    names = ('eval_backbone', 'method', 'source_backbone', 'settings')
+    return *_table_of(row), _ipc_order(row['ipc']), *(row[name] for name in names)
 
 
 def _summary(entries: list[Row], *, label: str) -> Row:
@@ -131,7 +149,7 @@ def _summary(entries: list[Row], *, label: str) -> Row:
     done = [entry for entry in entries if entry['status'] == 'ok']
     failed = [entry for entry in entries if entry['status'] == 'failed']
     row: Row = dict.fromkeys(COLUMNS)
-    row |= {name: entries[0][name] for name in (*_IDENTITY, 'protocol_hash')}
+    row |= {name: entries[0][name] for name in (*_IDENTITY, *_TABLE)}
     row |= {'settings': label, 'n_repeats': 0, 'n_seeds': 0, 'n_probe_seeds': 0, 'n_failed': len(failed)}
     row['status'] = 'ok' if not failed else 'partial' if done else 'failed'
     row['error'] = failed[0]['error'] if failed else None
@@ -204,16 +222,16 @@ def _variant_labels(variants: list[str]) -> dict[str, str]:
 
 def _identical_picks(entries: list[Row]) -> list[str]:
     picked = [entry for entry in entries if entry['distilled_kind'] == 'real' and entry['distilled_hash']]
-    sets = _grouped(picked, lambda entry: (entry['dataset'], entry['ipc'], entry['distilled_hash']))
+    sets = _grouped(picked, lambda entry: tuple(entry[name] for name in ('labels', 'dataset', 'ipc', 'distilled_hash')))
     found = defaultdict(int)
-    for (dataset, ipc, _), group in sets.items():
+    for (labels, dataset, ipc, _), group in sets.items():
         methods = tuple(sorted({entry['method'] for entry in group}))
         if len(methods) > 1:
-            found[dataset, _ipc_order(ipc), _ipc_text(ipc), methods] += 1
+            found[labels, dataset, _ipc_order(ipc), _ipc_text(ipc), methods] += 1
     return [
-        f'{dataset}, ipc {ipc}: {" and ".join(methods)} picked identical images ({_count(n, "set")}), '
-        'so their rows are one result there'
-        for (dataset, _, ipc, methods), n in sorted(found.items())
+        f'{dataset}, ipc {ipc}{_if_soft(labels, ", ")}: {" and ".join(methods)} picked identical images '
+        f'({_count(n, "set")}), so their rows are one result there'
+        for (labels, dataset, _, ipc, methods), n in sorted(found.items())
     ]
 
 
@@ -223,20 +241,20 @@ def _mixed_fingerprints(entries: list[Row]) -> list[str]:
     owners = {'dataset_fingerprint': 'dataset', 'eval_weights': 'eval_backbone', 'source_weights': 'source_backbone'}
     lines = []
     for name, owner in owners.items():
-        scope = ('dataset', 'protocol', 'protocol_hash', owner)
         known = [entry for entry in entries if entry[name]]
-        groups = _grouped(known, lambda entry, scope=scope: tuple(entry[part] for part in scope))
-        for (dataset, protocol, _, owned), group in sorted(groups.items()):
+        groups = _grouped(known, lambda entry, owner=owner: (*_table_of(entry), entry[owner]))
+        for (labels, dataset, protocol, _, owned), group in sorted(groups.items()):
             versions = _grouped(group, lambda entry, name=name: entry[name])
             if len(versions) > 1:
                 what = f'{name.replace("_", " ")} of {owned}'
                 named = '; '.join(f'{_short(version)}: {_names(versions[version])}' for version in sorted(versions))
-                lines.append(f'{dataset}, {protocol}: records differ in {what} and are not comparable ({named})')
+                where = f'{dataset}, {protocol}{_if_soft(labels, ", ")}'
+                lines.append(f'{where}: records differ in {what} and are not comparable ({named})')
     return lines
 
 
 def _mixed_settings(entries: list[Row]) -> list[str]:
-    groups = _grouped(entries, lambda entry: (*(entry[name] for name in _IDENTITY), entry['protocol_hash']))
+    groups = _grouped(entries, _row_identity)
     lines = []
     for group in groups.values():
         variants = _grouped(group, lambda entry: entry['settings'])
@@ -244,8 +262,9 @@ def _mixed_settings(entries: list[Row]) -> list[str]:
             first = group[0]
             labels = ' | '.join(sorted(_variant_labels(list(variants)).values()))
             lines.append(
-                f'{first["dataset"]}, {first["protocol"]}: {first["method"]}, ipc {_ipc_text(first["ipc"])}, on '
-                f'{first["eval_backbone"]} has records with different settings, shown in rows of their own ({labels})'
+                f'{first["dataset"]}, {first["protocol"]}{_if_soft(first["labels"], ", ")}: {first["method"]}, ipc '
+                f'{_ipc_text(first["ipc"])}, on {first["eval_backbone"]} has records with different settings, shown in rows '
+                f'of their own ({labels})'
             )
     return sorted(lines)
 
@@ -258,6 +277,11 @@ def _names(entries: list[Row]) -> str:
 
 def _ipc_text(ipc: int | None) -> str:
     return 'all' if ipc is None else str(ipc)
+
+
+def _if_soft(labels: str, separator: str) -> str:
+    """Return what follows the name of a table: nothing for hard labels."""
+    return f'{separator}soft labels' if labels == 'soft' else ''
 
 
 def _count(n: int, noun: str) -> str:
@@ -279,11 +303,12 @@ def csv_text(rows: Sequence[Row]) -> str:
 
 
 def markdown(rows: Sequence[Row], warnings: Sequence[str] = ()) -> str:
-    """Return the rows as markdown: one table per dataset and protocol, methods down, eval backbones across."""
+    """Return the rows as markdown: one table per labels, dataset and protocol; methods down, eval backbones across."""
     lines = ['# Leaderboard', '', '<!-- made by `python -m bench.leaderboard`; do not edit -->', '', _MEANING]
     for table in _tables(rows):
         widths = ['---'] * 2 + ['---:'] * (len(table.head) - 2)
-        lines += ['', f'## {_escape(table.title)}', '', _line(map(_escape, table.head)), _line(widths)]
+        lines += ['', f'## {_escape(table.title)}', '', *([table.remark, ''] if table.remark else [])]
+        lines += [_line(map(_escape, table.head)), _line(widths)]
         for i, cells in enumerate(table.body):
             marked = (f'**{cell}**' if (i, j) in table.bold else cell for j, cell in enumerate(map(_escape, cells)))
             lines.append(_line(marked))
@@ -303,7 +328,7 @@ def text(rows: Sequence[Row], warnings: Sequence[str] = ()) -> str:
         ]
         cells.insert(0, [f'{name} ' if j > 1 else name for j, name in enumerate(table.head)])
         widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-        lines += [table.title]
+        lines += [table.title, *([f'  {table.remark}'] if table.remark else [])]
         for line in cells:
             padded = (c.ljust(w) if j < 2 else c.rjust(w) for j, (c, w) in enumerate(zip(line, widths, strict=True)))
             lines.append('  ' + '  '.join(padded).rstrip())
@@ -313,11 +338,12 @@ def text(rows: Sequence[Row], warnings: Sequence[str] = ()) -> str:
 
 
 def _tables(rows: Sequence[Row]) -> list[_Table]:
-    groups = _grouped(rows, lambda row: (row['dataset'], row['protocol'], row['protocol_hash']))
+    groups = _grouped(rows, _table_of)
     tables = []
-    for (dataset, protocol, digest), group in sorted(groups.items()):
+    for (labels, dataset, protocol, digest), group in sorted(groups.items()):
         backbones = sorted({row['eval_backbone'] for row in group})
-        table = _Table(f'{dataset}, probe {protocol} ({_short(digest)})', ['method', 'ipc', *backbones, 'n'])
+        title = f'{dataset}, probe {protocol} ({_short(digest)}){_if_soft(labels, " · ")}'
+        table = _Table(title, _SOFT if labels == 'soft' else '', ['method', 'ipc', *backbones, 'n'])
         placed = _grouped(group, lambda row: (_ipc_order(row['ipc']), row['method'], _origin(row), row['settings']))
         best = {
             key: max(_shown(row) for row in some)

@@ -15,14 +15,17 @@ import numpy as np
 
 from bench import records
 from bench.backbones.base import Backbone
+from bench.checkpoints import Checkpoint
 from bench.config import Choice
 from bench.cost import measured
 from bench.distilled import DistilledSet
+from bench.distributed import ALONE, World
 from bench.errors import InputError
 from bench.features import FeatureStore
+from bench.gallery import diversity_of, draw
 from bench.grid import Cell
 from bench.hashing import short_hash
-from bench.pictures import MAX_IMAGES, contact_sheet
+from bench.pictures import Timelapse
 from bench.probe import ProbeTask
 from bench.task import Task, check_ipc, needs_of
 from bench.tensorboard import CellLogs
@@ -36,14 +39,17 @@ class Bench:
     places: Places
     results_dir: Path
     device: Any
+    world: World = ALONE
     force: bool = False
     asked: dict[str, Any] = field(default_factory=dict)
     say: Callable[[str], None] = print
     _datasets: dict[str, Dataset] = field(default_factory=dict)
     _backbones: dict[str, Backbone] = field(default_factory=dict)
+    # distilled sets of this process, which even `force` does not make twice
+    made: set[Path] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        self.store = FeatureStore(self.places.cache_dir)
+        self.store = FeatureStore(self.places.cache_dir, world=self.world)
 
     def dataset(self, choice: Choice) -> Dataset:
         if choice.label not in self._datasets:
@@ -67,7 +73,8 @@ def prepare(bench: Bench, cells: list[Cell]) -> list[Cell]:
     todo = []
     for cell in cells:
         dataset = bench.dataset(cell.dataset)
-        if cell.ipc and needs_of(cell.method.row.load()).enough_images(cell.method.settings):
+        methods = [cell.method, *([cell.of] if cell.of else [])]
+        if cell.ipc and any(needs_of(method.row.load()).enough_images(method.settings) for method in methods):
             check_ipc(dataset.train, cell.ipc)
         record = finished(bench.results_dir, cell)
         if record is None or bench.force:
@@ -77,6 +84,8 @@ def prepare(bench: Bench, cells: list[Cell]) -> list[Cell]:
     for cell in todo:
         for choice in filter(None, (cell.source, cell.eval)):
             bench.backbone(choice)
+        for method in filter(None, (cell.of, cell.method)):
+            needs_of(method.row.load()).check(method.settings, bench.backbone(cell.source) if cell.source else None)
     return todo
 
 
@@ -102,11 +111,12 @@ def execute(bench: Bench, todo: list[Cell]) -> int:
     failed = done = 0
     for _, group in groupby(sorted(todo, key=_together(todo)), key=lambda cell: cell.distilled_key):
         shared = list(group)
-        logs = CellLogs(bench.results_dir, shared)
+        logs = CellLogs(bench.results_dir, shared if bench.world.leads else [])
         try:
             for cell, record in _run_group(bench, shared, logs):
-                records.write(record, results_dir=bench.results_dir, force=bench.force)
-                logs.finish(cell, record)
+                if bench.world.leads:
+                    records.write(record, results_dir=bench.results_dir, force=bench.force)
+                    logs.finish(cell, record)
                 done += 1
                 failed += record['status'] == 'failed'
                 bench.say(f'[{done}/{len(todo)}] {cell}: {_outcome(record)}')
@@ -134,12 +144,20 @@ def _run_group(bench: Bench, cells: list[Cell], logs: CellLogs) -> Iterable[tupl
     except Exception as error:
         for cell in cells:
             yield cell, _failed(bench, cell, error)
+        _end_if_shared(bench, error)
         return
     for cell in cells:
         try:
             yield cell, _probe(bench, cell, dataset, distilled, cost, logs)
         except Exception as error:
             yield cell, _failed(bench, cell, error)
+            _end_if_shared(bench, error)
+
+
+def _end_if_shared(bench: Bench, error: Exception) -> None:
+    """Raise again in a run of several processes: the others may be waiting for this one, the launcher then ends them."""
+    if bench.world.size > 1:
+        raise error
 
 
 def _distil(bench: Bench, cell: Cell, dataset: Dataset, logs: CellLogs) -> tuple[DistilledSet, dict[str, Any]]:
@@ -147,41 +165,81 @@ def _distil(bench: Bench, cell: Cell, dataset: Dataset, logs: CellLogs) -> tuple
     source = bench.backbone(cell.source) if cell.source else None
     made_from = [cell.distilled_config, dataset.train.fingerprint, source.fingerprint if source else None]
     folder = distilled_dir(bench.results_dir, cell, short_hash(made_from))
-    if folder.exists() and not bench.force:
-        distilled = DistilledSet.load(folder)
-        logs.replay(distilled.curves)
-        _draw(bench, cell, dataset, distilled, folder, logs)
-        return distilled, json.loads((folder / 'cost.json').read_text())
+    kept = bench.world.agree(folder.exists() and (not bench.force or folder in bench.made))
+    film = Timelapse()
 
+    def show(step: int, x_NCHW: Any) -> None:
+        logs.show(step, x_NCHW)
+        film.add(step, x_NCHW)
+
+    checkpoint = Checkpoint(
+        folder.with_name(f'{folder.name}.checkpoint'),
+        {**cell.distilled_config, 'train': dataset.train.fingerprint, 'weights': source.fingerprint if source else None},
+    )
     task = Task(
         train=dataset.train, ipc=cell.ipc or 0, seed=cell.seed, backbone=source, store=bench.store if source else None,
-        log=logs.log, show=logs.show, title=f'{cell.method.label} on {dataset.name}',
+        log=logs.log, show=show, title=f'{cell.method.label} on {dataset.name}' if bench.world.leads else '',
+        source_set=None if kept else _source_set(bench, cell, dataset), checkpoint=checkpoint, world=bench.world,
     )
+    if kept:
+        distilled = DistilledSet.load(folder)
+        logs.replay(distilled.curves)
+        _draw(bench, cell, distilled, folder, task, logs)
+        return distilled, json.loads((folder / 'cost.json').read_text())
+
+    if bench.force and bench.world.leads:
+        checkpoint.delete()
     encoded = bench.store.images_encoded
     with measured(bench.device) as cost:
         distilled = cell.method.row.load()(task, **cell.method.settings)
     if not isinstance(distilled, DistilledSet):
         raise TypeError(f'method {cell.method.name} returned {type(distilled).__name__}, expected a DistilledSet')
     spent = {
-        'seconds': cost.seconds, 'peak_memory_mb': cost.peak_memory_mb,
+        'seconds': checkpoint.earlier + cost.seconds, 'peak_memory_mb': cost.peak_memory_mb,
         'images_encoded': bench.store.images_encoded - encoded,
     }
-    distilled.save(folder, cost=spent)
-    _draw(bench, cell, dataset, distilled, folder, logs)
+    if bench.world.leads:
+        if (spread := diversity_of(distilled, task=_alone(bench, task))) is not None:
+            distilled = replace(distilled, facts={**distilled.facts, 'diversity': spread})
+        distilled.save(folder, cost=spent)
+        checkpoint.delete()
+    bench.made.add(folder)
+    _draw(bench, cell, distilled, folder, task, logs, film=film)
+    bench.world.wait()
     return distilled, spent
 
 
 def _draw(
-    bench: Bench, cell: Cell, dataset: Dataset, distilled: DistilledSet, folder: Path, logs: CellLogs
+    bench: Bench,
+    cell: Cell,
+    distilled: DistilledSet,
+    folder: Path,
+    task: Task,
+    logs: CellLogs,
+    film: Timelapse | None = None,
 ) -> None:
-    """Write the contact sheet beside the set and show it in TensorBoard, unless the set is a large one."""
-    if len(distilled) > MAX_IMAGES:
+    """Draw the set's pictures, say where they are, and show the still ones in TensorBoard."""
+    if not bench.world.leads:
         return
-    images = distilled.split(dataset.train).images
-    names = [dataset.train.class_names[label] for label in distilled.labels_N]
-    sheet = contact_sheet([images[i] for i in range(len(images))], names, folder / 'contact_sheet.png')
-    logs.show_sheet(sheet)
-    bench.say(f'    pictures of {cell.method.label}: {sheet}')
+    for title, path in draw(distilled, folder, task=_alone(bench, task), film=film).items():
+        if path.suffix == '.png':
+            logs.show_picture(path)
+        bench.say(f'    {title} of {cell.method.label}: {path}')
+
+
+def _alone(bench: Bench, task: Task) -> Task:
+    """Return the task for work of the leading process that the others take no part in."""
+    return replace(task, store=FeatureStore(bench.places.cache_dir) if task.store else None, world=ALONE)
+
+
+def _source_set(bench: Bench, cell: Cell, dataset: Dataset) -> DistilledSet | None:
+    """Return the distilled set that the cell's method starts from, made now or loaded, without logs of its own."""
+    if cell.source_cell is None:
+        return None
+    try:
+        return _distil(bench, cell.source_cell, dataset, CellLogs(bench.results_dir, []))[0]
+    except Exception as error:
+        raise RuntimeError(f'{cell.of.label}, whose images it starts from, failed: {error}') from error
 
 
 def _probe(
@@ -209,7 +267,8 @@ def _probe(
         dataset=dataset,
         probe_seeds=range(len(score.correct_RN)),
         distilled={
-            'hash': distilled.hash, 'bytes': distilled.num_bytes, 'kind': distilled.kind, 'facts': distilled.facts
+            'hash': distilled.hash, 'bytes': distilled.num_bytes, 'kind': distilled.kind, 'labels': distilled.label_kind,
+            'facts': distilled.facts,
         },
         n_train_images=len(distilled),
         source_weights=bench.backbone(cell.source).fingerprint if cell.source else None,
@@ -234,7 +293,7 @@ def _failed(bench: Bench, cell: Cell, error: Exception) -> dict[str, Any]:
 
 def _gin(bench: Bench, cell: Cell) -> dict[str, Any]:
     """Return what was bound in the files and flags, and what the cell's entries then ran with."""
-    chosen = [cell.dataset, cell.method, *([cell.source] if cell.source else []), cell.eval, cell.protocol]
+    chosen = filter(None, [cell.dataset, cell.of, cell.method, cell.source, cell.eval, cell.protocol])
     operative = {f'{c.row.identifier}.{key}': value for c in chosen for key, value in c.settings.items()}
     return {'asked': bench.asked, 'operative': operative}
 

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bench.backbones.base import Backbone
-from bench.features import FeatureStore, encode
+from bench.features import FeatureStore
 from bench.hashing import derive_seed
 from bench.progress import progress
 from bench.ranges import NonNegative, Positive, PositiveInt
@@ -167,10 +167,7 @@ def _fresh(task: ProbeTask, view: RandomView, epochs: int) -> Iterator[Gather]:
     at_once = max(1, _FRESH_FLOATS // (count * task.backbone.feature_dim))
     for first in range(0, epochs, at_once):
         views = range(first, min(first + at_once, epochs))
-        batches = list(encode(task.train, task.backbone, view, views=views))
-        task.store.images_encoded += count * len(views)
-        f_VND = torch.cat(batches).cpu().unflatten(0, (len(views), count))
-        for f_ND in f_VND:
+        for f_ND in task.store.fresh(task.train, task.backbone, view, views=views):
             yield lambda rows_RB, generators, f_ND=f_ND: f_ND[rows_RB]
 
 

@@ -3,7 +3,8 @@
 A record lies at `<results_dir>/records/<dataset>/<eval_backbone>/<method>/<key>.json` and holds these fields
 (fractions, not percent; R repeats = probe seeds, N test images, C classes):
 
-  schema_version      1; a reader refuses versions it does not know
+  schema_version      2; a reader refuses versions it does not know. Version 1 differs in one thing: it says nothing of
+                      labels, which were hard
   key                 hash of the cell's full configuration = the file's name
   cell                dataset, method (label), source_backbone ('any' where the method looks at none), eval_backbone,
                       ipc (null where the method has none), seed, protocol, method_name, and the *_settings of each
@@ -20,7 +21,7 @@ A record lies at `<results_dir>/records/<dataset>/<eval_backbone>/<method>/<key>
   correct             {n, bits}: per repeat the correctness of every test image, see `pack_bits`
   seconds             {method, probe, ...}
   peak_memory_mb, device, images_encoded, n_train_images
-  distilled           {hash, bytes, kind ('real' or 'synthetic'), facts}
+  distilled           {hash, bytes, kind ('real' or 'synthetic'), labels ('hard' or 'soft'), facts}
   fingerprints        {dataset: {train, test}, source_weights, eval_weights}
   skipped             unreadable images left out: {train: {n, names}, test: {n, names}}
   probe_facts         what the protocol tells beside the score
@@ -46,7 +47,10 @@ from bench.disk import write_atomic
 from bench.errors import InputError
 from bench.types import Dataset, ProbeScore
 
-SCHEMA_VERSION = 1
+# A reader of version 1 would have put soft labels into the tables of hard ones: hence another version.
+SCHEMA_VERSION = 2
+_READABLE = (1, 2)
+LABELS = ('hard', 'soft')
 ANY_SOURCE = 'any'
 _ORDER = (
     'schema_version key cell protocol status error top1 top5 probe_seeds mean std ci95 n_test per_class class_names '
@@ -116,7 +120,8 @@ def make_record(
       protocol_hash: hash of the protocol's rules.
       dataset: its test split is the one that was scored; its training split gives the sizes of groups.
       probe_seeds: R seeds, in the order of `score.correct_RN`.
-      distilled: hash, bytes, kind ('real' or 'synthetic') and facts of the distilled set.
+      distilled: hash, bytes, kind ('real' or 'synthetic'), labels ('hard', also where it is missing, or 'soft') and facts of
+        the distilled set.
       n_train_images: how many images the probe was trained on.
       source_weights: fingerprint, None where the method looks at no backbone.
       eval_weights: fingerprint.
@@ -150,7 +155,7 @@ def make_record(
         device=device,
         images_encoded=images_encoded,
         n_train_images=int(n_train_images),
-        distilled=dict(distilled),
+        distilled={**distilled, 'labels': distilled.get('labels', 'hard')},
         fingerprints=_fingerprints(dataset, source_weights, eval_weights),
         skipped={
             split.name: {'n': len(split.skipped), 'names': list(split.skipped[:_NAMES_KEPT])}
@@ -294,9 +299,9 @@ def load_table(results_dir: Path | str) -> 'tuple[Any, list[str]]':
       A `pandas.DataFrame` of one row per record, sorted by path, and one line for each file that could not be used.
       Columns: path, key, status, dataset, method, source_backbone, eval_backbone, ipc, seed, protocol, protocol_hash,
       method_name, settings (the rest of the cell as JSON with sorted keys), top1 (list of fractions), probe_seeds,
-      n_test, n_train_images, seconds_method, seconds_probe, peak_memory_mb, distilled_hash, distilled_kind,
-      dataset_fingerprint ('train/test'), source_weights, eval_weights, worst_group, group_adjusted (fractions), error
-      ('type: message'), created.
+      n_test, n_train_images, seconds_method, seconds_probe, peak_memory_mb, distilled_hash, distilled_kind, labels
+      ('hard' or 'soft'), dataset_fingerprint ('train/test'), source_weights, eval_weights, worst_group, group_adjusted
+      (fractions), error ('type: message'), created.
     """
     import pandas as pd  # here, because writing a record does not need it
 
@@ -393,8 +398,8 @@ def _problem(record: Any) -> str | None:
     """Return why this cannot be used as a record, None if it can."""
     if not isinstance(record, dict) or 'schema_version' not in record:
         return 'JSON without schema_version, not a record of this suite'
-    if record['schema_version'] != SCHEMA_VERSION:
-        return f'schema version {record["schema_version"]!r}; this code reads version {SCHEMA_VERSION}'
+    if record['schema_version'] not in _READABLE:
+        return f'schema version {record["schema_version"]!r}; this code reads versions {" and ".join(map(str, _READABLE))}'
     status = record.get('status')
     if status not in ('ok', 'failed'):
         return f'status is {status!r}, expected ok or failed'
@@ -418,6 +423,9 @@ def _problem(record: Any) -> str | None:
 
 
 def _score_problem(record: Mapping[str, Any]) -> str | None:
+    labels = record['distilled'].get('labels', 'hard' if record['schema_version'] == 1 else None)
+    if labels not in LABELS:
+        return f'distilled.labels is {labels!r}, expected {" or ".join(LABELS)}'
     top1 = record['top1']
     if not top1:
         return 'top1 is empty, expected one fraction per repeat'
@@ -429,6 +437,14 @@ def _score_problem(record: Mapping[str, Any]) -> str | None:
     if not all(isinstance(seed, int) for seed in record['probe_seeds']):
         return 'probe_seeds holds something that is no whole number'
     return None
+
+
+def _labels(record: Mapping[str, Any]) -> str:
+    """Return 'hard' or 'soft'. A failed record has no set to tell: it goes where its method's settings say it belongs."""
+    if record['status'] == 'ok':
+        return record['distilled'].get('labels', 'hard')
+    settings = record['cell'].get('method_settings')
+    return 'soft' if isinstance(settings, dict) and settings.get('soft_labels') is True else 'hard'
 
 
 def _row(path: Path, record: Mapping[str, Any]) -> dict[str, Any]:
@@ -457,6 +473,7 @@ def _row(path: Path, record: Mapping[str, Any]) -> dict[str, Any]:
         'peak_memory_mb': record['peak_memory_mb'],
         'distilled_hash': distilled.get('hash'),
         'distilled_kind': distilled.get('kind'),
+        'labels': _labels(record),
         'dataset_fingerprint': splits,
         'source_weights': prints.get('source_weights'),
         'eval_weights': prints.get('eval_weights'),

@@ -141,6 +141,7 @@ def _method_rows() -> dict[str, Row]:
     """Read `methods/` without importing it: file name = method name, first docstring line = summary.
 
     A variant is a file with two constants: `VARIANT_OF = 'lgm'` and `SETTINGS = {...}`, what differs from its base.
+    A method with `FOLLOWS = 'lgm'` takes what is bound for lgm, where it has the setting and has no binding of its own.
     """
     found = {}
     for module in pkgutil.iter_modules([str(_METHODS_DIR)]):
@@ -152,9 +153,10 @@ def _method_rows() -> dict[str, Row]:
         constants = {
             node.targets[0].id: ast.literal_eval(node.value)
             for node in tree.body
-            if isinstance(node, ast.Assign) and getattr(node.targets[0], 'id', '') in ('VARIANT_OF', 'SETTINGS')
+            if isinstance(node, ast.Assign) and getattr(node.targets[0], 'id', '') in ('VARIANT_OF', 'FOLLOWS', 'SETTINGS')
         }
-        base = constants.get('VARIANT_OF', '')
-        target = f'methods.{base or module.name}:{base or module.name}'
+        variant_of = constants.get('VARIANT_OF', '')
+        base = variant_of or constants.get('FOLLOWS', '')
+        target = f'methods.{variant_of or module.name}:{variant_of or module.name}'
         found[module.name] = Row(module.name, target, summary, settings=constants.get('SETTINGS', {}), base=base)
     return found

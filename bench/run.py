@@ -2,6 +2,7 @@
 
 import os
 import sys
+from functools import partial
 from pathlib import Path
 
 from absl import flags
@@ -24,7 +25,7 @@ FLAGS = flags.FLAGS
 
 def main() -> int:
     """Flags -> config -> cells -> records -> leaderboard; returns the exit status."""
-    from bench import leaderboard, plugins
+    from bench import distributed, leaderboard, plugins
     from bench.config import loaded
     from bench.grid import grid
     from bench.pipeline import Bench, execute, finished, prepare
@@ -42,10 +43,15 @@ def main() -> int:
         for cell in cells:
             print(f'{cell.key}  {"done" if finished(results_dir, cell) else "to do"}  {cell}')
         return 0
-    bench = Bench(_places(), results_dir, _device(), force=FLAGS.force, asked=asked)
+    device, world = _device()
+    bench = Bench(_places(), results_dir, device, world=world, force=FLAGS.force, asked=asked)
+    bench.say = partial(print, flush=True) if world.leads else _silent
     todo = prepare(bench, cells)
-    print(f'{len(cells)} cells, {len(cells) - len(todo)} of them done', flush=True)
+    bench.say(f'{len(cells)} cells, {len(cells) - len(todo)} of them done')
     failed = execute(bench, todo)
+    distributed.leave()
+    if not world.leads:
+        return 0
 
     board = leaderboard.read(results_dir)
     leaderboard.write(board, results_dir=results_dir)
@@ -71,9 +77,15 @@ def _places():
     return Places(**roots, cache_dir=Path(cache))
 
 
+def _silent(line: str) -> None:
+    """Say nothing: the leading process speaks for all."""
+
+
 def _device():
+    """Return the torch device of this process, and its place among those that torchrun started."""
     import torch
 
+    from bench import distributed
     from bench.runtime import keep_freed_memory
 
     available = {'cuda': torch.cuda.is_available(), 'mps': torch.backends.mps.is_available(), 'cpu': True}
@@ -83,7 +95,15 @@ def _device():
     if not available[wanted]:
         raise InputError(f'--device={wanted}: torch finds no such device here; use --device=auto')
     keep_freed_memory()
-    return torch.device(wanted)
+    if not distributed.asked_for():
+        return torch.device(wanted), distributed.ALONE
+    device = torch.device(wanted)
+    if wanted == 'cuda':
+        if distributed.local_rank() >= torch.cuda.device_count():
+            raise InputError(f'torchrun started more processes than the {torch.cuda.device_count()} GPUs of this machine')
+        device = torch.device('cuda', distributed.local_rank())
+        torch.cuda.set_device(device)
+    return device, distributed.join(device)
 
 
 if __name__ == '__main__':

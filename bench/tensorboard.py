@@ -50,8 +50,8 @@ class CellLogs:
         for writer in self.writers.values():
             writer.add_image('distill/images', grid, step)
 
-    def show_sheet(self, path: Path) -> None:
-        """Record a finished contact sheet, made small, in every run."""
+    def show_picture(self, path: Path) -> None:
+        """Record a finished picture, such as the contact sheet, made small, in every run."""
         import numpy as np
         from PIL import Image
 
@@ -59,7 +59,7 @@ class CellLogs:
             sheet.thumbnail((_SHEET_SIDE, _SHEET_SIDE))
             pixels_HWC = np.asarray(sheet)
         for writer in self.writers.values():
-            writer.add_image('distilled/contact_sheet', pixels_HWC, dataformats='HWC')
+            writer.add_image(f'distilled/{path.stem}', pixels_HWC, dataformats='HWC')
 
     def replay(self, curves: dict[str, list[tuple[int, float]]], *, key: str | None = None) -> None:
         """Record finished curves, in every run or in that of one cell."""

@@ -6,7 +6,7 @@ from bench.distilled import DistilledSet
 from bench.task import Task, method
 
 
-@method(seed=False)
+@method(seed=False, real=True)
 def centroid(task: Task) -> DistilledSet:
     """Take the `ipc` images of each class whose features are nearest (L2) to the class mean."""
     f_ND = task.features()

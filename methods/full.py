@@ -6,7 +6,7 @@ from bench.distilled import DistilledSet
 from bench.task import Task, method
 
 
-@method(backbone=False, seed=False, ipc=False)
+@method(backbone=False, seed=False, ipc=False, real=True)
 def full(task: Task) -> DistilledSet:
     """Take the whole training split."""
     return DistilledSet(task.train.labels_N, indices_N=np.arange(len(task.train)))

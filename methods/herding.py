@@ -6,7 +6,7 @@ from bench.distilled import DistilledSet
 from bench.task import Task, method
 
 
-@method(seed=False)
+@method(seed=False, real=True)
 def herding(task: Task) -> DistilledSet:
     """Greedily add the image that brings the mean of the chosen features nearest (L2) to the class mean.
 

@@ -6,7 +6,7 @@ from bench.distilled import DistilledSet
 from bench.task import Task, method
 
 
-@method(seed=False)
+@method(seed=False, real=True)
 def k_center(task: Task) -> DistilledSet:
     """Add the image farthest (L2) from all chosen ones, among the classes that still lack images.
 

@@ -6,7 +6,7 @@ from bench.distilled import DistilledSet
 from bench.task import Task, method
 
 
-@method(backbone=False)
+@method(backbone=False, real=True)
 def random(task: Task) -> DistilledSet:
     """Draw `ipc` images of each class without replacement; another seed draws others."""
     generator = task.generator('random')

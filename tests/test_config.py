@@ -57,8 +57,8 @@ def test_later_lines_win_and_flags_win_over_files(tmp_path):
 
 def test_files_and_includes_are_found_from_any_working_directory(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert settings_of([], files=['gin/methods/lgm.gin'])['class_balanced'] is False
-    write(tmp_path, 'mine.gin', "include 'gin/methods/lgm.gin'", 'lgm.num_updates = 9')
+    assert settings_of([], files=['gin/methods/lgm_released.gin'])['class_balanced'] is False
+    write(tmp_path, 'mine.gin', "include 'gin/methods/lgm_released.gin'", 'lgm.num_updates = 9')
     bound = settings_of([], files=['mine.gin'])
     assert (bound['num_updates'], bound['class_balanced']) == (9, False)
 
@@ -66,8 +66,8 @@ def test_files_and_includes_are_found_from_any_working_directory(tmp_path, monke
 def test_a_file_here_comes_before_one_of_that_name_in_the_repository(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / 'gin' / 'methods').mkdir(parents=True)
-    write(tmp_path / 'gin' / 'methods', 'lgm.gin', 'lgm.num_updates = 3')
-    assert settings_of([], files=['gin/methods/lgm.gin']) == settings_of(['lgm.num_updates = 3'])
+    write(tmp_path / 'gin' / 'methods', 'lgm_released.gin', 'lgm.num_updates = 3')
+    assert settings_of([], files=['gin/methods/lgm_released.gin']) == settings_of(['lgm.num_updates = 3'])
 
 
 def test_a_label_is_a_scope_that_inherits_what_is_bound_without_one():

@@ -76,6 +76,9 @@ def make_golden_records(results_dir):
     put(results_dir, 'lgm', (0.65, 0.75), source='tiny_a', on='tiny_b', **made)
     put(results_dir, 'lgm', None, source='tiny_b', on='tiny_b')
     put(results_dir, 'lgm', (0.95, 0.95), source='tiny_a', ipc=10, **made)
+    soft = {'settings': {'soft_labels': True}, 'source': 'tiny_a'}
+    put(results_dir, 'lgm', (0.95, 1.0), **soft, distilled={**made['distilled'], 'labels': 'soft'})
+    put(results_dir, 'lgm', None, **soft, seed=1)
     put(results_dir, 'full', (1.0, 0.95), ipc=None, n_train_images=20)
     put(results_dir, 'random', (0.55,), protocol='ridge-v1')
     put(results_dir, 'random', (0.6, 0.7), dataset='water', groups=np.arange(N) // 10)
@@ -184,6 +187,50 @@ def test_the_best_is_bold_and_full_data_stands_apart(tmp_path):
     text = leaderboard.markdown(_rows(tmp_path))
     assert '| lgm | 1 | **90.0 ± 0.0** | 2 |' in text and '| full | all | 100.0 ± 0.0 | 2 |' in text
     assert text.count('**') == 2
+
+
+def put_soft(results_dir, method, top1, *, distilled=None, settings=None, **changes):
+    distilled = {'hash': method, 'bytes': 10, 'kind': 'real', 'labels': 'soft', 'facts': {}, **(distilled or {})}
+    settings = {'soft_labels': True, **(settings or {})}
+    return put(results_dir, method, top1, distilled=distilled, settings=settings, **changes)
+
+
+def test_soft_labels_change_nothing_about_the_tables_of_hard_ones(tmp_path):
+    put(tmp_path, 'lgm', (0.9, 0.9), source='tiny_a')
+    put(tmp_path, 'random', (0.6, 0.8))
+    put(tmp_path, 'random', (0.6, 0.8), dataset='water')
+    before = leaderboard.read(tmp_path)
+    put_soft(tmp_path, 'lgm', (1.0, 1.0), source='tiny_a', eval_weights='others')
+    put_soft(tmp_path, 'random', (0.95, 0.9), seed=1)
+    put(tmp_path, 'random', None, settings={'soft_labels': True}, seed=2)
+    after = leaderboard.read(tmp_path)
+    for form in (leaderboard.csv_text, leaderboard.markdown):
+        assert form(after.rows).startswith(form(before.rows)) and form(after.rows) != form(before.rows)
+    assert [(row['labels'], row['dataset'], row['method'], row['n_failed']) for row in after.rows[3:]] == [
+        ('soft', 'toy', 'lgm', 0), ('soft', 'toy', 'random', 1),
+    ]  # fmt: skip
+    # the weights differ between the kinds of labels too, and within the soft ones alone they are named
+    assert before.warnings == []
+    assert len(after.warnings) == 1 and after.warnings[0].startswith('toy, paper-v1, soft labels: records differ in eval')
+    tables = leaderboard.markdown(after.rows).split('\n## ')[1:]
+    assert [table.count('**') for table in tables] == [2, 2, 2] and '**90.0 ± 0.0**' in tables[0]
+    title, remark = tables[2].split('\n\n')[:2]
+    assert title == 'toy, probe paper-v1 (paper-v1) · soft labels' and '**100.0 ± 0.0**' in tables[2]
+    assert 'not comparable with any table of hard labels' in remark
+    assert leaderboard.text(after.rows).count('not comparable with any table of hard labels') == 1
+
+
+def test_warnings_stay_within_a_kind_of_labels(tmp_path):
+    same = {'hash': 'picks', 'bytes': 1, 'kind': 'real', 'facts': {}}
+    put(tmp_path, 'centroid', (0.5,), distilled=same)
+    put_soft(tmp_path, 'herding', (0.6,), distilled=same)
+    put_soft(tmp_path, 'centroid', (0.6,), distilled={'hash': 'others'})
+    assert leaderboard.read(tmp_path).warnings == []
+    put_soft(tmp_path, 'lgm', (0.5,), distilled=same)
+    put_soft(tmp_path, 'centroid', (0.6,), seed=1, distilled={'hash': 'others'}, settings={'temperature': 2})
+    picks, settings = leaderboard.read(tmp_path).warnings
+    assert picks.startswith('toy, ipc 1, soft labels: herding and lgm picked identical images')
+    assert settings.startswith('toy, paper-v1, soft labels: centroid, ipc 1') and 'temperature=2' in settings
 
 
 def test_damaged_files_are_named_and_the_rest_is_shown(tmp_path):

@@ -97,6 +97,27 @@ def test_a_crash_while_writing_leaves_the_old_file(tmp_path, monkeypatch):
     assert path.read_text() == 'old' and [file.name for file in tmp_path.iterdir()] == ['file.json']
 
 
+def test_a_record_of_version_1_says_nothing_of_labels_which_were_hard(tmp_path):
+    record = _record()
+    assert (record['schema_version'], record['distilled']['labels']) == (2, 'hard')
+    old = {**record, 'schema_version': 1, 'distilled': {'hash': 'd', 'bytes': 9, 'kind': 'real', 'facts': {}}}
+    path = records.write(old, results_dir=tmp_path)
+    assert records.load(path) == old
+    assert list(records.load_table(tmp_path)[0]['labels']) == ['hard']
+    records.write(record, results_dir=tmp_path)
+    assert records.load(path) == old  # finished records stay, whatever their version
+
+
+def test_the_labels_of_a_set_are_in_its_record_and_those_of_a_failed_cell_in_its_settings(tmp_path):
+    soft = {'hash': 'd', 'bytes': 9, 'kind': 'real', 'labels': 'soft', 'facts': {}}
+    # the set tells, not the settings
+    records.write(_record(key='k1', distilled=soft), results_dir=tmp_path)
+    for key, settings in (('k2', {'soft_labels': True}), ('k3', {'soft_labels': False}), ('k4', {})):
+        cell = {**CELL, 'method_settings': settings}
+        records.write(records.failed_record(OSError('disk'), key=key, cell=cell, protocol_hash='p'), results_dir=tmp_path)
+    assert list(records.load_table(tmp_path)[0]['labels']) == ['soft', 'soft', 'hard', 'hard']
+
+
 BAD = {
     'cut off': (lambda record: json.dumps(record)[:-20], 'damaged JSON'),
     'binary': (lambda record: '\x00\x01', 'damaged JSON'),
@@ -104,6 +125,10 @@ BAD = {
     'foreign': (lambda record: '{"name": "package.json"}', 'not a record'),
     'a list': (lambda record: '[1]', 'not a record'),
     'later version': (lambda record: json.dumps({**record, 'schema_version': 7}), 'schema version 7'),
+    'no labels': (lambda record: json.dumps({**record, 'distilled': {'hash': 'd', 'kind': 'real'}}), 'labels is None'),
+    'labels': (
+        lambda record: json.dumps({**record, 'distilled': {**record['distilled'], 'labels': 'fuzzy'}}), "labels is 'fuzzy'"
+    ),
     'status': (lambda record: json.dumps({**record, 'status': 'done'}), "'done'"),
     'missing field': (lambda record: json.dumps({**record, 'correct': {'n': 4}}), 'correct.bits is missing'),
     'wrong type': (lambda record: json.dumps({**record, 'cell': {**CELL, 'ipc': '1'}}), 'cell.ipc'),

@@ -14,7 +14,9 @@ from conftest import ROOT, TOY, TOY_LINES, files_below
 from bench import records, registry
 from bench.distilled import DistilledSet
 
-METHODS = ('random', 'centroid', 'herding', 'k_center', 'full', 'lgm', 'lgm_real_init')
+SYNTHETIC = ('lgm', 'lgm_real_init', 'lgm_plus', 'sfm', 'frf', 'dm', 'clp')
+METHODS = ('random', 'centroid', 'herding', 'k_center', 'full', *SYNTHETIC, 'neighbors')
+CELLS = 22  # two seeds of random, of what synthesises and of what starts from that
 PLUGIN = '''"""A user's file."""
 import numpy as np
 from bench.distilled import DistilledSet
@@ -63,8 +65,8 @@ def refuse(*args, **settings):
 def test_every_method_runs_and_leaves_records_and_a_leaderboard(whole):
     results, _, outcome = whole
     assert outcome.status == 0 and outcome.err == '', outcome.err
-    assert outcome.out.startswith('10 cells, 0 of them done') and '[10/10]' in outcome.out
-    assert len(list((results / 'records').rglob('*.json'))) == 10
+    assert outcome.out.startswith(f'{CELLS} cells, 0 of them done') and f'[{CELLS}/{CELLS}]' in outcome.out
+    assert len(list((results / 'records').rglob('*.json'))) == CELLS
     rows = {row['method']: row for row in rows_of(results)}
     assert set(rows) == set(METHODS) and all(row['status'] == 'ok' for row in rows.values())
     assert (rows['lgm']['n_repeats'], rows['centroid']['n_repeats']) == ('4', '2')
@@ -86,14 +88,15 @@ def test_a_record_tells_what_was_asked_what_ran_and_what_it_cost(whole):
 def test_distilled_sets_and_pictures_lie_beside_what_they_cost(whole):
     results, _, _ = whole
     folders = [path.parent for path in (results / 'distilled').rglob('set.json')]
-    assert len(folders) == 10
+    assert len(folders) == CELLS
     for folder in folders:
+        drawn = {'timelapse.gif', 'neighbors.png'} if folder.parent.name in SYNTHETIC else set()
         assert {path.name for path in folder.iterdir()} == {
-            'set.json', 'set.safetensors', 'cost.json', 'contact_sheet.png',
+            'set.json', 'set.safetensors', 'cost.json', 'contact_sheet.png', *drawn,
         }, folder  # fmt: skip
     hashes = {DistilledSet.load(folder).hash for folder in folders}
     assert hashes == {record['distilled']['hash'] for record in all_records(results)}
-    assert len(list((results / 'tensorboard').rglob('events.*'))) == 10
+    assert len(list((results / 'tensorboard').rglob('events.*'))) == CELLS
 
 
 def test_nothing_goes_through_a_backbone_twice(whole):
@@ -105,7 +108,7 @@ def test_nothing_goes_through_a_backbone_twice(whole):
     # 39 training images, the first lgm 2 views of them; full has 2 views of 39 images of its own
     assert {name: sorted(counts) for name, counts in encoded.items()} == {
         'random': [12, 12 + 36], 'centroid': [12 + 39], 'herding': [0], 'k_center': [12], 'full': [78],
-        'lgm': [12, 12 + 78], 'lgm_real_init': [12, 12],
+        'lgm': [12, 12 + 78], **dict.fromkeys(SYNTHETIC[1:], [12, 12]), 'neighbors': [12, 12],
     }  # fmt: skip
 
 
@@ -118,7 +121,7 @@ def test_a_second_run_makes_no_backbone_and_changes_nothing(whole, command, own_
     before = files_below(results)
     monkeypatch.setitem(registry._plugins['backbone'], 'toy_net', _row_like('toy_net', refuse))
     outcome = command(*arguments)
-    assert outcome.status == 0 and '10 cells, 10 of them done' in outcome.out and 'k_center' in outcome.out
+    assert outcome.status == 0 and f'{CELLS} cells, {CELLS} of them done' in outcome.out and 'k_center' in outcome.out
     assert files_below(results) == before
 
 
@@ -134,7 +137,7 @@ def test_dry_run_writes_nothing_and_marks_what_is_done(whole, command, tmp_path)
     results, arguments, _ = whole
     before = files_below(results)
     done = command(*arguments, '--dry_run')
-    assert done.status == 0 and done.out.count('  done  ') == 10 and 'to do' not in done.out
+    assert done.status == 0 and done.out.count('  done  ') == CELLS and 'to do' not in done.out
     assert files_below(results) == before
     fresh = command(*arguments, '--dry_run', f'--results_dir={tmp_path / "none"}')
     assert fresh.out == done.out.replace('  done  ', '  to do  ') and not (tmp_path / 'none').exists()
@@ -142,7 +145,10 @@ def test_dry_run_writes_nothing_and_marks_what_is_done(whole, command, tmp_path)
 
 
 def test_force_runs_the_cells_again_and_gets_the_same_numbers(run_bench, tmp_path):
-    lines = ["run.methods = ['lgm']", 'lgm.num_updates = 3', 'lgm.num_views = 2', 'lgm.num_augmentations = 1']
+    lines = [
+        "run.methods = ['lgm']", 'lgm.num_updates = 5', 'lgm.level_every = 1', 'lgm.num_views = 2',
+        'lgm.num_augmentations = 1',
+    ]  # fmt: skip
     assert run_bench(bind=lines).status == 0
     first = load_records(tmp_path / 'results')['lgm']
     again = run_bench('--force', bind=lines)
@@ -210,7 +216,7 @@ def test_a_loss_that_is_not_finite_fails_the_cell_and_names_the_update(run_bench
         return (g_PCD - target_PCD).sum() * (float('nan') if len(calls) == 5 else 1)
 
     monkeypatch.setattr(methods.lgm, 'gradient_distance', sometimes_nan)
-    lines = ['lgm.num_updates = 8', 'lgm.log_every = 4', 'lgm.num_views = 1', 'lgm.num_augmentations = 1']
+    lines = ['lgm.num_updates = 8', 'lgm.level_every = 1', 'lgm.log_every = 4', 'lgm.num_views = 1']
     outcome = run_bench(bind=["run.methods = ['lgm']", *lines])
     assert outcome.status == 1
     error = load_records(tmp_path / 'results')['lgm']['error']
@@ -273,7 +279,10 @@ def test_an_unfinished_record_is_never_seen_when_writing_it_fails(run_bench, tmp
 
 
 def test_an_interrupted_run_keeps_finished_cells_and_the_same_command_goes_on(command, tmp_path):
-    lines = [*TOY_LINES, "run.methods = ['random', 'lgm']", 'lgm.num_updates = 100000', 'lgm.num_views = 1']
+    lines = [
+        *TOY_LINES, "run.methods = ['random', 'lgm']", 'lgm.num_updates = 100000', 'lgm.num_views = 1',
+        "lgm.parameterization = 'pixels'", 'lgm.checkpoint_every = None',
+    ]  # fmt: skip
     arguments = [f'--plugin={TOY}', f'--results_dir={tmp_path / "results"}', f'--cache_dir={tmp_path / "cache"}']
     flags = [*arguments, *(f'--gin_bindings={line}' for line in lines)]
     process = subprocess.Popen(

@@ -8,7 +8,7 @@ from PIL import Image
 from bench import records
 
 LGM = [
-    'lgm.num_updates = 20', 'lgm.log_every = 5', 'lgm.num_views = 1', 'lgm.num_augmentations = 1',
+    'lgm.num_updates = 20', 'lgm.level_every = 2', 'lgm.log_every = 5', 'lgm.num_views = 1', 'lgm.num_augmentations = 1',
     'lgm.learning_rate = 0.05',
 ]  # fmt: skip
 

@@ -11,21 +11,23 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def probe_gradient(f_ND: Tensor, y_NC: Tensor, w_PCD: Tensor, *, weights_N: Tensor | None = None) -> Tensor:
+def probe_gradient(f_ND: Tensor, y_NC: Tensor, w_PCD: Tensor, *, weights_N: Tensor | float | None = None) -> Tensor:
     """Return the cross-entropy gradient of P linear probes with bias 0, the bias' gradient as last column.
 
     Args:
       f_ND: features; the result is differentiable with respect to them.
       y_NC: targets, rows sum to 1 (one-hot or soft).
       w_PCD: weights of the probes.
-      weights_N: weight of each sample, summing to 1; None weighs all alike.
+      weights_N: weight of each sample, or one for all; over the whole batch they sum to 1. None is 1 / N.
 
     Returns:
       g_PCD with D + 1 columns: `[G_W, G_b]`.
     """
     logits_PNC = torch.einsum('nd,pcd->pnc', f_ND, w_PCD)
     error_PNC = torch.softmax(logits_PNC, dim=-1) - y_NC
-    error_PNC = error_PNC / len(f_ND) if weights_N is None else error_PNC * weights_N[:, None]
+    if weights_N is None:
+        weights_N = 1 / len(f_ND)
+    error_PNC = error_PNC * (weights_N[:, None] if isinstance(weights_N, Tensor) else weights_N)
     return torch.einsum('pnc,nd->pcd', error_PNC, F.pad(f_ND, (0, 1), value=1.0))
 
 

@@ -1,0 +1,6 @@
+"""What the methods that synthesise images share: everything but the loss."""
+
+from methods._synthesis.distil import Loss, Synthetic, synthesis
+from methods._synthesis.real import RealFeatures
+
+__all__ = ['Loss', 'RealFeatures', 'Synthetic', 'synthesis']

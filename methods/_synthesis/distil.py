@@ -1,0 +1,254 @@
+"""From a loss to a method: the shared settings, the images' start, the fit, the distilled set.
+
+A method that synthesises images is one function that makes its loss:
+
+    @synthesis
+    def my_method(real: RealFeatures, *, strength: Positive = 1.0) -> Loss:
+        target_CD = real.class_means()
+        return lambda synthetic: strength * (synthetic.class_means() - target_CD).square().sum()
+
+Shape suffixes: N images, A views, C classes (in `NCHW`: channels), D feature width, H height, W width.
+"""
+
+import dataclasses
+import functools
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from bench.backbones.base import Backbone
+from bench.distilled import DistilledSet
+from bench.distributed import World
+from bench.hashing import derive_seed
+from bench.ranges import Count, Fraction, NonNegative, Positive, PositiveFraction, PositiveInt
+from bench.soft_labels import teacher_labels
+from bench.task import Task, check_ipc, method
+from bench.transforms import RandomView, resize_side
+from methods._synthesis.augment import Augmentation
+from methods._synthesis.match import Chunking, Schedule, match
+from methods._synthesis.pyramid import Pyramid, level_sizes
+from methods._synthesis.real import RealFeatures
+from methods.herding import herd
+
+# Settings that change what a run costs, never what comes out (beyond the last bits of a float).
+_COST_ONLY = ('chunk_size', 'log_every', 'checkpoint_every', 'compile_backbone')
+
+
+@dataclass(frozen=True)
+class Synthetic:
+    """What a loss is given each update: features of A views of this process's images, and their classes.
+
+    `f_AND` is differentiable. `total` counts the images of all processes, of which these begin
+    at `first`, `num_classes` all classes; `world.sum` adds up
+    what the processes hold. A loss must come out equal on all of them.
+    """
+
+    f_AND: Tensor
+    labels_N: Tensor
+    first: int
+    total: int
+    num_classes: int
+    world: World
+
+    def gathered(self) -> tuple[Tensor, Tensor]:
+        """Return the features f_AND and labels_N of the images of all processes."""
+        if self.world.size == 1:
+            return self.f_AND, self.labels_N
+        padding = (0, 0, self.first, self.total - self.first - len(self.labels_N))
+        labels_N = F.pad(self.labels_N, padding[2:])
+        return self.world.sum(F.pad(self.f_AND, padding)), self.world.sum(labels_N)
+
+    @property
+    def place_N(self) -> Tensor:
+        """The number of each image within its class, from 0."""
+        ipc = self.total // self.num_classes
+        return (self.first + torch.arange(len(self.labels_N), device=self.labels_N.device)) % ipc
+
+    @property
+    def y_NC(self) -> Tensor:
+        """Labels as one-hot rows."""
+        return F.one_hot(self.labels_N, self.num_classes).to(self.f_AND)
+
+    def class_means(self) -> Tensor:
+        """Return the mean feature m_CD of each class over its images and their views."""
+        per_image_ND = self.f_AND.mean(dim=0)
+        sums_CD = torch.zeros(self.num_classes, per_image_ND.shape[1], device=per_image_ND.device, dtype=per_image_ND.dtype)
+        return self.world.sum(sums_CD.index_add(0, self.labels_N, per_image_ND)) * (self.num_classes / self.total)
+
+
+Loss = Callable[[Synthetic], Tensor]
+
+
+def synthesise(
+    task: Task,
+    loss_for: Callable[..., Loss],
+    *,
+    num_updates: Count = 5001,
+    learning_rate: Positive = 2e-3,
+    lr_over_levels: bool = False,
+    decay_start: Fraction = 1.0,
+    num_augmentations: PositiveInt = 10,
+    num_views: PositiveInt = 10,
+    parameterization: Literal['pyramid', 'pixels'] = 'pyramid',
+    level_every: PositiveInt = 200,
+    image_size: PositiveInt | None = None,
+    decorrelate: bool = True,
+    init: Literal['noise', 'real'] = 'noise',
+    crop: bool = True,
+    crop_min_area: PositiveFraction = 0.08,
+    flip_prob: Fraction = 0.5,
+    noise_std: NonNegative = 0.2,
+    noise_mean: NonNegative = 0.0,
+    noise_prob: Fraction = 0.5,
+    soft_labels: bool = False,
+    label_temperature: Positive = 0.1,
+    chunk_size: PositiveInt | None = None,
+    log_every: PositiveInt = 10,
+    checkpoint_every: PositiveInt | None = 100,
+    compile_backbone: bool = False,
+) -> DistilledSet:
+    """Fit `ipc` synthetic images for each class to a loss on their features.
+
+    Args:
+      task: the training split through the source backbone.
+      loss_for: makes the loss from the real side (`RealFeatures`).
+      num_updates: of the images.
+      learning_rate: of Adam, on every level.
+      lr_over_levels: divide the rate by the number of levels, so that a pixel moves as far whatever the depth.
+      decay_start: fraction of the updates after which the rate falls to 0 along a half cosine; 1 keeps it constant.
+      num_augmentations: random views of each synthetic image an update (A).
+      num_views: cached random views of each real image; an update looks at one of them, drawn at random.
+      parameterization: 'pyramid', or 'pixels' (one level of full size).
+      level_every: updates until the pyramid gets its next level.
+      image_size: side of the synthetic images in pixels; None takes 256/224 of the backbone's input.
+      decorrelate: decode through the colour correlation of natural images.
+      init: 'noise', or 'real': photographs chosen by herding (the centroid's at ipc 1), all levels from the start.
+      crop: random resized crops on both sides.
+      crop_min_area: smallest crop, as a fraction of the image.
+      flip_prob: chance of a mirrored view.
+      noise_std: Gaussian noise in units of intensity in [0, 1].
+      noise_mean: its mean; the first release used 0.5.
+      noise_prob: chance of noise in a view.
+      soft_labels: label the finished images by a linear teacher of the training features instead of by their class.
+      label_temperature: of the teacher's softmax.
+      chunk_size: views in the backbone at once; None takes all. Smaller costs a second forward pass and saves memory.
+      log_every: updates between logged losses.
+      checkpoint_every: updates between checkpoints, rounded up to a logged one; None keeps none.
+      compile_backbone: through torch.compile; needs a compiler, and pays off over many updates.
+
+    Returns:
+      The images at 8 bits, ipc for each class, in class order.
+
+    Raises:
+      InputError: if the schedule ends before the pyramid is complete, or a class has fewer than ipc images to start from.
+      FloatingPointError: if the loss stops being finite; names the update.
+    """
+    backbone, device, num_classes, world = task.backbone, task.backbone.device, task.train.num_classes, task.world
+    image_size = image_size or resize_side(backbone.input_side)
+    labels_N = np.repeat(np.arange(num_classes), task.ipc)
+    mine = _own_images(world, num_classes, task.ipc)
+
+    # the real side: features of augmented views, encoded once
+    augmentation = {
+        'crop': crop, 'scale': (crop_min_area, 1.0), 'flip_prob': flip_prob,
+        'noise_std': noise_std, 'noise_mean': noise_mean, 'noise_prob': noise_prob,
+    }
+    real = RealFeatures(
+        task,
+        RandomView(backbone.input_side, backbone.interpolation, seed=derive_seed('lgm', 'real views'), **augmentation),
+        num_views,
+        torch.Generator(device).manual_seed(derive_seed('synthesis', 'real', task.seed)),
+    )
+    loss_of_synthetic = loss_for(real)
+
+    # the synthetic side: this process's images
+    pyramid = Pyramid(
+        mine.stop - mine.start, first=mine.start, image_size=image_size,
+        start_size=1 if parameterization == 'pyramid' else image_size, decorrelate=decorrelate, seed=task.seed,
+        device=device,
+    )
+    if init == 'real':
+        pyramid.start_from(_real_images(task, size=image_size)[mine])
+    own_labels_N = torch.from_numpy(labels_N[mine]).to(device)
+
+    def loss_of(f_AND: Tensor) -> Tensor:
+        return loss_of_synthetic(Synthetic(f_AND, own_labels_N, mine.start, len(labels_N), num_classes, world))
+
+    if compile_backbone:
+        task = dataclasses.replace(task, backbone=dataclasses.replace(backbone, network=torch.compile(backbone.network)))
+    x_NCHW, curve = match(
+        pyramid, loss_of, task=task, real=real,
+        schedule=Schedule(num_updates, learning_rate, lr_over_levels, decay_start, level_every),
+        augmentation=Augmentation(**augmentation), chunking=Chunking(num_augmentations, chunk_size),
+        total=len(labels_N), log_every=log_every, checkpoint_every=checkpoint_every,
+        generator=torch.Generator().manual_seed(derive_seed('synthesis', 'views', task.seed)),
+    )
+    facts = {'image_size': image_size, 'final_meta_loss': curve[-1][1] if curve else None}
+    distilled = DistilledSet.synthetic(x_NCHW, labels_N, facts=facts, curves={'distill/meta_loss': curve})
+    return _softly_labelled(distilled, task, temperature=label_temperature) if soft_labels else distilled
+
+
+def _softly_labelled(distilled: DistilledSet, task: Task, *, temperature: float) -> DistilledSet:
+    """Return the set with the labels of a linear teacher that was fitted to the training features (test view)."""
+    f_MD = task.features_of(distilled.split(task.train))
+    soft_MC = teacher_labels(
+        task.features(), task.train.labels_N, f_MD, distilled.labels_N,
+        num_classes=task.train.num_classes, temperature=temperature,
+    )
+    return dataclasses.replace(distilled, soft_labels_NC=soft_MC)
+
+
+def synthesis(loss_for: Callable[..., Loss]) -> Callable[..., DistilledSet]:
+    """Make a method of a function that makes a loss: its keyword settings and those of `synthesise` become one list."""
+    shared = {p.name: p for p in _settings_of(synthesise)}
+    own = {p.name: p for p in _settings_of(loss_for)}
+
+    @method(enough_images=lambda settings: settings['init'] == 'real', cost_only=_COST_ONLY, check=_check_schedule)
+    @functools.wraps(loss_for)
+    def run(task: Task, **settings: Any) -> DistilledSet:
+        loss_settings = {name: settings.pop(name) for name in own.keys() & settings.keys()}
+        return synthesise(task, functools.partial(loss_for, **loss_settings), **settings)
+
+    run.__signature__ = inspect.Signature([
+        inspect.Parameter('task', inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=Task),
+        *own.values(),
+        *shared.values(),
+    ])
+    run.__annotations__ = {**synthesise.__annotations__, **loss_for.__annotations__, 'return': DistilledSet}
+    return run
+
+
+def _check_schedule(settings: dict[str, Any], backbone: Backbone) -> None:
+    """Check that the pyramid is complete before the updates end (`Schedule.check`)."""
+    if settings['parameterization'] == 'pyramid' and settings['init'] == 'noise':
+        sizes = level_sizes(settings['image_size'] or resize_side(backbone.input_side))
+        fields = {field.name: settings[field.name] for field in dataclasses.fields(Schedule)}
+        Schedule(**fields).check(sizes)
+
+
+def _settings_of(function: Callable[..., Any]) -> list[inspect.Parameter]:
+    return [p for p in inspect.signature(function).parameters.values() if p.kind is p.KEYWORD_ONLY]
+
+
+def _own_images(world: World, num_classes: int, ipc: int) -> slice:
+    """Return this process's images: all those of its classes."""
+    classes = world.share(num_classes)
+    return slice(classes.start * ipc, classes.stop * ipc)
+
+
+def _real_images(task: Task, *, size: int) -> Tensor:
+    """Return ipc representative photographs of each class, centre-cropped, x_NCHW in [0, 1]."""
+    from torchvision.transforms.v2 import functional as TF
+
+    check_ipc(task.train, task.ipc)
+    f_ND = task.features()
+    chosen = [members[herd(f_ND[members], task.ipc)] for members in task.members()]
+    images = [task.train.images[int(index)] for index in np.concatenate(chosen)]
+    crops = [TF.pil_to_tensor(TF.center_crop(TF.resize(image, [size]), [size, size])) for image in images]
+    return torch.stack(crops).float() / 255

@@ -1,0 +1,259 @@
+"""The loop that fits synthetic images to a loss on their features; everything but the loss is here.
+
+Shape suffixes: N images, A augmented copies, C colour channels, H height, W width, D feature width.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bench.backbones.base import Backbone
+from bench.errors import InputError
+from bench.progress import progress
+from bench.task import Task
+from methods._synthesis.augment import Augmentation, Views
+from methods._synthesis.pyramid import Pyramid
+from methods._synthesis.real import RealFeatures
+
+# Pictures shown over a run, besides the first and the last.
+_SHOWN = 10
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """When the pyramid grows and how the learning rate moves; see `methods._synthesis.synthesise` for the fields."""
+
+    num_updates: int
+    learning_rate: float
+    lr_over_levels: bool
+    decay_start: float
+    level_every: int
+
+    def rate(self, step: int, num_levels: int) -> float:
+        """Return the learning rate of update `step` (from 0)."""
+        start = self.decay_start * self.num_updates
+        progress = max(0.0, (step - start) / max(self.num_updates - start, 1))
+        rate = self.learning_rate * 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
+        return rate / num_levels if self.lr_over_levels else rate
+
+    def check(self, sizes: list[int]) -> None:
+        """Check that the last of a pyramid's levels comes while there are updates left for it.
+
+        Raises:
+          InputError: naming the settings to change.
+        """
+        more = len(sizes) - 1
+        if self.num_updates and more * self.level_every >= self.num_updates:
+            most = (self.num_updates - 1) // more
+            hint = f'set level_every <= {most} or' if most else 'set'
+            raise InputError(
+                f'num_updates = {self.num_updates} with level_every = {self.level_every} ends before the pyramid reaches '
+                f'{sizes[-1]} px (level {len(sizes)}): {hint} num_updates > {more * self.level_every}'
+            )
+
+
+@dataclass(frozen=True)
+class Chunking:
+    """How many views go through the backbone at once: blocks of whole images, or of some views of one image."""
+
+    views: int
+    size: int | None
+
+    @property
+    def images(self) -> int | None:
+        return None if self.size is None else max(1, self.size // self.views)
+
+    def blocks(self, count: int) -> list[tuple[slice, slice]]:
+        """Return (images, copies) slices that cover `count` images with all their views."""
+        by_image = self.images or max(count, 1)
+        by_copy = self.views if self.size is None else min(self.views, self.size)
+        return [
+            (slice(i, min(i + by_image, count)), slice(a, min(a + by_copy, self.views)))
+            for i in range(0, count, by_image)
+            for a in range(0, self.views, by_copy)
+        ]
+
+
+def match(
+    pyramid: Pyramid,
+    loss_of: Callable[[Tensor], Tensor],
+    *,
+    task: Task,
+    real: RealFeatures,
+    schedule: Schedule,
+    augmentation: Augmentation,
+    chunking: Chunking,
+    total: int,
+    log_every: int,
+    checkpoint_every: int | None,
+    generator: torch.Generator,
+) -> tuple[Tensor, list[tuple[int, float]]]:
+    """Optimise the images of a pyramid with Adam so that `loss_of` their augmented features falls.
+
+    Args:
+      pyramid: this process's images; changed in place.
+      loss_of: maps f_AND, the features of A views of each of these images, to a scalar that all processes share.
+      task: gives the backbone, takes numbers and pictures, and keeps the checkpoint.
+      real: what the loss draws from; its random state is part of the checkpoint.
+      schedule: of levels and learning rate.
+      augmentation: of the synthetic images.
+      chunking: A, and how many views go through the backbone at once.
+      total: images of all processes.
+      log_every: updates between logged losses.
+      checkpoint_every: updates between checkpoints, or None.
+      generator: of the augmentations, on the CPU.
+
+    Returns:
+      All decoded images x_NCHW in [0, 1] and the curve [(update, loss), ...].
+
+    Raises:
+      FloatingPointError: naming the first update whose loss is not finite.
+    """
+    if not pyramid.complete:
+        schedule.check(pyramid.sizes[len(pyramid.levels) - 1 :])
+    optimizer = _adam(pyramid)
+    curve: list[tuple[int, float]] = []
+    pending: list[Tensor] = []
+    first = 0
+    saved = task.checkpoint.load() if task.checkpoint else None
+    if saved is not None:
+        first, curve = saved['step'], [tuple(point) for point in saved['curve']]
+        optimizer = _restore(saved, pyramid, real, generator)
+    show_every = max(1, schedule.num_updates // _SHOWN)
+    with progress(total=schedule.num_updates, title=task.title, unit='update') as advance:
+        advance(first)
+        for step in range(first, schedule.num_updates):
+            if step and step % schedule.level_every == 0 and not pyramid.complete:
+                pyramid.grow()
+                optimizer = _adam(pyramid)
+            for group in optimizer.param_groups:
+                group['lr'] = schedule.rate(step, len(pyramid.levels))
+            views = augmentation.sample(
+                total, chunking.views, side=pyramid.image_size, generator=generator, device=pyramid.device
+            )
+            optimizer.zero_grad(set_to_none=True)
+            pending.append(_backward(pyramid, loss_of, views, augmentation, task.backbone, chunking))
+            optimizer.step()
+            if (step + 1) % log_every == 0 or step + 1 == schedule.num_updates:
+                loss = _check_finite(pending, step)
+                curve.append((step + 1, loss))
+                task.log('distill/meta_loss', step + 1, loss)
+                advance(len(pending), loss=loss)
+                pending = []
+            if step % show_every == 0:
+                task.show(step, task.world.gather(_decode(pyramid, chunking), first=pyramid.first, count=total))
+            if checkpoint_every and task.checkpoint and (step + 1) % checkpoint_every == 0 and not pending:
+                state = _state(step + 1, curve, pyramid, optimizer, real, generator, world=task.world, total=total)
+                if task.world.leads:
+                    task.checkpoint.save(state)
+    images = task.world.gather(_decode(pyramid, chunking), first=pyramid.first, count=total)
+    task.show(schedule.num_updates, images)
+    return images, curve
+
+
+def _adam(pyramid: Pyramid) -> torch.optim.Adam:
+    return torch.optim.Adam(pyramid.levels, fused=pyramid.device.type in ('cpu', 'cuda'))
+
+
+def _backward(
+    pyramid: Pyramid,
+    loss_of: Callable[[Tensor], Tensor],
+    views: Views,
+    augmentation: Augmentation,
+    backbone: Backbone,
+    chunking: Chunking,
+) -> Tensor:
+    """Add the loss's gradient to the pyramid's levels; returns the detached loss.
+
+    With several chunks there are two passes: features without a graph, then, chunk by chunk, features with a graph that
+    receive the features' cotangent. Memory then depends on the chunk, not on the number of images or views.
+    """
+
+    def encode(images: slice, copies: slice) -> Tensor:
+        """Return f_AND of a block."""
+        of_all = slice(pyramid.first + images.start, pyramid.first + images.stop)
+        x_MCHW = augmentation.apply(pyramid.decode(images), views, images=of_all, copies=copies, side=backbone.input_side)
+        return backbone.encode(x_MCHW).unflatten(0, (images.stop - images.start, -1)).transpose(0, 1)
+
+    blocks = chunking.blocks(pyramid.count)
+    if len(blocks) == 1:
+        loss = loss_of(encode(*blocks[0]))
+        loss.backward()
+        return loss.detach()
+    f_AND = torch.zeros(chunking.views, pyramid.count, backbone.feature_dim, device=pyramid.device)
+    with torch.no_grad():
+        for images, copies in blocks:
+            f_AND[copies, images] = encode(images, copies)
+    f_AND.requires_grad_()
+    loss = loss_of(f_AND)
+    loss.backward()
+    for images, copies in blocks:
+        encode(images, copies).backward(f_AND.grad[copies, images])
+    return loss.detach()
+
+
+@torch.no_grad()
+def _decode(pyramid: Pyramid, chunking: Chunking) -> Tensor:
+    step = chunking.size or max(pyramid.count, 1)
+    parts = [pyramid.decode(slice(start, start + step)) for start in range(0, pyramid.count, step)]
+    return torch.cat(parts) if parts else pyramid.decode()
+
+
+def _check_finite(losses: list[Tensor], last_step: int) -> float:
+    """Return the last loss; the only place where the loop waits for the device."""
+    values = torch.stack(losses).tolist()
+    for offset, value in enumerate(values):
+        if not math.isfinite(value):
+            step = last_step - len(values) + 2 + offset
+            raise FloatingPointError(f'the meta-loss is {value} at update {step}; lower the learning rate')
+    return values[-1]
+
+
+# --- checkpoints: the images of all processes, so that any number of processes can go on --------------------------------
+
+
+def _state(
+    step: int,
+    curve: list[tuple[int, float]],
+    pyramid: Pyramid,
+    optimizer: torch.optim.Adam,
+    real: RealFeatures,
+    generator: torch.Generator,
+    *,
+    world: Any,
+    total: int,
+) -> dict[str, Any]:
+    moments = [optimizer.state[level] for level in pyramid.levels]
+
+    def whole(tensor: Tensor) -> Tensor:
+        return world.gather(tensor.detach(), first=pyramid.first, count=total).cpu()
+
+    return {
+        'step': step,
+        'curve': curve,
+        'levels': [whole(level) for level in pyramid.levels],
+        'adam': [{name: whole(moment[name]) for name in ('exp_avg', 'exp_avg_sq')} for moment in moments],
+        'adam_steps': [moment['step'].cpu() for moment in moments],
+        'real': real.state(),
+        'generator': generator.get_state(),
+    }
+
+
+def _restore(
+    saved: dict[str, Any], pyramid: Pyramid, real: RealFeatures, generator: torch.Generator
+) -> torch.optim.Adam:
+    device, rows = pyramid.device, slice(pyramid.first, pyramid.first + pyramid.count)
+    pyramid.levels = [level[rows].clone().to(device).requires_grad_() for level in saved['levels']]
+    optimizer = _adam(pyramid)
+    for level, moments, steps in zip(pyramid.levels, saved['adam'], saved['adam_steps'], strict=True):
+        optimizer.state[level] = {
+            'step': steps.to(device),
+            **{name: moment[rows].clone().to(device) for name, moment in moments.items()},
+        }
+    real.restore(saved['real'])
+    generator.set_state(saved['generator'])
+    return optimizer

@@ -1,0 +1,170 @@
+"""The real side: cached features of the training images and what losses need of them, never images.
+
+Shape suffixes: V views, N images, P probes, C classes, D feature width, B batch.
+"""
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from bench.task import Task
+from bench.transforms import RandomView
+from methods._synthesis.gradient import probe_gradient
+
+# Rows of features a gradient is summed over at a time: bounds memory at ImageNet size.
+_BLOCK = 16384
+# Features up to this size are kept on the device; larger ones stay in the memory map.
+_RESIDENT_BYTES = 4 << 30
+
+
+@dataclass
+class RealFeatures:
+    """Features of the training split, for a loss to compare with.
+
+    `view` and `num_views` are the random views that are cached. All randomness comes from `generator`, on the device, so
+    that drawing needs no exchange with it and every process draws alike.
+    """
+
+    task: Task
+    view: RandomView
+    num_views: int
+    generator: torch.Generator
+    _order_N: Tensor | None = field(default=None, init=False)
+    _next: int = field(default=0, init=False)
+    _clusters: dict[int, Tensor] = field(default_factory=dict, init=False)
+
+    def __post_init__(self) -> None:
+        self.device = self.task.backbone.device
+        self.dim = self.task.backbone.feature_dim
+        self.num_classes = self.task.train.num_classes
+        self.labels_N = torch.from_numpy(np.array(self.task.train.labels_N)).to(self.device)
+        self.counts_C = torch.bincount(self.labels_N, minlength=self.num_classes)
+
+    @cached_property
+    def views_VND(self) -> '_Table':
+        """Features of random views."""
+        return _Table(self.task.view_features(self.view, num_views=self.num_views), self.device)
+
+    @cached_property
+    def centre_ND(self) -> Tensor:
+        """Features of the test view, on the device."""
+        return torch.from_numpy(np.array(self.task.features())).to(self.device)
+
+    def class_means(self, *, views: bool = False) -> Tensor:
+        """Return the mean feature m_CD of each class: of the test view, or over the cached random views."""
+        if not views:
+            return self._means(self.centre_ND)
+        rows_N = torch.arange(len(self.labels_N), device=self.device)
+        each = [self._means(self.views_VND.rows(torch.full_like(rows_N, v), rows_N)) for v in range(self.num_views)]
+        return torch.stack(each).mean(dim=0)
+
+    def covariance(self, mean_D: Tensor) -> Tensor:
+        """Return the covariance s_DD of all cached views about `mean_D`, classes weighing alike."""
+        weights_N = 1 / self.counts_C[self.labels_N] / (self.counts_C > 0).sum()
+        total_DD = torch.zeros(self.dim, self.dim, device=self.device)
+        for v in range(self.num_views):
+            for rows in torch.arange(len(self.labels_N), device=self.device).split(_BLOCK):
+                z_BD = self.views_VND.rows(torch.full_like(rows, v), rows) - mean_D
+                total_DD += (weights_N[rows, None] * z_BD).T @ z_BD
+        return total_DD / self.num_views
+
+    def cluster_means(self, count: int) -> Tensor:
+        """Return the means m_CKD of `count` clusters of each class's images (test view, k-means): what its images can share.
+
+        A class with fewer images than clusters repeats them.
+        """
+        if count not in self._clusters:
+            each = [_k_means(self.centre_ND[self.labels_N == c], count) for c in range(self.num_classes)]
+            self._clusters[count] = torch.stack(each)
+        return self._clusters[count]
+
+    def batch(self, size: int | None) -> tuple[Tensor, Tensor]:
+        """Draw one cached view each of `size` images from a shuffled pass, or of all images; returns f_BD, labels_B."""
+        rows_B = torch.arange(len(self.labels_N), device=self.device) if size is None else self.draw(size)
+        return self._one_view(rows_B), self.labels_N[rows_B]
+
+    def gradient(self, w_PCD: Tensor, *, batch_size: int | None, balanced: bool) -> Tensor:
+        """Return the probes' gradient g_PCD, `[G_W, G_b]` (D + 1 columns), on one random view of each image.
+
+        Args:
+          w_PCD: the probes.
+          batch_size: images from a shuffled pass, as released; None takes every image.
+          balanced: each class weighs the same; otherwise each image does, as released.
+        """
+        rows_B = torch.arange(len(self.labels_N), device=self.device) if batch_size is None else self.draw(batch_size)
+        weights_C = 1 / self.counts_C.clamp(min=1) if balanced else torch.ones_like(self.counts_C, dtype=torch.float32)
+        weights_B = weights_C[self.labels_N[rows_B]]
+        weights_B = weights_B / weights_B.sum()
+        total = 0
+        for block in torch.arange(len(rows_B), device=self.device).split(_BLOCK):
+            rows = rows_B[block]
+            y_BC = F.one_hot(self.labels_N[rows], self.num_classes).float()
+            total = total + probe_gradient(self._one_view(rows), y_BC, w_PCD, weights_N=weights_B[block])
+        return total
+
+    def draw(self, count: int) -> Tensor:
+        """Return the next image numbers of a shuffled pass: every image once before any twice."""
+        parts = []
+        while count:
+            if self._order_N is None or self._next == len(self._order_N):
+                self._order_N = torch.randperm(len(self.labels_N), generator=self.generator, device=self.device)
+                self._next = 0
+            part = self._order_N[self._next : self._next + count]
+            parts.append(part)
+            self._next += len(part)
+            count -= len(part)
+        return torch.cat(parts)
+
+    def state(self) -> dict[str, Any]:
+        """Return what a resumed run needs to draw on as this one would have."""
+        return {'generator': self.generator.get_state(), 'order_N': self._order_N, 'next': self._next}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self.generator.set_state(state['generator'])
+        self._order_N = None if state['order_N'] is None else state['order_N'].to(self.device)
+        self._next = state['next']
+
+    def _one_view(self, rows_B: Tensor) -> Tensor:
+        views_B = torch.randint(self.num_views, rows_B.shape, generator=self.generator, device=self.device)
+        return self.views_VND.rows(views_B, rows_B)
+
+    def _means(self, f_ND: Tensor) -> Tensor:
+        sums_CD = torch.zeros(self.num_classes, self.dim, device=self.device).index_add_(0, self.labels_N, f_ND)
+        return sums_CD / self.counts_C.clamp(min=1)[:, None]
+
+
+def _k_means(f_ND: Tensor, count: int, *, rounds: int = 20) -> Tensor:
+    """Return the centres m_KD of Lloyd's algorithm from a greedy farthest-point start; nothing random."""
+    chosen = [int((f_ND - f_ND.mean(dim=0)).square().sum(dim=1).argmin())]
+    nearest_N = (f_ND - f_ND[chosen[0]]).square().sum(dim=1)
+    while len(chosen) < count:
+        chosen.append(int(nearest_N.argmax()))
+        nearest_N = torch.minimum(nearest_N, (f_ND - f_ND[chosen[-1]]).square().sum(dim=1))
+    m_KD = f_ND[chosen].clone()
+    if count == 1:
+        return f_ND.mean(dim=0, keepdim=True)
+    for _ in range(rounds):
+        member_NK = F.one_hot(torch.cdist(f_ND, m_KD).argmin(dim=1), count).to(f_ND)
+        sizes_K = member_NK.sum(dim=0)
+        m_KD = torch.where(sizes_K[:, None] > 0, member_NK.T @ f_ND / sizes_K.clamp(min=1)[:, None], m_KD)
+    return m_KD
+
+
+class _Table:
+    """Cached features, gathered by view and image on the device, or from the memory map where they are too many."""
+
+    def __init__(self, f_VND: np.ndarray, device: torch.device) -> None:
+        self.device = device
+        resident = f_VND.nbytes <= _RESIDENT_BYTES
+        self.f_VND = torch.from_numpy(np.array(f_VND)).to(device) if resident else f_VND
+
+    def rows(self, views_B: Tensor, rows_B: Tensor) -> Tensor:
+        """Return f_BD."""
+        if isinstance(self.f_VND, Tensor):
+            return self.f_VND[views_B, rows_B]
+        return torch.from_numpy(self.f_VND[views_B.cpu().numpy(), rows_B.cpu().numpy()]).to(self.device)

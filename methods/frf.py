@@ -1,0 +1,32 @@
+"""Class means image by image: each image's own residual is turned towards that of its class (FRF).
+
+The residual of class-mean matching, compared row by row instead of by one global cosine. With several images a class each
+has a target of its own, the mean of one cluster of the class, or all would become the same picture.
+"""
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from methods._synthesis import Loss, RealFeatures, Synthetic, synthesis
+
+FOLLOWS = 'lgm'
+
+
+@synthesis
+def frf(real: RealFeatures) -> Loss:
+    """Return the mean over images of `1 - cos(r_i(synthetic), r_i(real))`, `r_i = mean_{k != c} m_k - f_i`."""
+    means_CD = real.class_means()
+
+    def loss(synthetic: Synthetic) -> Tensor:
+        labels_N, count = synthetic.labels_N, synthetic.num_classes
+        own_ND = real.cluster_means(synthetic.total // count)[labels_N, synthetic.place_N]
+        wanted_ND = _mean_of_others(means_CD, count)[labels_N] - own_ND
+        found_ND = _mean_of_others(synthetic.class_means(), count)[labels_N] - synthetic.f_AND.mean(dim=0)
+        distance_N = 1 - F.cosine_similarity(found_ND, wanted_ND, dim=1)
+        return synthetic.world.sum(distance_N.sum()) / synthetic.total
+
+    return loss
+
+
+def _mean_of_others(m_CD: Tensor, count: int) -> Tensor:
+    return (m_CD.sum(dim=0) - m_CD) / max(count - 1, 1)

@@ -1,0 +1,47 @@
+"""Linear Gradient Matching: synthetic images that give a random linear probe the gradient of the real data.
+
+Dataset Distillation for Pre-Trained Self-Supervised Vision Models, arXiv 2511.16674, section 3. The defaults are the
+released settings, apart from the class-balanced real gradient; docs/protocol.md lists the deviations.
+"""
+
+from typing import Literal
+
+from torch import Tensor
+
+from bench.ranges import NonNegative, PositiveInt
+from methods._synthesis import Loss, RealFeatures, Synthetic, synthesis
+from methods._synthesis.gradient import gradient_distance, probe_gradient, random_probes
+
+
+@synthesis
+def lgm(
+    real: RealFeatures,
+    *,
+    num_probes: PositiveInt = 1,
+    probe_sigma: NonNegative = 0.01,
+    real_gradient: Literal['batch', 'full'] = 'batch',
+    class_balanced: bool = True,
+) -> Loss:
+    """Return `1 - cos` between the gradients of random linear probes on synthetic and on real features.
+
+    Args:
+      real: the training split's features.
+      num_probes: random probes an update; they share the backbone pass.
+      probe_sigma: standard deviation of the probes' weights; 0 leaves the class means alone to be matched.
+      real_gradient: 'batch' takes ipc * A * C images from a shuffled pass, as released; 'full' takes every image.
+      class_balanced: weigh classes, not images, alike in the real gradient; False is as released.
+    """
+
+    def loss(synthetic: Synthetic) -> Tensor:
+        w_PCD = random_probes(
+            num_probes, num_classes=real.num_classes, dim=real.dim, sigma=probe_sigma, generator=real.generator
+        )
+        views = len(synthetic.f_AND) * synthetic.total
+        target_PCD = real.gradient(
+            w_PCD, batch_size=None if real_gradient == 'full' else views, balanced=class_balanced
+        )
+        y_MC = synthetic.y_NC.repeat(len(synthetic.f_AND), 1)
+        g_PCD = probe_gradient(synthetic.f_AND.flatten(0, 1), y_MC, w_PCD, weights_N=1 / views)
+        return gradient_distance(synthetic.world.sum(g_PCD), target_PCD)
+
+    return loss
