@@ -71,6 +71,11 @@ def prepare(bench: Bench, cells: list[Cell]) -> list[Cell]:
       InputError: for data, weights or records that cannot be used.
     """
     todo = []
+    for choice in {cell.dataset.label: cell.dataset for cell in cells}.values():
+        train = bench.dataset(choice).train
+        if (idle := bench.world.size - train.num_classes) > 0:
+            bench.say(f'{idle} of {bench.world.size} processes idle while images of {choice.label} are made: it has '
+                      f'{train.num_classes} classes')  # fmt: skip
     for cell in cells:
         dataset = bench.dataset(cell.dataset)
         methods = [cell.method, *([cell.of] if cell.of else [])]
@@ -258,7 +263,8 @@ def _probe(
     encoded = bench.store.images_encoded
     with measured(bench.device) as probe_cost:
         score = cell.protocol.row.load()(task, **cell.protocol.settings)
-    logs.replay(score.curves, key=cell.key)
+    if bench.world.leads:
+        logs.replay(score.curves, key=cell.key)
     return records.make_record(
         score,
         key=cell.key,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 os.environ['HF_HUB_OFFLINE'] = '1'  # read when the hub's client is imported: no test waits for a network
 
-from bench import cli, plugins, registry  # isort: skip  (sets OpenMP's waiting before torch is imported)
+from bench import cli, plugins, records, registry  # isort: skip  (sets OpenMP's waiting before torch is imported)
 
 import numpy as np
 import pytest
@@ -40,6 +40,11 @@ class Outcome:
 @pytest.fixture(scope='session')
 def toy():
     """The toy world's module, loaded once as the plug-in it is."""
+    return toy_module()
+
+
+def toy_module():
+    """Register the toy world as the plug-in it is, and return its module."""
     plugins.load([TOY])
     return next(module for name, module in list(sys.modules.items()) if name.startswith('bench_plugin_toy_'))
 
@@ -97,6 +102,11 @@ def _command(*arguments: str) -> Outcome:
         signal.signal(signal.SIGTERM, terminate)
         flags.FLAGS.unparse_flags()
     return Outcome(status, out.getvalue(), err.getvalue())
+
+
+def all_records(results: Path) -> list[dict]:
+    """Return every record below a results folder."""
+    return [records.load(path) for path in (results / 'records').rglob('*.json')]
 
 
 def files_below(folder: Path) -> dict[str, bytes]:

@@ -9,7 +9,7 @@ import sys
 import time
 
 import pytest
-from conftest import ROOT, TOY, TOY_LINES, files_below
+from conftest import ROOT, TOY, TOY_LINES, files_below, all_records
 
 from bench import records, registry
 from bench.distilled import DistilledSet
@@ -110,10 +110,6 @@ def test_nothing_goes_through_a_backbone_twice(whole):
         'random': [12, 12 + 36], 'centroid': [12 + 39], 'herding': [0], 'k_center': [12], 'full': [78],
         'lgm': [12, 12 + 78], **dict.fromkeys(SYNTHETIC[1:], [12, 12]), 'neighbors': [12, 12],
     }  # fmt: skip
-
-
-def all_records(results):
-    return [records.load(path) for path in (results / 'records').rglob('*.json')]
 
 
 def test_a_second_run_makes_no_backbone_and_changes_nothing(whole, command, own_plugins, monkeypatch):

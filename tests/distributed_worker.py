@@ -1,0 +1,52 @@
+"""Started by torchrun: distils the toy data with the other processes and saves what came out, unrounded.
+
+Usage: distributed_worker.py CACHE_DIR OUT_FILE [fail]
+"""
+
+import sys
+from pathlib import Path
+
+import torch
+from conftest import toy_module
+
+from bench import distributed
+from bench.features import FeatureStore
+from bench.task import Task
+from methods._synthesis import distil
+from methods.lgm import lgm
+from methods.lgm_plus import lgm_plus
+
+SETTINGS = {'num_updates': 20, 'level_every': 2, 'num_augmentations': 2, 'num_views': 2, 'learning_rate': 0.05}
+METHODS = {'lgm': lgm, 'lgm_plus': lgm_plus}
+
+
+def distilled_images(world, cache_dir):
+    """Return {method: x_NCHW} of 20 updates, before they are rounded to 8 bits."""
+    toy, found = toy_module(), {}
+    task = Task(
+        train=toy.toy_data(None).train, ipc=2, seed=0, backbone=toy.toy_net(None, torch.device('cpu')),
+        store=FeatureStore(Path(cache_dir), world=world), world=world,
+    )
+    rounded = distil.DistilledSet.synthetic
+    for name, method in METHODS.items():
+        distil.DistilledSet.synthetic = lambda x_NCHW, labels_N, name=name, **parts: found.update({name: x_NCHW})
+        try:
+            method(task, **SETTINGS)
+        finally:
+            distil.DistilledSet.synthetic = rounded
+    return found
+
+
+def main():
+    cache_dir, out, *fail = sys.argv[1:]
+    world = distributed.join(torch.device('cpu'))
+    if fail and world.rank == 1:
+        raise RuntimeError('the second process fails here')
+    found = distilled_images(world, cache_dir)
+    if world.leads:
+        torch.save(found, out)
+    distributed.leave()
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,73 @@
+"""Several gloo processes give what one gives; a process that dies ends the job."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from conftest import ROOT, TOY, all_records
+from distributed_worker import distilled_images
+
+from bench.distributed import ALONE, World
+
+WORKER = str(ROOT / 'tests' / 'distributed_worker.py')
+
+
+def torchrun(processes, *arguments, limit=120):
+    """Run a command in several processes on this machine; returns (exit status, output, seconds)."""
+    start = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, '-m', 'torch.distributed.run', '--standalone', f'--nproc_per_node={processes}', *arguments],
+        cwd=ROOT, capture_output=True, text=True, timeout=limit,
+        env={**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONPATH': f'{ROOT}:{ROOT / "tests"}'},
+    )  # fmt: skip
+    return done.returncode, done.stdout + done.stderr, time.monotonic() - start
+
+
+def test_blocks_cover_all_rows_once_and_differ_by_at_most_one():
+    for count, size in ((10, 3), (2, 5), (0, 2), (7, 7)):
+        blocks = [list(range(count))[World(rank, size).share(count)] for rank in range(size)]
+        assert sum(blocks, []) == list(range(count))
+        lengths = [len(block) for block in blocks]
+        assert max(lengths) - min(lengths) <= 1
+
+
+def test_two_processes_make_the_images_of_one(toy, tmp_path):
+    status, out, _ = torchrun(2, WORKER, str(tmp_path / 'shared'), str(tmp_path / 'two.pt'))
+    assert status == 0, out
+    both, alone = torch.load(tmp_path / 'two.pt'), distilled_images(ALONE, tmp_path / 'alone')
+    for name, x_NCHW in alone.items():
+        assert x_NCHW.shape == (12, 3, 9, 9)
+        assert ((both[name] - x_NCHW).norm() / x_NCHW.norm()).item() < 1e-5, name
+
+
+def test_a_process_that_dies_ends_the_job_with_its_error(tmp_path):
+    status, out, seconds = torchrun(2, WORKER, str(tmp_path / 'cache'), str(tmp_path / 'out.pt'), 'fail')
+    assert status != 0 and 'the second process fails here' in out
+    assert seconds < 60 and not (tmp_path / 'out.pt').exists()
+
+
+def test_more_processes_than_classes_leave_the_records_of_one(run_bench, tmp_path):
+    lines = [
+        "run.datasets = ['toy_data']", "run.backbones = ['toy_net']", "run.methods = ['centroid', 'lgm']",
+        'toy_data.num_classes = 2', 'lgm.num_updates = 9', 'lgm.level_every = 2', 'lgm.num_views = 2',
+        'paper_v1.epochs = 3', 'paper_v1.repeats = 2', 'paper_v1.num_views = 2',
+    ]  # fmt: skip
+    bindings = [f'--gin_bindings={line}' for line in lines]
+    places = [f'--results_dir={tmp_path / "three"}', f'--cache_dir={tmp_path / "cache_three"}']
+    status, out, _ = torchrun(3, '-m', 'bench.run', f'--plugin={TOY}', '--device=cpu', *places, *bindings)
+    assert status == 0, out
+    assert out.count('1 of 3 processes idle while images of toy_data are made: it has 2 classes') == 1
+    assert run_bench(*bindings).status == 0
+    three, one = ({r['key']: r for r in all_records(tmp_path / name)} for name in ('three', 'results'))
+    assert three.keys() == one.keys() and len(one) == 2
+    for key, record in one.items():
+        assert three[key]['distilled']['hash'] == record['distilled']['hash']
+        assert three[key]['top1'] == pytest.approx(record['top1'], abs=0.05)
+        assert three[key]['images_encoded'] == record['images_encoded']
+    features = sorted(path.name for path in (tmp_path / 'cache_three' / 'features').iterdir())
+    assert features == sorted(path.name for path in (tmp_path / 'cache' / 'features').iterdir())
+    assert all(json.loads(path.read_text()) for path in (tmp_path / 'cache_three').rglob('key.json'))
