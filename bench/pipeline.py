@@ -91,6 +91,8 @@ def prepare(bench: Bench, cells: list[Cell]) -> list[Cell]:
             bench.backbone(choice)
         for method in filter(None, (cell.of, cell.method)):
             needs_of(method.row.load()).check(method.settings, bench.backbone(cell.source) if cell.source else None)
+        if not bench.force:
+            _place(bench, cell)[1].load()
     return todo
 
 
@@ -137,6 +139,15 @@ def distilled_dir(results_dir: Path, cell: Cell, fingerprint: str) -> Path:
     return Path(results_dir, 'distilled', *map(records.safe_name, names), f'{size}seed{cell.seed}-{fingerprint}')
 
 
+def _place(bench: Bench, cell: Cell) -> tuple[Path, Checkpoint]:
+    """Return the folder of a cell's distilled set, named by what it is made from, and the checkpoint beside it."""
+    train = bench.dataset(cell.dataset).train.fingerprint
+    weights = bench.backbone(cell.source).fingerprint if cell.source else None
+    folder = distilled_dir(bench.results_dir, cell, short_hash([cell.distilled_config, train, weights]))
+    made_for = {**cell.distilled_config, 'train': train, 'weights': weights}
+    return folder, Checkpoint(folder.with_name(f'{folder.name}.checkpoint'), made_for)
+
+
 # --- the stages ---------------------------------------------------------------------------------------------------------
 
 
@@ -168,8 +179,7 @@ def _end_if_shared(bench: Bench, error: Exception) -> None:
 def _distil(bench: Bench, cell: Cell, dataset: Dataset, logs: CellLogs) -> tuple[DistilledSet, dict[str, Any]]:
     """Return the cell's distilled set and what it cost, made now or loaded."""
     source = bench.backbone(cell.source) if cell.source else None
-    made_from = [cell.distilled_config, dataset.train.fingerprint, source.fingerprint if source else None]
-    folder = distilled_dir(bench.results_dir, cell, short_hash(made_from))
+    folder, checkpoint = _place(bench, cell)
     kept = bench.world.agree(folder.exists() and (not bench.force or folder in bench.made))
     film = Timelapse()
 
@@ -177,10 +187,6 @@ def _distil(bench: Bench, cell: Cell, dataset: Dataset, logs: CellLogs) -> tuple
         logs.show(step, x_NCHW)
         film.add(step, x_NCHW)
 
-    checkpoint = Checkpoint(
-        folder.with_name(f'{folder.name}.checkpoint'),
-        {**cell.distilled_config, 'train': dataset.train.fingerprint, 'weights': source.fingerprint if source else None},
-    )
     task = Task(
         train=dataset.train, ipc=cell.ipc or 0, seed=cell.seed, backbone=source, store=bench.store if source else None,
         log=logs.log, show=show, title=f'{cell.method.label} on {dataset.name}' if bench.world.leads else '',

@@ -9,7 +9,7 @@ import sys
 import time
 
 import pytest
-from conftest import ROOT, TOY, TOY_LINES, files_below, all_records
+from conftest import ROOT, TOY, TOY_LINES, all_records, files_below
 
 from bench import records, registry
 from bench.distilled import DistilledSet

@@ -1,0 +1,101 @@
+"""A killed run goes on where it was and ends with the same bits; a checkpoint of something else is refused."""
+
+import pytest
+from conftest import TOY_LINES, all_records, files_below
+
+from bench import cli
+from bench.checkpoints import Checkpoint
+from bench.distilled import DistilledSet
+from bench.errors import InputError
+
+LINES = [
+    "run.methods = ['lgm']", 'lgm.num_updates = 30', 'lgm.level_every = 4', 'lgm.num_views = 3', 'lgm.log_every = 5',
+    'lgm.num_augmentations = 2', 'lgm.learning_rate = 0.05',
+]  # fmt: skip
+
+
+def killed_at(monkeypatch, step):
+    """End the process's work right after the checkpoint of an update, as a kill would."""
+    save = Checkpoint.save
+
+    def save_and_die(self, state):
+        save(self, state)
+        if state['step'] == step:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Checkpoint, 'save', save_and_die)
+
+
+@pytest.mark.parametrize(
+    ('step', 'extra'),
+    [(5, []), (20, ["lgm.real_gradient = 'full'", 'lgm.num_probes = 2']), (30, ['lgm.chunk_size = 3'])],
+)
+def test_a_killed_and_resumed_run_gives_the_same_bits(command, toy, tmp_path, monkeypatch, step, extra):
+    lines = [*TOY_LINES, *LINES, *extra, 'lgm.checkpoint_every = 5']
+
+    def run(folder):
+        places = [f'--results_dir={tmp_path / folder}', f'--cache_dir={tmp_path / "cache"}']
+        return command(*places, *[f'--gin_bindings={line}' for line in lines])
+
+    assert run('whole').status == 0
+    with monkeypatch.context() as patched:
+        killed_at(patched, step)
+        assert run('killed').status == 130
+    assert [name for name in files_below(tmp_path / 'killed') if name.endswith('.checkpoint')]
+    saved = []
+    monkeypatch.setattr(Checkpoint, 'save', lambda self, state: saved.append(state['step']))
+    assert run('killed').status == 0
+    assert saved == list(range(step + 5, 31, 5)), 'the updates before the kill were done again'
+    (whole,), (resumed,) = (all_records(tmp_path / name) for name in ('whole', 'killed'))
+    assert whole['distilled']['hash'] == resumed['distilled']['hash'] and whole['top1'] == resumed['top1']
+    curves = [DistilledSet.load(path.parent).curves for path in tmp_path.rglob('set.json')]
+    assert curves[0] == curves[1] and len(curves[0]['distill/meta_loss']) == 6
+    assert not [name for name in files_below(tmp_path) if name.endswith('.checkpoint')]
+
+
+def test_a_checkpoint_of_another_configuration_is_refused_and_both_are_named(run_bench, tmp_path, monkeypatch):
+    with monkeypatch.context() as patched:
+        killed_at(patched, 5)
+        assert run_bench(bind=[*LINES, 'lgm.checkpoint_every = 5']).status == 130
+    (theirs,) = tmp_path.rglob('*.checkpoint')
+    with monkeypatch.context() as patched:
+        killed_at(patched, 5)
+        other = [*LINES, 'lgm.checkpoint_every = 5', 'lgm.learning_rate = 0.2']
+        assert run_bench(bind=other).status == 130
+    (ours,) = set(tmp_path.rglob('*.checkpoint')) - {theirs}
+    theirs.rename(ours)
+    before = files_below(tmp_path / 'results')
+    outcome = run_bench(bind=other)
+    assert (outcome.status, outcome.out) == (2, '')
+    expected = 'was made with method_settings.learning_rate = 0.05; this run has method_settings.learning_rate = 0.2'
+    assert expected in outcome.err and str(ours) in outcome.err and outcome.err.count('\n') == 1
+    assert files_below(tmp_path / 'results') == before
+    assert run_bench('--force', bind=other).status == 0
+
+
+def test_a_damaged_checkpoint_is_refused_and_a_save_replaces_it_whole(tmp_path):
+    checkpoint = Checkpoint(tmp_path / 'a.checkpoint', {'seed': 0})
+    assert checkpoint.load() is None
+    checkpoint.save({'step': 3})
+    assert checkpoint.load() == {'step': 3}
+    assert [path.name for path in tmp_path.iterdir()] == ['a.checkpoint']
+    checkpoint.path.write_bytes(checkpoint.path.read_bytes()[:100])
+    with pytest.raises(InputError, match=r'a.checkpoint is damaged .* delete it to start again'):
+        checkpoint.load()
+    checkpoint.delete()
+    assert checkpoint.load() is None
+
+
+def test_seconds_of_a_killed_run_are_counted(tmp_path):
+    first = Checkpoint(tmp_path / 'a.checkpoint', {}, earlier=100.0)
+    first.save({'step': 1})
+    second = Checkpoint(tmp_path / 'a.checkpoint', {})
+    second.load()
+    assert 100 <= second.earlier < 101
+
+
+def test_the_exit_of_a_kill_is_that_of_an_interrupt():
+    def interrupted():
+        raise KeyboardInterrupt
+
+    assert cli.guarded(interrupted, ['x'], name='x') == 130
