@@ -17,7 +17,7 @@ FOLLOWS = 'lgm'
 
 
 @synthesis
-def lgm_plus(real: RealFeatures, *, strength: Positive = 3.0) -> Loss:
+def lgm_plus(real: RealFeatures, *, strength: Positive = 10.0) -> Loss:
     """Return the mean squared distance of class-mean features from their targets, in units of the real classes' spread.
 
     Args:
