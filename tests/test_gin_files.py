@@ -10,7 +10,8 @@ from tests.conftest import ROOT
 RUNS = sorted((ROOT / 'gin').glob('*.gin'))
 METHODS = sorted((ROOT / 'gin' / 'methods').glob('*.gin'))
 SMALL = [
-    "run.datasets = ['toy_data']", "run.backbones = ['toy_net']", 'run.ipc = [2]', 'run.seeds = [0]',
+    "run.datasets = ['toy_data']", "run.backbones = ['toy_net']", 'run.eval_backbones = None',
+    'run.ipc = [2]', 'run.seeds = [0]',
     'lgm.num_updates = 5', 'lgm.level_every = 1', 'lgm.num_augmentations = 2', 'lgm.num_views = 2', 'lgm.log_every = 1',
     'paper_v1.epochs = 2', 'paper_v1.full_epochs = 2', 'paper_v1.repeats = 2',
 ]  # fmt: skip
@@ -20,7 +21,8 @@ SMALL = [
 def test_it_lists_its_cells_with_every_binding_in_use(path, toy):
     with loaded([str(path)], []) as config:
         cells = grid(config)
-    assert cells and {'lgm', 'random', 'full'} <= {cell.method.row.name for cell in cells}
+    names = {cell.method.row.name for cell in cells}
+    assert {'random', 'full'} <= names and any(name.startswith('lgm') for name in names)
     head = path.read_text().partition('\nrun.')[0]
     assert head.startswith('# ') and f'--gin_file=gin/{path.name}' in head
 

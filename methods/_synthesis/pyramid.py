@@ -57,10 +57,12 @@ class Pyramid:
 
     def decode(self, rows: slice = slice(None)) -> Tensor:
         """Return images x_NCHW in [0, 1] of the given rows; differentiable with respect to the levels."""
-        coarse = [level[rows] for level in self.levels if level.shape[-1] < self.image_size]
-        x_NCHW = self._upsampled(coarse) if coarse else self.levels[-1][rows]
-        if coarse and self.complete:
-            x_NCHW = x_NCHW + self.levels[-1][rows]
+        levels = self.levels if len(range(self.count)[rows]) == self.count else [_rows(level, rows) for level in self.levels]
+        finest = levels[-1] if self.complete else None
+        coarse = levels if finest is None else levels[:-1]
+        x_NCHW = self._upsampled(coarse) if coarse else finest
+        if coarse and finest is not None:
+            x_NCHW = x_NCHW + finest
         if self.decorrelate:
             x_NCHW = (self._colour_33 @ x_NCHW.flatten(2)).view_as(x_NCHW)
         return torch.sigmoid(2 * x_NCHW)
@@ -91,6 +93,25 @@ class Pyramid:
             generator.manual_seed(derive_seed('pyramid', self.seed, self.first + i, size))
             noise[i].normal_(generator=generator)
         return noise
+
+
+def _rows(level: Tensor, rows: slice) -> Tensor:
+    """Return some images of a level; what they get as gradient is added to the level's own, in its place.
+
+    Indexing would make a gradient of the whole level, mostly zeros, for every block of images: with many blocks that takes
+    longer than the blocks themselves, and as much memory again as the images.
+    """
+    part = level.detach()[rows]
+    if torch.is_grad_enabled():
+
+        def add(part: Tensor) -> None:
+            if level.grad is None:
+                level.grad = torch.zeros_like(level)
+            level.grad[rows] += part.grad
+            part.grad = None
+
+        part.requires_grad_().register_post_accumulate_grad_hook(add)
+    return part
 
 
 def level_sizes(image_size: int) -> list[int]:
