@@ -18,7 +18,8 @@ def test_every_method_runs_and_lgm_trains_a_better_probe_than_the_real_baselines
             folder.symlink_to(shared / 'data' / 'grocery' / split / name)
     bindings = [
         'timm.input_side = 96', 'run.seeds = [0]', "run.protocol = 'ridge-v1'", 'lgm.num_updates = 60',
-        'lgm_real_init.num_updates = 16', 'lgm_plus.num_updates = 16', 'lgm.num_views = 1', 'lgm.level_every = 2', 'lgm.num_augmentations = 2',
+        'lgm_real_init.num_updates = 16', 'lgm_plus.num_updates = 16', 'lgm.num_views = 1', 'lgm.level_every = 2',
+        'lgm.num_augmentations = 2',
     ]  # fmt: skip
     outcome = run_bench(
         '--gin_file=gin/grocery_mobilenetv2.gin', f'--data_root={tmp_path / "data"}',
