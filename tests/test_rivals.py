@@ -186,3 +186,11 @@ def test_soft_labels_keep_the_class_on_top_and_leave_the_images_alone(task):
     np.testing.assert_array_equal(hard.images_NHWC, soft.images_NHWC)
     np.testing.assert_array_equal(soft.soft_labels_NC.argmax(axis=1), hard.labels_N)
     assert soft.soft_labels_NC.max(axis=1).mean() < 0.99
+
+
+def test_a_compiled_backbone_is_the_same_backbone(task, monkeypatch):
+    """With the compiler left out: it takes longer than all other tests of this file."""
+    compiled = []
+    monkeypatch.setattr(torch, 'compile', lambda network: compiled.append(network) or network)
+    assert lgm(task, **SMALL, compile_backbone=True).hash == lgm(task, **SMALL).hash
+    assert compiled == [task.backbone.network]
