@@ -54,6 +54,12 @@ def refused(run_bench, tmp_path):
         (["run.methods = ['lgm_real_init']", 'run.ipc = 7'], 'ipc = 7: class'),
         (["run.methods = ['lgm']", 'lgm.learning_rate = -1'], 'lgm.learning_rate: expected a number > 0, got -1'),
         (["run.methods = ['lgm']", "lgm.noise_std = 'nan'"], "lgm.noise_std: expected a number >= 0, got 'nan'"),
+        (["run.methods = ['lgm']", 'lgm.chunk_size = 0'], 'lgm.chunk_size: expected an integer >= 1 or None, got 0'),
+        (
+            ["run.methods = ['lgm']", 'lgm.num_updates = 50', 'lgm.level_every = 13'],
+            'num_updates = 50 with level_every = 13 ends before the pyramid reaches 9 px (level 5): set level_every <= 12',
+        ),
+        (["run.methods = ['neighbors']", "neighbors.of = 'centroid'"], "neighbors starts from the images that another"),
         ([RANDOM, 'paper_v1.epochs = 0'], 'paper_v1.epochs: expected an integer >= 1, got 0'),
         ([RANDOM, 'toy_net.broken = True'], 'toy_net: its weights are missing; put them there'),
     ],
