@@ -28,9 +28,9 @@ def clp(
     """
 
     def loss(synthetic: Synthetic) -> Tensor:
-        f_AND, labels_N = synthetic.gathered()
+        f_AND = synthetic.gathered(synthetic.f_AND)
         z_MD = f_AND.flatten(0, 1)
-        y_MC = F.one_hot(labels_N, real.num_classes).to(z_MD).repeat(len(f_AND), 1)
+        y_MC = F.one_hot(synthetic.all_labels_N, real.num_classes).to(z_MD).repeat(len(f_AND), 1)
         gram_MM = z_MD @ z_MD.T
         ridge = strength * gram_MM.diagonal().mean().detach() * torch.eye(len(z_MD), device=z_MD.device)
         w_DC = z_MD.T @ torch.linalg.solve(gram_MM + ridge, y_MC)

@@ -4,6 +4,7 @@ The residual of class-mean matching, compared row by row instead of by one globa
 has a target of its own, the mean of one cluster of the class, or all would become the same picture.
 """
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -18,12 +19,13 @@ def frf(real: RealFeatures) -> Loss:
     means_CD = real.class_means()
 
     def loss(synthetic: Synthetic) -> Tensor:
-        labels_N, count = synthetic.labels_N, synthetic.num_classes
-        own_ND = real.cluster_means(synthetic.total // count)[labels_N, synthetic.place_N]
+        labels_N, count = synthetic.all_labels_N, synthetic.num_classes
+        place_N = torch.arange(len(labels_N), device=labels_N.device) % synthetic.ipc
+        own_ND = real.cluster_means(synthetic.ipc)[labels_N, place_N]
         wanted_ND = _mean_of_others(means_CD, count)[labels_N] - own_ND
-        found_ND = _mean_of_others(synthetic.class_means(), count)[labels_N] - synthetic.f_AND.mean(dim=0)
-        distance_N = 1 - F.cosine_similarity(found_ND, wanted_ND, dim=1)
-        return synthetic.world.sum(distance_N.sum()) / synthetic.total
+        f_ND = synthetic.gathered(synthetic.f_AND.mean(dim=0))
+        found_ND = _mean_of_others(f_ND.unflatten(0, (count, -1)).mean(dim=1), count)[labels_N] - f_ND
+        return 1 - F.cosine_similarity(found_ND, wanted_ND, dim=1).mean()
 
     return loss
 

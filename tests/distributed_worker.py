@@ -13,11 +13,15 @@ from bench import distributed
 from bench.features import FeatureStore
 from bench.task import Task
 from methods._synthesis import distil
+from methods.clp import clp
+from methods.dm import dm
+from methods.frf import frf
 from methods.lgm import lgm
 from methods.lgm_plus import lgm_plus
+from methods.sfm import sfm
 
 SETTINGS = {'num_updates': 20, 'level_every': 2, 'num_augmentations': 2, 'num_views': 2, 'learning_rate': 0.05}
-METHODS = {'lgm': lgm, 'lgm_plus': lgm_plus}
+METHODS = {'lgm': lgm, 'lgm_plus': lgm_plus, 'sfm': sfm, 'frf': frf, 'dm': dm, 'clp': clp}
 
 
 def distilled_images(world, cache_dir):

@@ -46,7 +46,7 @@ class Synthetic:
 
     `f_AND` is differentiable. `total` counts the images of all processes, of which these begin
     at `first`, `num_classes` all classes; `world.sum` adds up
-    what the processes hold. A loss must come out equal on all of them.
+    what the processes hold. A loss must be computed from such sums alone, so that it is the same scalar on all of them.
     """
 
     f_AND: Tensor
@@ -56,19 +56,18 @@ class Synthetic:
     num_classes: int
     world: World
 
-    def gathered(self) -> tuple[Tensor, Tensor]:
-        """Return the features f_AND and labels_N of the images of all processes."""
-        if self.world.size == 1:
-            return self.f_AND, self.labels_N
-        padding = (0, 0, self.first, self.total - self.first - len(self.labels_N))
-        labels_N = F.pad(self.labels_N, padding[2:])
-        return self.world.sum(F.pad(self.f_AND, padding)), self.world.sum(labels_N)
+    @property
+    def ipc(self) -> int:
+        return self.total // self.num_classes
 
     @property
-    def place_N(self) -> Tensor:
-        """The number of each image within its class, from 0."""
-        ipc = self.total // self.num_classes
-        return (self.first + torch.arange(len(self.labels_N), device=self.labels_N.device)) % ipc
+    def all_labels_N(self) -> Tensor:
+        """Classes of the images of all processes."""
+        return torch.arange(self.total, device=self.labels_N.device) // self.ipc
+
+    def gathered(self, x: Tensor) -> Tensor:
+        """Return rows (..., N, D) of the images of all processes, of which `x` are this one's; differentiable."""
+        return self.world.sum(F.pad(x, (0, 0, self.first, self.total - self.first - x.shape[-2])))
 
     @property
     def y_NC(self) -> Tensor:
