@@ -1,0 +1,218 @@
+"""Accuracy over wall time of presets of a method: the same cells with other gin files on top, and fewer updates.
+
+    python -m benchmarks.lgm_accuracy --gin_file=gin/quickstart.gin --gin_bindings="run.seeds = [0]" \
+        --preset=released=gin/methods/lgm_released.gin@1600 --preset=fast=gin/methods/lgm_fast.gin@80,160,320
+
+Takes the flags of bench.run. The base files give data, backbone and protocol; a preset is `name=FILE` on top of them, or
+`name=` for the base alone. Every value behind its @ is a run of its own, with so many updates and its own schedule; without
+any, those of --updates, else what the preset binds. Fewer than its last level needs are refused.
+
+Records are bench.run's, under --results_dir, and what is there is not run again. Every run encodes the real images itself,
+so that its seconds hold all that it needs, unless --cache_dir is given. Speed-up is against the longest run of the first
+preset.
+"""
+
+import json
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from absl import flags
+
+from bench import cli, leaderboard, records, run
+from bench.errors import InputError
+
+FLAGS = flags.FLAGS
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A name for the table, the gin file that goes on top of the base ('' for none), and numbers of updates, if given."""
+
+    name: str
+    gin_file: str
+    updates: tuple[int, ...] = ()
+
+    @classmethod
+    def parse(cls, text: str) -> 'Preset':
+        name, equals, rest = text.partition('=')
+        path, at, counts = rest.partition('@')
+        if not equals or not name.isidentifier():
+            raise InputError(f'--preset={text}: expected name=FILE with a name of letters, digits and underscores')
+        return cls(name, path, _positive(counts.split(','), f'--preset={text}') if at else ())
+
+
+def _positive(texts: Sequence[str], flag: str) -> tuple[int, ...]:
+    if not all(text.isdigit() and int(text) > 0 for text in texts):
+        raise InputError(f'{flag}: expected positive numbers of updates such as 50,100')
+    return tuple(int(text) for text in texts)
+
+
+def measure(
+    bench: Any, presets: Sequence[Preset], *, method: str, updates: Sequence[int], gin_files: Sequence[str],
+    bindings: Sequence[str], cold: bool,
+) -> list[dict[str, Any]]:  # fmt: skip
+    """Run what has no record yet and return one row a preset, number of updates and place.
+
+    Args:
+      bench: of `bench.pipeline`; its results folder is read and written.
+      presets: the first is the reference.
+      method: name of the method that they configure.
+      updates: values of its `num_updates` for presets without their own; empty takes what they bind.
+      gin_files: the base.
+      bindings: on top of everything.
+      cold: run every cell with an empty feature store.
+
+    Raises:
+      InputError: as bench.run, before any work.
+    """
+    from bench.pipeline import execute, prepare
+
+    jobs = []
+    for preset in presets:
+        for count in preset.updates or updates or [None]:
+            cells, asked = _cells(preset, count, method=method, gin_files=gin_files, bindings=bindings)
+            jobs.append((preset, cells, asked))
+    todo = {cell.key for _, cells, _ in jobs for cell in prepare(bench, cells)}
+    if todo:
+        _warm_up(bench, jobs[0][1][0])
+    for _, cells, asked in jobs:
+        bench.asked = asked
+        for cell in cells:
+            if cell.key in todo:
+                with _empty_store(bench) if cold else nullcontext():
+                    execute(bench, [cell])
+    table, _ = records.load_table(bench.results_dir)
+    rows = []
+    for preset, cells, _ in jobs:
+        count = cells[0].method.settings['num_updates']
+        for row in leaderboard.summarise(table[table.key.isin([cell.key for cell in cells])]):
+            rows.append({'preset': preset.name, 'updates': count, **row})
+    return _compared(rows, first=presets[0].name)
+
+
+def _cells(
+    preset: Preset, updates: int | None, *, method: str, gin_files: Sequence[str], bindings: Sequence[str]
+) -> tuple[list[Any], dict[str, Any]]:
+    """Return the cells of a preset under a label of their own, and the bindings they were made with."""
+    from bench.config import loaded
+    from bench.grid import grid
+
+    label = f'{preset.name}_{updates}' if updates else preset.name
+    lines = [f"run.methods = ['{label}={method}']", 'run.seeds_for = None', *bindings]
+    if updates:
+        lines.append(f'{label}/{method}.num_updates = {updates}')
+    with loaded([*gin_files, *filter(None, [preset.gin_file])], lines) as config:
+        cells = grid(config)
+        return cells, config.asked()
+
+
+def _warm_up(bench: Any, cell: Any) -> None:
+    """Encode a few images and make an update of a small workload: the first run is not to pay for imports and kernels."""
+    from bench.transforms import RandomView
+    from benchmarks.lgm_step import make_workload, timed_update
+
+    train, backbone = bench.dataset(cell.dataset).train, bench.backbone(cell.eval)
+    few = replace(train, images=[train.images[i] for i in range(4)], labels_N=train.labels_N[:4], fingerprint='few')
+    with _empty_store(bench):
+        bench.store.features(few, backbone, RandomView(backbone.input_side, backbone.interpolation, seed=0))
+    work = make_workload(
+        'tiny_simclr', classes=2, augmentations=2, input_side=None, precision='float32', device=bench.device
+    )
+    timed_update(work, ours=True)
+
+
+@contextmanager
+def _empty_store(bench: Any) -> Iterator[None]:
+    """Give `bench` a feature store that holds nothing, while the block runs."""
+    from bench.features import FeatureStore
+
+    shared = bench.store
+    with tempfile.TemporaryDirectory() as folder:
+        bench.store = FeatureStore(Path(folder), world=bench.world)
+        try:
+            yield
+        finally:
+            bench.store = shared
+
+
+def _compared(rows: list[dict[str, Any]], *, first: str) -> list[dict[str, Any]]:
+    """Add to every row its place and `reference`, the longest run of the first preset there; sort by place and seconds."""
+    for row in rows:
+        row['place'] = f'{row["dataset"]} x {row["eval_backbone"]}' + (f', ipc {row["ipc"]}' if row['ipc'] else '')
+    longest = {
+        row['place']: {name: row[name] for name in ('preset', 'updates', 'top1_mean', 'seconds_method')}
+        for row in sorted(rows, key=lambda row: row['updates'])
+        if row['preset'] == first and row['top1_mean'] is not None
+    }
+    for row in rows:
+        row['reference'] = longest.get(row['place'])
+        known = row['reference'] and row['seconds_method']
+        row['speed_up'] = row['reference']['seconds_method'] / row['seconds_method'] if known else None
+    return sorted(rows, key=lambda row: (row['place'], row['preset'] != first, row['preset'], row['updates']))
+
+
+def report(rows: list[dict[str, Any]]) -> str:
+    """Return the table, and for each other preset the fastest run that is as accurate as the reference."""
+    lines = [f'{"preset":12}  updates    seconds  accuracy           n  speed-up']
+    for i, row in enumerate(rows):
+        if i == 0 or row['place'] != rows[i - 1]['place']:
+            lines.append(row['place'])
+        start = f'  {row["preset"]:12} {row["updates"]:6} '
+        if row['top1_mean'] is None:
+            lines.append(f'{start}  failed: {row["error"]}')
+            continue
+        spread = '' if row['top1_std'] is None else f'± {row["top1_std"]:.1f}'
+        faster = '' if row['speed_up'] is None else f'{row["speed_up"]:8.1f}x'
+        accuracy = f'{row["top1_mean"]:8.1f} {spread:7} {row["n_repeats"]:5}'
+        lines.append(f'{start} {row["seconds_method"]:9.1f} {accuracy} {faster}'.rstrip())
+    for row in _as_good(rows):
+        longest = row['reference']
+        lines.append(
+            f'{row["place"]}: {row["preset"]} with {row["updates"]} updates is at the {longest["top1_mean"]:.1f} % of '
+            f'{longest["preset"]} with {longest["updates"]}, {row["speed_up"]:.1f} times faster'
+        )
+    return '\n'.join(lines)
+
+
+def _as_good(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the fastest run of each other preset, in each place, whose accuracy is at least the reference's."""
+    found = {}
+    for row in sorted((row for row in rows if row['speed_up']), key=lambda row: row['seconds_method']):
+        if row['preset'] != row['reference']['preset'] and row['top1_mean'] >= row['reference']['top1_mean']:
+            found.setdefault((row['place'], row['preset']), row)
+    return list(found.values())
+
+
+def main() -> int:
+    """Flags -> presets -> records -> table; returns the exit status."""
+    from bench import plugins
+    from bench.pipeline import Bench
+
+    plugins.load(FLAGS.plugin)
+    presets = [Preset.parse(text) for text in FLAGS.preset]
+    if not presets:
+        raise InputError('expected at least one --preset=name=FILE, such as --preset=fast=gin/methods/lgm_fast.gin')
+    updates = _positive(FLAGS.updates, f'--updates={",".join(FLAGS.updates)}')
+    device, world = run._device()
+    bench = Bench(run._places(), Path(FLAGS.results_dir), device, world=world, force=FLAGS.force)
+    rows = measure(
+        bench, presets, method=FLAGS.method, updates=updates, gin_files=FLAGS.gin_file,
+        bindings=FLAGS.gin_bindings, cold=FLAGS.cache_dir is None,
+    )  # fmt: skip
+    print(report(rows))
+    if FLAGS.json:
+        Path(FLAGS.json).write_text(json.dumps(rows, indent=2) + '\n', encoding='utf-8')
+    return 1 if any(row['status'] != 'ok' for row in rows) else 0
+
+
+if __name__ == '__main__':
+    flags.DEFINE_multi_string('preset', [], 'name=FILE or name=FILE@50,100; the first is the reference')
+    flags.DEFINE_string('method', 'lgm', 'the method that the presets configure')
+    flags.DEFINE_list('updates', [], "values of its num_updates, such as 50,100,200 (default: each preset's own)")
+    flags.DEFINE_string('json', None, 'file for the rows')
+    FLAGS.set_default('results_dir', 'out/lgm_accuracy')
+    cli.start(main)

@@ -1,0 +1,204 @@
+"""The benchmarks: what they time computes the same gradient, and they say what they promise to say."""
+
+import json
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from bench import records
+from bench.errors import InputError
+from bench.types import Places
+from benchmarks import lgm_accuracy, lgm_memory, lgm_step
+from benchmarks.lgm_accuracy import Preset
+from methods._synthesis.augment import Augmentation, _grid
+from methods._synthesis.pyramid import Pyramid
+
+CPU = torch.device('cpu')
+STEP_KEYS = {
+    'ratio', 'outside_share', 'peak_memory_mb', 'ours_seconds', 'released_seconds', 'backbone', 'classes', 'augmentations',
+    'input_side', 'precision', 'device', 'torch', 'repetitions', 'spread', 'gradient_difference',
+}  # fmt: skip
+
+
+def _work(name='tiny_simclr', **changed):
+    settings = {'classes': 3, 'augmentations': 2, 'input_side': 32, 'precision': 'float32', 'device': CPU, **changed}
+    return lgm_step.make_workload(name, **settings)
+
+
+# --- one update ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize('chunk_size', [None, 1, 4])
+@pytest.mark.parametrize('name', ['tiny_simclr', 'test_vit'])
+def test_the_released_formulation_has_the_same_image_gradient_as_ours(name, chunk_size):
+    work = _work(name)
+    work.chunk_size = chunk_size
+    assert work.network is not work.backbone.network and all(p.requires_grad for p in work.network.parameters())
+    assert lgm_step.gradient_difference(work) < 1e-4
+    weights = list(work.network.parameters())
+    assert any(weight.grad is not None for weight in weights), 'the release goes backward to the weights too'
+    assert all(parameter.grad is None for parameter in work.backbone.network.parameters())
+
+
+def test_other_probes_views_or_real_images_have_another_gradient():
+    work = _work()
+    views = work.views()
+
+    def gradient(views, w_CD):
+        work.optimizer.zero_grad(set_to_none=True)
+        lgm_step.released_backward(work, views, w_CD)
+        return torch.cat([level.grad.flatten() for level in work.pyramid.levels])
+
+    w_CD = lgm_step.draw_probe(work)
+    base = gradient(views, w_CD)
+    torch.testing.assert_close(gradient(views, w_CD), base)
+    others = [gradient(work.views(), w_CD), gradient(views, 100 * lgm_step.draw_probe(work))]
+    work.x_BCHW = work.x_BCHW.roll(1, dims=0)
+    for other in [*others, gradient(views, w_CD)]:
+        assert (other - base).norm() > 1e-2 * base.norm()
+
+
+def test_a_step_reports_what_it_promises():
+    found = lgm_step.measure(_work(), repetitions=2)
+    assert found.keys() >= STEP_KEYS and json.loads(json.dumps(found)) == found
+    assert found['ours_seconds'] > 0 and found['released_seconds'] > found['released_real_seconds'] > 0
+    low, high = found['spread']['ratio']
+    assert 0 < low <= found['ratio'] <= high
+    assert 0 < found['outside_share'] < 1
+    text = lgm_step.report(found)
+    assert 'goal <= 0.45' in text and 'goal < 5%' in text
+
+
+@pytest.mark.parametrize(('chunk_size', 'spans'), [(None, 2), (2, 9)])
+def test_the_clock_sees_every_pass_through_the_backbone(chunk_size, spans):
+    work, clock = _work(), lgm_step.Clock(CPU)
+    work.chunk_size = chunk_size
+    lgm_step.our_backward(work, work.views(), lgm_step.ClockedBackbone(work.backbone, clock))
+    assert len(clock.spans) == spans  # forward and backward; in chunks one more forward pass of each
+    assert all(end > start for start, end in clock.spans)
+
+
+def test_an_unknown_network_is_named():
+    with pytest.raises(InputError, match='--backbone=vit_smal'):
+        _work('vit_smal')
+
+
+# --- the fast forms compute what the plain ones do ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize('start_size', [1, 8, 20])
+def test_decoding_sums_bilinear_upsamples_and_so_does_its_gradient(start_size):
+    pyramid = Pyramid(4, image_size=20, start_size=start_size, decorrelate=False, seed=0)
+    weights = torch.randn(2, 3, 20, 20, generator=torch.Generator().manual_seed(0))
+    while True:
+        for level in pyramid.levels:
+            level.grad = None
+        plain = [level.detach().clone().requires_grad_() for level in pyramid.levels]
+        ups = [F.interpolate(level[1:3], (20, 20), mode='bilinear', align_corners=False) for level in plain]
+        expected = torch.sigmoid(2 * sum(ups))
+        decoded = pyramid.decode(slice(1, 3))
+        torch.testing.assert_close(decoded, expected)
+        for _ in range(2):  # gradients add up over blocks
+            (expected * weights).sum().backward(retain_graph=True)
+        (decoded * weights).sum().backward()
+        (pyramid.decode(slice(1, 3)) * weights).sum().backward()
+        for level, other in zip(pyramid.levels, plain, strict=True):
+            torch.testing.assert_close(level.grad, other.grad, rtol=1e-4, atol=1e-5)
+        if pyramid.complete:
+            return
+        pyramid.grow()
+
+
+def test_the_sampling_grid_is_that_of_an_affine_map():
+    views = Augmentation().sample(3, 2, side=40, generator=torch.Generator().manual_seed(0))
+    top, left, height, width = views.boxes_NA4.flatten(0, 1).unbind(1)
+    zero, mirrored = torch.zeros_like(top), torch.where(views.flip_NA.flatten(), -width, width)
+    rows = [torch.stack([mirrored, zero, 2 * left + width - 1], 1), torch.stack([zero, height, 2 * top + height - 1], 1)]
+    expected = F.affine_grid(torch.stack(rows, dim=1), [6, 3, 24, 24], align_corners=False)
+    torch.testing.assert_close(_grid(views.boxes_NA4, views.flip_NA, side=24).permute(1, 2, 3, 0), expected)
+
+
+# --- memory -------------------------------------------------------------------------------------------------------------
+
+
+def test_memory_counts_the_images_exactly():
+    row = lgm_memory.measure(
+        backbone='tiny_simclr', input_side=32, classes=4, augmentations=3, chunk_size=3, precision='float32', device='cpu'
+    )
+    sides = [1, 2, 4, 8, 16, 32, 37]  # 256/224 of 32 px
+    assert row['images_mb'] * 2**20 == 4 * 4 * 4 * 3 * sum(side * side for side in sides)
+    assert row['chunks'] == 4 and row['features_mb'] * 2**20 == 3 * 4 * 448 * 4
+    assert row['working_mb'] == row['peak_mb'] - row['before_mb'] - row['images_mb']
+    assert '3' in lgm_memory.report([row]) and lgm_memory.growth([row]) == {}
+
+
+def test_growth_starts_where_there_are_three_chunks():
+    rows = [
+        {'augmentations': 2, 'classes': classes, 'chunks': chunks, 'working_mb': working}
+        for classes, chunks, working in ((1000, 50, 110.0), (10, 1, 20.0), (100, 5, 100.0), (300, 15, 120.0))
+    ]
+    assert lgm_memory.growth(rows) == {2: pytest.approx(0.2)}
+
+
+# --- accuracy over time -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def accuracy_of(toy, tmp_path):
+    """Run `lgm_accuracy.measure` for presets given by their lines, on the toy world."""
+    from bench.pipeline import Bench
+
+    base = tmp_path / 'base.gin'
+    base.write_text(
+        "run.datasets = ['toy_data']\nrun.backbones = ['toy_net']\n"
+        "run.methods = ['random']\nrun.seeds_for = {'random': [3]}\n"
+        'paper_v1.epochs = 2\npaper_v1.repeats = 2\npaper_v1.num_views = 2\n'
+        'lgm.level_every = 1\nlgm.num_augmentations = 2\nlgm.num_views = 2\nlgm.num_updates = 7\n'
+    )
+
+    def run(presets, **settings):
+        named = []
+        for name, lines in presets.items():
+            path = tmp_path / f'{name}.gin'
+            path.write_text(lines)
+            named.append(Preset.parse(f'{name}={path if lines else ""}{"@6" if name == "own" else ""}'))
+        bench = Bench(Places(None, None, tmp_path / 'cache'), tmp_path / 'results', CPU, say=lambda line: None)
+        settings = {'method': 'lgm', 'updates': [], 'gin_files': [str(base)], 'bindings': [], 'cold': True, **settings}
+        return lgm_accuracy.measure(bench, named, **settings)
+
+    return run
+
+
+def test_accuracy_has_a_row_for_every_preset_and_time_and_goes_on_from_its_records(accuracy_of, tmp_path):
+    presets = {'slow': '', 'fast': 'lgm.num_augmentations = 1\n'}
+    rows = accuracy_of(presets, updates=[5, 6], bindings=['run.seeds = [0, 1]'])
+    assert [(row['preset'], row['updates']) for row in rows] == [('slow', 5), ('slow', 6), ('fast', 5), ('fast', 6)]
+    assert all(row['status'] == 'ok' and row['n_repeats'] == 4 and row['seconds_method'] > 0 for row in rows)
+    assert rows[1]['speed_up'] == 1
+    assert rows[3]['speed_up'] == pytest.approx(rows[1]['seconds_method'] / rows[3]['seconds_method'])
+    kept = [records.load(path) for path in (tmp_path / 'results' / 'records').rglob('*.json')]
+    encoded = {(record['cell']['method'], record['images_encoded']) for record in kept}
+    assert len(kept) == 8 and len(encoded) == 4, 'every run encodes the real images itself'
+    text = lgm_accuracy.report(rows)
+    assert 'toy_data x toy_net, ipc 1' in text and text.count('\n  fast ') == 2
+
+    more = accuracy_of({**presets, 'own': ''}, bindings=['run.seeds = [0]'])
+    assert [(row['preset'], row['updates']) for row in more] == [('slow', 7), ('fast', 7), ('own', 6)]
+    assert accuracy_of(presets, updates=[5, 6], bindings=['run.seeds = [0, 1]']) == rows  # seconds and all: nothing ran
+
+
+def test_updates_that_end_before_the_last_level_are_refused_before_any_work(accuracy_of, tmp_path):
+    with pytest.raises(InputError, match='num_updates = 2 with level_every'):
+        accuracy_of({'slow': ''}, updates=[5, 2])
+    assert not (tmp_path / 'results' / 'records').exists()
+
+
+def test_a_preset_is_a_word_a_file_and_updates():
+    assert Preset.parse('fast=gin/a=b.gin') == Preset('fast', 'gin/a=b.gin')
+    assert Preset.parse('base=@50,100') == Preset('base', '', (50, 100))
+    with pytest.raises(InputError, match='positive numbers'):
+        Preset.parse('base=@50,-1')
+    for text in ('gin/methods/lgm_fast.gin', 'two words=x.gin'):
+        with pytest.raises(InputError, match='expected name=FILE'):
+            Preset.parse(text)
