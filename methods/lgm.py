@@ -40,8 +40,8 @@ def lgm(
         target_PCD = real.gradient(
             w_PCD, batch_size=None if real_gradient == 'full' else views, balanced=class_balanced
         )
-        y_MC = synthetic.y_NC.repeat(len(synthetic.f_AND), 1)
-        g_PCD = probe_gradient(synthetic.f_AND.flatten(0, 1), y_MC, w_PCD, weights_N=1 / views)
+        y_NC = synthetic.y_NC
+        g_PCD = sum(probe_gradient(f_ND, y_NC, w_PCD, weights_N=1 / views) for f_ND in synthetic.f_AND)
         return gradient_distance(synthetic.world.sum(g_PCD), target_PCD)
 
     return loss

@@ -14,7 +14,7 @@ from torch import nn
 
 from bench.backbones import ROWS, open_clip_source, timm_source
 from bench.backbones.base import frozen_backbone, weights_fingerprint
-from bench.backbones.freeze import _StridedDepthwise, freeze
+from bench.backbones.freeze import _ClassTokenBlock, _PatchMatmul, _StridedDepthwise, freeze
 from bench.errors import InputError
 from bench.types import Places
 
@@ -86,6 +86,27 @@ def test_a_frozen_network_computes_what_it_did(name, side, kwargs, norms_left, s
     torch.testing.assert_close(f_ND, expected_ND, rtol=1e-3, atol=1e-4 * expected_ND.abs().max().item())
     # rounding may put a unit on the other side of its kink, which shows in a few pixels
     assert expected.norm() > 0 and (gradient - expected).norm() < 0.02 * expected.norm()
+
+
+@pytest.mark.parametrize(
+    'name, kwargs, cut_blocks',
+    [
+        ('test_vit', {'img_size': 64}, 1),
+        ('test_vit', {'img_size': 64, 'global_pool': 'avg'}, 0),  # every token is needed
+        ('vit_tiny_patch16_224', {'img_size': 64, 'depth': 2, 'qk_norm': True, 'init_values': 0.1}, 1),
+        ('vit_small_patch14_reg4_dinov2', {'img_size': 56, 'depth': 2}, 1),
+        ('deit_tiny_distilled_patch16_224', {'img_size': 64, 'depth': 2}, 0),  # two tokens are
+        ('eva02_tiny_patch14_224', {'img_size': 56, 'depth': 2}, 0),
+    ],
+)
+def test_a_frozen_vision_transformer_computes_what_it_did(name, kwargs, cut_blocks):
+    network, side = made(name, **kwargs), kwargs['img_size']
+    before = copy.deepcopy(network).eval()
+    frozen = freeze(network, device=CPU, input_side=side)
+    assert (count(frozen, _PatchMatmul), count(frozen, _ClassTokenBlock)) == (1, cut_blocks)
+    assert not any(getattr(module, 'fused_attn', False) for module in frozen.modules())
+    for ours, expected in zip(features_and_gradient(frozen, side), features_and_gradient(before, side), strict=True):
+        assert expected.norm() > 0 and (ours - expected).norm() < 1e-4 * expected.norm()
 
 
 class Listed(nn.Module):

@@ -9,6 +9,10 @@ Shape suffixes: P probes, N samples, C classes, D feature width.
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+# Logits of all probes held at once (64 MiB); more samples go in blocks, which the backward pass computes again.
+_ELEMENTS = 1 << 24
 
 
 def probe_gradient(f_ND: Tensor, y_NC: Tensor, w_PCD: Tensor, *, weights_N: Tensor | float | None = None) -> Tensor:
@@ -23,11 +27,21 @@ def probe_gradient(f_ND: Tensor, y_NC: Tensor, w_PCD: Tensor, *, weights_N: Tens
     Returns:
       g_PCD with D + 1 columns: `[G_W, G_b]`.
     """
+    weights_N = 1 / len(f_ND) if weights_N is None else weights_N
+    weights_N = weights_N if isinstance(weights_N, Tensor) else torch.full_like(f_ND[:, 0], weights_N)
+    rows = max(1, _ELEMENTS // (len(w_PCD) * y_NC.shape[1]))
+    if len(f_ND) <= rows:
+        return _of_block(f_ND, y_NC, weights_N, w_PCD)
+
+    def of_block(*block: Tensor) -> Tensor:
+        return checkpoint(_of_block, *block, w_PCD, use_reentrant=False, preserve_rng_state=False)
+
+    return sum(map(of_block, f_ND.split(rows), y_NC.split(rows), weights_N.split(rows)))
+
+
+def _of_block(f_ND: Tensor, y_NC: Tensor, weights_N: Tensor, w_PCD: Tensor) -> Tensor:
     logits_PNC = torch.einsum('nd,pcd->pnc', f_ND, w_PCD)
-    error_PNC = torch.softmax(logits_PNC, dim=-1) - y_NC
-    if weights_N is None:
-        weights_N = 1 / len(f_ND)
-    error_PNC = error_PNC * (weights_N[:, None] if isinstance(weights_N, Tensor) else weights_N)
+    error_PNC = (torch.softmax(logits_PNC, dim=-1) - y_NC) * weights_N[:, None]
     return torch.einsum('pnc,nd->pcd', error_PNC, F.pad(f_ND, (0, 1), value=1.0))
 
 

@@ -191,9 +191,11 @@ def _backward(
     f_AND.requires_grad_()
     loss = loss_of(f_AND)
     loss.backward()
+    loss, cotangent_AND = loss.detach(), f_AND.grad
+    del f_AND  # its gradient is all that is needed from here on
     for images, copies in blocks:
-        encode(images, copies).backward(f_AND.grad[copies, images])
-    return loss.detach()
+        encode(images, copies).backward(cotangent_AND[copies, images])
+    return loss
 
 
 @torch.no_grad()
