@@ -16,7 +16,7 @@ _MAX_COMPARED = 20_000
 
 
 def draw(distilled: DistilledSet, folder: Path, *, task: Task, film: Timelapse | None = None) -> dict[str, Path]:
-    """Write the pictures of a set into its folder, unless the set is a large one.
+    """Write the pictures of a set into its folder: of a large synthetic one the first images, of a large real one none.
 
     What can only be drawn while the set is made, or takes a pass through the backbone, is kept where it exists.
 
@@ -29,11 +29,11 @@ def draw(distilled: DistilledSet, folder: Path, *, task: Task, film: Timelapse |
     Returns:
       The paths of the pictures that are there, by what they show.
     """
-    if len(distilled) > MAX_IMAGES:
+    if len(distilled) > MAX_IMAGES and distilled.kind == 'real':
         return {}
     images = distilled.split(task.train).images
-    names = [task.train.class_names[label] for label in distilled.labels_N]
-    shown = {'pictures': contact_sheet([images[i] for i in range(len(images))], names, folder / 'contact_sheet.png')}
+    names = [task.train.class_names[label] for label in distilled.labels_N[:MAX_IMAGES]]
+    shown = {'pictures': contact_sheet([images[i] for i in range(len(names))], names, folder / 'contact_sheet.png')}
     if distilled.kind == 'real':
         return shown
     timelapse, neighbors = folder / 'timelapse.gif', folder / 'neighbors.png'
