@@ -11,6 +11,17 @@ ROWS = (
         'bench.datasets.plumage:plumage',
         'procedural birds, 20 species in 5 families of near-twins; no download',
     ),
+    Row(
+        'plumage_families',
+        'bench.datasets.plumage:plumage_families',
+        'the pictures of plumage labelled by family: 5 coarse classes; no download',
+        base='plumage',
+    ),
+    Row(
+        'plumage_spurious',
+        'bench.datasets.plumage_spurious:plumage_spurious',
+        'four near-twin ducks on water or land, 95% at home in training, 50% in test, 8 groups; no download',
+    ),
     Row('folder', 'bench.datasets.folder:folder', 'your own images: <data_root>/<folder.path>/<split>/<class>/<image>'),
     Row('cub200', 'bench.datasets.cub200:cub200', 'Caltech-UCSD Birds-200-2011, 200 species; 1.1 GB download'),
     Row('flowers102', 'bench.datasets.torchvision_sets:flowers102', 'Oxford Flowers, 102 kinds; 0.3 GB download'),

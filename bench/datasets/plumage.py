@@ -3,7 +3,9 @@
 Twenty species in five families. A family has its own build and colours; its four species are near-twins, each known by
 one small mark (crest, wing bar, cap, bill or belly; family k lacks mark k). Pose, scale, flip, light, clutter, twigs in
 front and noise are nuisances. `plumage_render` draws; this file turns pictures into splits: rendered on first use,
-cached as one memory-mapped file a split.
+cached as one memory-mapped file a split. `plumage_families` labels the same pictures by family.
+
+Shape suffixes: N images, H height, W width, C colour channels.
 """
 
 import logging
@@ -11,14 +13,15 @@ import multiprocessing
 import os
 import signal
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from bench.datasets.plumage_render import FAMILIES, RENDER_VERSION, SIDE, SPECIES, render
+from bench.datasets.plumage_pen import SIDE
+from bench.datasets.plumage_render import FAMILIES, RENDER_VERSION, SPECIES, render
 from bench.hashing import numpy_generator, short_hash
 from bench.progress import progress
 from bench.ranges import Count, PositiveInt
@@ -33,18 +36,47 @@ _CHUNK = 50  # images a worker draws before it reports: small enough for a smoot
 _POOL_FROM = 400  # fewer images are drawn in this process: starting workers would take longer
 
 
+def labels_of(seed: int, split: str, count: int) -> np.ndarray:
+    """Return labels_N in int64. Species take turns in the labelled splits, so that every prefix is balanced."""
+    if split == 'stream':
+        return numpy_generator('plumage', 'species', seed, split).integers(len(SPECIES), size=count)
+    return np.arange(count, dtype=np.int64) % len(SPECIES)
+
+
+def draw(seed: int, split: str, index: int, label: int) -> np.ndarray:
+    """Return picture `index` of a split as uint8 pixels_HWC: a function of its arguments and the render version."""
+    return render(label, numpy_generator('plumage', RENDER_VERSION, seed, split, index))
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """How the pictures of a set come about. Its functions are pickled by name.
+
+    `codes_of(seed, split, count)` returns codes_N, what each picture shows; `draw(seed, split, index, code)` returns
+    pixels_HWC in uint8, `SIDE` px wide and high.
+    """
+
+    name: str
+    codes_of: Callable[[int, str, int], np.ndarray]
+    draw: Callable[[int, str, int, int], np.ndarray]
+
+
+PLUMAGE = Drawing('plumage', labels_of, draw)
+
+
 @dataclass
 class RenderedImages(Sequence):
     """A split's pictures: drawn on first access, then read from a memory-mapped file.
 
-    Picklable and cheap to send to loader workers: each opens the file for itself. Call `prepare` before starting
-    several workers, so that they do not each draw the split.
+    Nothing else is cached at `path`. Picklable and cheap to send to loader workers: each opens the file for itself. Call
+    `prepare` before starting several workers, so that they do not each draw the split.
     """
 
     path: Path
     seed: int
     split: str
     count: int
+    drawing: Drawing = PLUMAGE
     _pixels_NHWC: np.ndarray | None = field(default=None, repr=False, compare=False)
 
     def __len__(self) -> int:
@@ -53,7 +85,7 @@ class RenderedImages(Sequence):
     def __getitem__(self, index: int) -> Image.Image:
         index = int(index)
         if not -self.count <= index < self.count:
-            raise IndexError(f'plumage {self.split} has {self.count} images, asked for number {index}')
+            raise IndexError(f'{self.drawing.name} {self.split} has {self.count} images, asked for number {index}')
         return Image.fromarray(np.array(self.pixels_NHWC[index]))
 
     def __getstate__(self) -> dict:
@@ -70,7 +102,7 @@ class RenderedImages(Sequence):
     def prepare(self) -> None:
         """Draw and cache the pictures unless a whole cache file is there."""
         if not _is_whole(self.path, self.count):
-            _draw_file(self.path, self.seed, self.split, self.count)
+            _draw_file(self)
 
 
 def plumage(
@@ -93,16 +125,33 @@ def plumage(
     )
 
 
+def plumage_families(
+    places: Places, *, seed: Count = 0, train_per_class: PositiveInt = 200, test_per_class: PositiveInt = 100
+) -> Dataset:
+    """Return the pictures of plumage, in its order and from its cache, labelled by family: five coarse classes.
+
+    Args:
+      places: as for plumage; nothing is drawn twice.
+      seed: as for plumage.
+      train_per_class: training images of each species, as for plumage: a family has four times as many.
+      test_per_class: test images of each species.
+    """
+    fine = plumage(places, seed=seed, train_per_class=train_per_class, test_per_class=test_per_class)
+    return replace(fine, name='plumage_families', train=_by_family(fine.train), test=_by_family(fine.test))
+
+
+def _by_family(split: Split) -> Split:
+    return replace(
+        split,
+        labels_N=np.array(FAMILY_OF_CLASS, dtype=np.int64)[split.labels_N],
+        class_names=FAMILY_NAMES,
+        fingerprint=short_hash(['plumage_families', split.fingerprint]),
+    )
+
+
 def unlabelled_stream(places: Places, *, count: PositiveInt, seed: Count = 0) -> RenderedImages:
     """Return `count` pictures of random species without their labels, for pre-training; disjoint from both splits."""
     return _images(places, 'stream', seed, count)
-
-
-def labels_of(seed: int, split: str, count: int) -> np.ndarray:
-    """Return labels_N in int64. Species take turns in the labelled splits, so that every prefix is balanced."""
-    if split == 'stream':
-        return numpy_generator('plumage', 'species', seed, split).integers(len(SPECIES), size=count)
-    return np.arange(count, dtype=np.int64) % len(SPECIES)
 
 
 def _split(places: Places, name: str, seed: int, per_class: int) -> Split:
@@ -135,15 +184,17 @@ def _is_whole(path: Path, count: int) -> bool:
     return whole
 
 
-def _draw_file(path: Path, seed: int, split: str, count: int) -> None:
+def _draw_file(images: RenderedImages) -> None:
     """Draw a split into a temporary file, then rename it; two processes may do so at once."""
+    path, split, count, drawing = images.path, images.split, images.count, images.drawing
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f'{path.name}.{os.getpid()}.tmp')
-    labels_N = labels_of(seed, split, count)
-    jobs = [(seed, split, start, labels_N[start : start + _CHUNK]) for start in range(0, count, _CHUNK)]
+    codes_N = drawing.codes_of(images.seed, split, count)
+    starts = range(0, count, _CHUNK)
+    jobs = [(drawing.draw, images.seed, split, start, codes_N[start : start + _CHUNK]) for start in starts]
     try:
         pixels_NHWC = np.lib.format.open_memmap(temporary, 'w+', dtype=np.uint8, shape=(count, SIDE, SIDE, 3))
-        with progress(total=count, title=f'plumage: drawing {split}', unit='image') as advance:
+        with progress(total=count, title=f'{drawing.name}: drawing {split}', unit='image') as advance:
             for start, part_NHWC in _drawn(jobs, count):
                 pixels_NHWC[start : start + len(part_NHWC)] = part_NHWC
                 advance(len(part_NHWC))
@@ -167,14 +218,9 @@ def _drawn(jobs: list[tuple], count: int):
         yield from pool.imap_unordered(_draw_chunk, jobs)
 
 
-def _draw_chunk(job: tuple[int, str, int, np.ndarray]) -> tuple[int, np.ndarray]:
-    seed, split, start, labels_N = job
-    return start, np.stack([draw(seed, split, start + i, int(label)) for i, label in enumerate(labels_N)])
-
-
-def draw(seed: int, split: str, index: int, label: int) -> np.ndarray:
-    """Return picture `index` of a split as uint8 pixels_HWC: a function of its arguments and the render version."""
-    return render(label, numpy_generator('plumage', RENDER_VERSION, seed, split, index))
+def _draw_chunk(job: tuple) -> tuple[int, np.ndarray]:
+    draw_one, seed, split, start, codes_N = job
+    return start, np.stack([draw_one(seed, split, start + i, int(code)) for i, code in enumerate(codes_N)])
 
 
 def _quiet_worker() -> None:

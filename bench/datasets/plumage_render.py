@@ -1,4 +1,4 @@
-"""Draws one plumage picture: a bird of a species on clutter, 64 px RGB.
+"""Draws one plumage picture: a bird of a species on clutter, or on one of the grounds of `plumage_scenes`, 64 px RGB.
 
 A bird is a list of flat polygons in its own frame (x forward, y up, body about 1 long), turned, flipped, scaled and
 placed as a whole, drawn at 4x and averaged down. Reproducible across machines: only exactly rounded arithmetic, integer
@@ -13,13 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw
 
+from bench.datasets.plumage_pen import CANVAS, CIRCLE, SCALE, SIDE, Colour, ellipse, ink, jitter, mix, shade, snap
+from bench.datasets.plumage_scenes import paint
+
 RENDER_VERSION = 3
-SIDE = 64  # pixels of the finished picture
-_SCALE = 4  # drawn pixels for each finished pixel, along each axis
-_CANVAS = SIDE * _SCALE
-
-Colour = tuple[float, float, float]
-
 # How hard it is. A mark blends from the plain colour towards its own by a share drawn from MARK_SHARE.
 MARK_SHARE = (0.9, 1.0)
 MARK_SIZE = (1.1, 1.35)
@@ -89,7 +86,6 @@ SPECIES = tuple(
     if m != f
 )
 
-_CIRCLE = tuple((math.cos(2 * math.pi * k / 28), math.sin(2 * math.pi * k / 28)) for k in range(28))
 _GROUNDS: tuple[Colour, ...] = (
     (150, 178, 205), (104, 136, 84), (142, 122, 92), (120, 150, 158), (178, 172, 150), (84, 104, 92)
 )
@@ -99,21 +95,30 @@ _LEAVES: tuple[Colour, ...] = (
 )
 
 
-def render(species: int, rng: np.random.Generator) -> np.ndarray:
-    """Return one picture as uint8 pixels_HWC; every random choice comes from `rng`."""
-    canvas, pen = _background(rng)
+def render(species: int, rng: np.random.Generator, *, ground: str | None = None) -> np.ndarray:
+    """Return one picture as uint8 pixels_HWC; every random choice comes from `rng`.
+
+    Args:
+      species: indexes SPECIES.
+      rng: from one state, the two grounds get the same bird, pose, leaves, twigs, light and noise.
+      ground: 'water' or 'land'; None is the soft ground of the official plumage.
+    """
+    # A generator of its own, so that no choice about the ground shifts one about the bird.
+    canvas = _soft_ground(rng) if ground is None else paint(ground, np.random.default_rng(int(rng.integers(2**63))))
+    pen = ImageDraw.Draw(canvas)
+    _litter(pen, rng)
     shapes = _place(_bird(SPECIES[species], rng), rng)
     if rng.random() < 0.7:  # a perch at the feet, which are the first shape
         x, y = shapes[0][0][2]
         slope = rng.uniform(-0.25, 0.25)
-        line = [(-10, y - slope * (x + 10)), (_CANVAS + 10, y + slope * (_CANVAS + 10 - x))]
-        colour, width = _ink(_jitter((96, 78, 60), 18, rng)), int(rng.integers(5, 12))
-        pen.line([(_snap(a), _snap(b)) for a, b in line], fill=colour, width=width)
+        line = [(-10, y - slope * (x + 10)), (CANVAS + 10, y + slope * (CANVAS + 10 - x))]
+        colour, width = ink(jitter((96, 78, 60), 18, rng)), int(rng.integers(5, 12))
+        pen.line([(snap(a), snap(b)) for a, b in line], fill=colour, width=width)
     for points_K2, colour in shapes:
-        pen.polygon(points_K2, fill=_ink(colour))
+        pen.polygon(points_K2, fill=ink(colour))
     if rng.random() < TWIG_IN_FRONT:
         _twig(pen, rng)
-    return _light(canvas.reduce(_SCALE), rng)
+    return _light(canvas.reduce(SCALE), rng)
 
 
 # --- the bird -----------------------------------------------------------------------------------------------------
@@ -122,12 +127,12 @@ def render(species: int, rng: np.random.Generator) -> np.ndarray:
 def _bird(species: Species, rng: np.random.Generator) -> list[tuple[list, Colour]]:
     """Return the bird's polygons in its own frame, back to front."""
     family = FAMILIES[species.family]
-    coat, wing_coat = _jitter(family.coat, 10, rng), _jitter(family.wing_coat, 9, rng)
+    coat, wing_coat = jitter(family.coat, 10, rng), jitter(family.wing_coat, 9, rng)
     size = {mark: rng.uniform(*MARK_SIZE) for mark in _MARKS}
     share = rng.uniform(*MARK_SHARE)
 
     def marked(mark: str, plain: Colour, own: Colour) -> Colour:
-        return _mix(plain, own, share) if species.mark == mark else plain
+        return mix(plain, own, share) if species.mark == mark else plain
 
     a, b, tilt = family.body
     tilt += rng.uniform(-0.12, 0.12)
@@ -140,7 +145,7 @@ def _bird(species: Species, rng: np.random.Generator) -> list[tuple[list, Colour
     # Legs first: the perch goes through the foot.
     hip = on_body(-0.05, -0.7 * b)
     foot = (hip[0] + rng.uniform(-0.06, 0.06), hip[1] - 0.3 * b - family.leg)
-    shapes.append(([hip, (hip[0] + 0.05, hip[1]), (foot[0] + 0.045, foot[1]), foot], _jitter((92, 80, 66), 10, rng)))
+    shapes.append(([hip, (hip[0] + 0.05, hip[1]), (foot[0] + 0.045, foot[1]), foot], jitter((92, 80, 66), 10, rng)))
     # Tail.
     length, half, angle, fork = family.tail
     angle += tilt + rng.uniform(-0.15, 0.15)
@@ -149,11 +154,11 @@ def _bird(species: Species, rng: np.random.Generator) -> list[tuple[list, Colour
     outline = ((0, 0.6), (1, 1.4), (1 - fork / max(length, 0.1), 0), (1, -1.4), (0, -0.6))
     shapes.append((
         [(root[0] + s * length * back[0] + t * half * side[0], root[1] + s * length * back[1] + t * half * side[1])
-         for s, t in outline], _shade(wing_coat, 0.9)))
+         for s, t in outline], shade(wing_coat, 0.9)))
     # Body, belly, neck, head.
-    shapes.append((_ellipse((0, 0), a, b, tilt), coat))
-    belly = marked('belly', _shade(coat, 1.06), family.belly_colour)
-    shapes.append((_ellipse(on_body(0.1 * a, -0.33 * b), 0.72 * a * size['belly'], 0.62 * b, tilt), belly))
+    shapes.append((ellipse((0, 0), a, b, tilt), coat))
+    belly = marked('belly', shade(coat, 1.06), family.belly_colour)
+    shapes.append((ellipse(on_body(0.1 * a, -0.33 * b), 0.72 * a * size['belly'], 0.62 * b, tilt), belly))
     neck_x, neck_y, neck_half = family.neck
     base = on_body(0.72 * a, 0.12 * b)
     head = (base[0] + neck_x + rng.uniform(-0.04, 0.04), base[1] + neck_y + rng.uniform(-0.04, 0.03))
@@ -181,18 +186,18 @@ def _head(species, family, centre, coat, size, marked, rng) -> list[tuple[list, 
             (0.55, 0.75), (0.0, 1.0 + 0.55 * tall), (-0.2, 1.0), (-0.75, 0.8 + tall), (-0.6, 0.7),
             (-1.3, 0.5 + 0.7 * tall), (-0.9, 0.2),
         )
-        shapes.append(([at(x, y) for x, y in outline], _shade(coat, 0.42)))
+        shapes.append(([at(x, y) for x, y in outline], shade(coat, 0.42)))
     length, half, droop = (value / r for value in family.bill)
     bill = marked('bill', family.bill_colour, family.marked_bill)
     tip = [at(0.9 + 0.6 * length, 0.5 * half), at(0.9 + length, droop)]
     shapes.append(([at(0.75, half), *tip, at(0.75, -half)], bill))
-    head_coat = _shade(coat, 1.03)
-    shapes.append(([at(x, y) for x, y in _CIRCLE], head_coat))
+    head_coat = shade(coat, 1.03)
+    shapes.append(([at(x, y) for x, y in CIRCLE], head_coat))
     cap = marked('cap', head_coat, family.cap_colour)
     low = 0.2 - 0.3 * (size['cap'] - 1)
-    top = [at(x, y) for x, y in _CIRCLE if y > low]
+    top = [at(x, y) for x, y in CIRCLE if y > low]
     shapes.append((top, cap))
-    eye = [at(0.42 + 0.2 * x, 0.12 + 0.2 * y) for x, y in _CIRCLE[::3]]
+    eye = [at(0.42 + 0.2 * x, 0.12 + 0.2 * y) for x, y in CIRCLE[::3]]
     shapes.append((eye, (24, 22, 22)))
     return shapes
 
@@ -226,12 +231,12 @@ def _place(shapes: list[tuple[list, Colour]], rng: np.random.Generator) -> list[
     turned = [[(mirror * (x * cos - y * sin), -(x * sin + y * cos)) for x, y in points] for points, _ in shapes]
     xs, ys = [x for points in turned for x, _ in points], [y for points in turned for _, y in points]
     width, height = max(xs) - min(xs), max(ys) - min(ys)
-    scale = rng.uniform(*BIRD_EXTENT) * _CANVAS / max(width, height)
-    margin = MARGIN * _CANVAS
-    left = margin + rng.random() * (_CANVAS - 2 * margin - scale * width) - scale * min(xs)
-    top = margin + rng.random() * (_CANVAS - 2 * margin - scale * height) - scale * min(ys)
+    scale = rng.uniform(*BIRD_EXTENT) * CANVAS / max(width, height)
+    margin = MARGIN * CANVAS
+    left = margin + rng.random() * (CANVAS - 2 * margin - scale * width) - scale * min(xs)
+    top = margin + rng.random() * (CANVAS - 2 * margin - scale * height) - scale * min(ys)
     return [
-        ([(_snap(left + scale * x), _snap(top + scale * y)) for x, y in points], colour)
+        ([(snap(left + scale * x), snap(top + scale * y)) for x, y in points], colour)
         for points, (_, colour) in zip(turned, shapes, strict=True)
     ]
 
@@ -239,26 +244,28 @@ def _place(shapes: list[tuple[list, Colour]], rng: np.random.Generator) -> list[
 # --- the world around it ------------------------------------------------------------------------------------------
 
 
-def _background(rng: np.random.Generator) -> tuple[Image.Image, ImageDraw.ImageDraw]:
-    """A soft ground with leaves and stalks."""
+def _soft_ground(rng: np.random.Generator) -> Image.Image:
+    """The ground of the official plumage: one colour, softly varied."""
     ground = np.array(_GROUNDS[rng.integers(len(_GROUNDS))]) + rng.integers(-20, 21, size=3)
     cells_HWC = np.clip(ground + rng.integers(-26, 27, size=(5, 5, 1)) + rng.integers(-8, 9, size=(5, 5, 3)), 0, 255)
-    canvas = Image.fromarray(cells_HWC.astype(np.uint8)).resize((_CANVAS, _CANVAS), Image.Resampling.BILINEAR)
-    pen = ImageDraw.Draw(canvas)
+    return Image.fromarray(cells_HWC.astype(np.uint8)).resize((CANVAS, CANVAS), Image.Resampling.BILINEAR)
+
+
+def _litter(pen: ImageDraw.ImageDraw, rng: np.random.Generator) -> None:
+    """Leaves and twigs behind the bird."""
     for _ in range(int(rng.integers(*LEAVES))):
-        centre = rng.uniform(-10, _CANVAS + 10, size=2)
+        centre = rng.uniform(-10, CANVAS + 10, size=2)
         length = rng.uniform(6, 34)
-        outline = _ellipse(centre, length, length * rng.uniform(0.2, 0.6), rng.uniform(0, math.pi))
-        colour = _jitter(_LEAVES[rng.integers(len(_LEAVES))], 24, rng)
-        pen.polygon([(_snap(x), _snap(y)) for x, y in outline], fill=_ink(colour))
+        outline = ellipse(centre, length, length * rng.uniform(0.2, 0.6), rng.uniform(0, math.pi))
+        colour = jitter(_LEAVES[rng.integers(len(_LEAVES))], 24, rng)
+        pen.polygon([(snap(x), snap(y)) for x, y in outline], fill=ink(colour))
     for _ in range(int(rng.integers(0, 3))):
         _twig(pen, rng)
-    return canvas, pen
 
 
 def _twig(pen: ImageDraw.ImageDraw, rng: np.random.Generator) -> None:
-    ends = [(_snap(x), _snap(y)) for x, y in rng.uniform(-30, _CANVAS + 30, size=(2, 2))]
-    pen.line(ends, fill=_ink(_jitter((98, 84, 62), 30, rng)), width=int(rng.integers(3, 9)))
+    ends = [(snap(x), snap(y)) for x, y in rng.uniform(-30, CANVAS + 30, size=(2, 2))]
+    pen.line(ends, fill=ink(jitter((98, 84, 62), 30, rng)), width=int(rng.integers(3, 9)))
 
 
 def _light(picture: Image.Image, rng: np.random.Generator) -> np.ndarray:
@@ -270,34 +277,3 @@ def _light(picture: Image.Image, rng: np.random.Generator) -> np.ndarray:
     light_HW1 = (1 + slope[0] * ramp[:, None] + slope[1] * ramp[None, :])[..., None]
     noise_HWC = rng.standard_normal((SIDE, SIDE, 3), dtype=np.float32) * np.float32(rng.uniform(*NOISE))
     return (np.clip(x_HWC * gain * light_HW1 + noise_HWC, 0, 255) + np.float32(0.5)).astype(np.uint8)
-
-
-# --- small helpers ------------------------------------------------------------------------------------------------
-
-
-def _ellipse(centre, a: float, b: float, angle: float) -> list[tuple[float, float]]:
-    cos, sin = math.cos(angle), math.sin(angle)
-    return [(centre[0] + a * x * cos - b * y * sin, centre[1] + a * x * sin + b * y * cos) for x, y in _CIRCLE]
-
-
-def _snap(value: float) -> float:
-    """Round to 1/16 of a drawn pixel, so that the last bit of a machine's sine does not move an edge."""
-    return round(float(value) * 16) / 16
-
-
-def _mix(a: Colour, b: Colour, share: float) -> Colour:
-    return tuple((1 - share) * p + share * q for p, q in zip(a, b, strict=True))
-
-
-def _shade(colour: Colour, factor: float) -> Colour:
-    return tuple(factor * value for value in colour)
-
-
-def _jitter(colour: Colour, amount: int, rng: np.random.Generator) -> Colour:
-    """Shift brightness by up to `amount` grey levels and each channel by a third of it."""
-    shift = rng.integers(-amount, amount + 1)
-    return tuple(value + shift + rng.integers(-amount // 3, amount // 3 + 1) for value in colour)
-
-
-def _ink(colour: Colour) -> tuple[int, int, int]:
-    return tuple(min(255, max(0, round(float(value)))) for value in colour)
