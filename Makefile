@@ -1,10 +1,10 @@
-# make quickstart | make test | make clean. PYTHON may name another interpreter (3.11 or newer).
+# make quickstart | make suite | make test | make clean. PYTHON may name another interpreter (3.11 or newer).
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
 
-.PHONY: install quickstart test lint clean
+.PHONY: install quickstart suite suite-plumage suite-others test lint clean
 
 install: $(INSTALLED)
 
@@ -18,6 +18,27 @@ $(INSTALLED): requirements.txt pyproject.toml
 
 quickstart: $(INSTALLED)
 	$(RUN) -m bench.run --gin_file=gin/quickstart.gin --results_dir=out/quickstart
+
+# The embedded suite: two processes of one thread each, which on two cores beats one of two. Resumable: a cell with a record
+# is not run again. RESULTS may name another folder.
+RESULTS ?= results
+SUITE := OMP_NUM_THREADS=1 $(RUN) -m bench.run --results_dir=$(RESULTS)
+ANALYSES := transfer alignment ablation spurious embedding neighbors
+
+suite: $(INSTALLED)
+	$(MAKE) -j2 suite-plumage suite-others
+	for name in $(ANALYSES); do \
+	  $(RUN) -m bench.analyze --gin_file=gin/analysis/$$name.gin --results_dir=$(RESULTS) || exit; \
+	done
+	$(RUN) -m bench.leaderboard --results_dir=$(RESULTS)
+	$(RUN) -m bench.claims --results_dir=$(RESULTS)
+
+suite-plumage: $(INSTALLED)
+	$(SUITE) --gin_file=gin/suite/plumage.gin
+	$(SUITE) --gin_file=gin/suite/convex.gin
+
+suite-others: $(INSTALLED)
+	for name in ablation spurious families; do $(SUITE) --gin_file=gin/suite/$$name.gin || exit; done
 
 test: $(INSTALLED)
 	$(RUN) -m ruff check .

@@ -15,7 +15,7 @@ def start(main: Callable[[], int]) -> None:
 
     Ctrl-C and SIGTERM end the command alike: the work under way is dropped, what is finished is on disk.
     """
-    name = sys.modules['__main__'].__spec__.name
+    name = sys.modules['__main__'].__spec__.name.removesuffix('.__main__')
 
     def parse(argv: list[str]) -> list[str]:
         try:

@@ -1,7 +1,8 @@
 """Gin at the outermost layer: files and bindings in, plain settings out.
 
-Every registered factory, and `run` itself, is made configurable here and nowhere else. What gin wraps is a stand-in that
-returns what was bound, so the factories stay plain functions and calling them from Python is not affected by bindings.
+Every registered factory, and what a command takes (`run`, `pretrain`, `analyze`), is made configurable here and nowhere
+else. What gin wraps is a stand-in that returns what was bound, so the factories stay plain functions and calling them from
+Python is not affected by bindings.
 
 A name in `run.methods` (or datasets, backbones) may be `label=name`: the entry `name` under the gin scope `label`, shown
 as `label`. `run.methods = ['lgm', 'no_pyramid=lgm']` with `no_pyramid/lgm.parameterization = 'pixels'` is an ablation.
@@ -27,6 +28,10 @@ from bench.registry import Row
 
 ROOT = Path(__file__).resolve().parent.parent
 RUN = Row('run', 'bench.grid:cells', 'the grid: what is run against what')
+PRETRAIN = Row('pretrain', 'bench.pretrain.train:pretrain', 'the training of an embedded encoder')
+ANALYZE = Row('analyze', 'bench.analyze:settings', 'which analysis, and what made its records')
+# what commands take besides entries of the registry
+COMMANDS = {row.name: row for row in (RUN, PRETRAIN, ANALYZE)}
 
 _FLAG = '--gin_bindings'
 _UNBOUND = object()
@@ -89,11 +94,14 @@ class Config:
             raise InputError(f'{row.identifier}: its settings must be plain values, {error}') from error
         return settings
 
-    def check_all_used(self) -> None:
+    def check_all_used(self, *, chosen_in: str = 'run.methods, run.datasets, run.backbones or run.protocol') -> None:
         """Check that no binding is idle.
 
         Where flags narrow the grid of a file (`--gin_bindings="run.methods = ['lgm']"`), what the file binds for the rest
         may be idle.
+
+        Args:
+          chosen_in: the parameters that say which entries are used, for the message.
 
         Raises:
           InputError: naming the first binding that nothing in this run uses, and where it stands.
@@ -114,7 +122,7 @@ class Config:
             if not used:
                 raise InputError(
                     f'nothing in this run uses the binding {shown} ({_place(statement)}): remove it, or add what it '
-                    'configures to run.methods, run.datasets, run.backbones or run.protocol'
+                    f'configures to {chosen_in}'
                 )
 
     def asked(self) -> dict[str, Any]:
@@ -211,10 +219,10 @@ def _scan(place: str, config: Config, text: str, *, inside: tuple[str, ...] = ()
 
 def _check_known(statement: config_parser.BindingStatement) -> None:
     identifier = statement.selector.rpartition('.')[2]
-    found = ('run', RUN) if identifier == 'run' else registry.find_identifier(identifier)
+    found = ('command', COMMANDS[identifier]) if identifier in COMMANDS else registry.find_identifier(identifier)
     if found is None:
         names = [row.identifier for kind in registry.KINDS for row in registry.rows(kind).values()]
-        hint = registry.near(identifier, ['run', *names])
+        hint = registry.near(identifier, [*COMMANDS, *names])
         raise InputError(f'gin: nothing is called {identifier!r} ({_place(statement)}){hint}')
     kind, row = found
     parameters = row.defaults()

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from bench.errors import InputError
+
 
 @contextmanager
 def new_folder(folder: Path) -> Iterator[Path]:
@@ -40,3 +42,18 @@ def write_atomic(path: Path, content: str | bytes) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def replace_block(document: Path, name: str, block: str) -> None:
+    """Replace what stands in a document between `<!-- name:start -->` and `<!-- name:end -->`.
+
+    Raises:
+      InputError: if the document or one of its markers is missing.
+    """
+    start, end = f'<!-- {name}:start -->', f'<!-- {name}:end -->'
+    content = document.read_text(encoding='utf-8') if document.is_file() else ''
+    before, found_start, rest = content.partition(start)
+    _, found_end, after = rest.partition(end)
+    if not (found_start and found_end):
+        raise InputError(f'{document}: expected the lines {start} and {end}, and the {name} goes between them')
+    write_atomic(document, f'{before}{start}\n\n{block}\n{end}{after}')

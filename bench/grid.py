@@ -166,7 +166,7 @@ def grid(config: Config) -> list[Cell]:
     Raises:
       InputError: as `cells`, and for a binding that nothing uses.
     """
-    found = cells(config, **config.settings('run', RUN))
+    found = cells(config, **config.settings('command', RUN))
     config.check_all_used()
     return found
 

@@ -34,7 +34,7 @@ import numpy as np
 from absl import flags
 
 from bench import cli, records
-from bench.disk import write_atomic
+from bench.disk import replace_block, write_atomic
 from bench.errors import InputError
 
 Row = dict[str, Any]
@@ -53,7 +53,6 @@ COLUMNS = (
     'n_failed', 'top1_std_seeds', 'top1_std_probe', 'worst_group', 'group_adjusted', 'dataset_fingerprint', 'eval_weights',
     'error',
 )  # fmt: skip
-_START, _END = '<!-- leaderboard:start -->', '<!-- leaderboard:end -->'
 _MEANING = (
     'Top-1 test accuracy in percent, mean ± standard deviation over the n repeats of a row (method seed × probe seed). '
     'Bold: the best of its backbone and ipc; full data is a reference and stands apart.'
@@ -413,18 +412,14 @@ def write(board: Board, *, results_dir: Path | str) -> tuple[Path, Path]:
 
 
 def update(document: Path, board: Board) -> None:
-    """Replace what stands between a document's two markers by the tables.
+    """Replace what stands between a document's two markers by the tables, without transfer: it takes a row for each source.
 
     Raises:
       InputError: if the document or one of its markers is missing.
     """
-    content = document.read_text(encoding='utf-8') if document.is_file() else ''
-    before, found_start, rest = content.partition(_START)
-    _, found_end, after = rest.partition(_END)
-    if not (found_start and found_end):
-        raise InputError(f'{document}: expected the lines {_START} and {_END}, and the tables go between them')
-    tables = markdown(board.rows, board.warnings).partition('do not edit -->\n\n')[2].replace('\n## ', '\n### ')
-    write_atomic(document, f'{before}{_START}\n\n{tables}\n{_END}{after}')
+    own = [row for row in board.rows if row['source_backbone'] in (row['eval_backbone'], records.ANY_SOURCE)]
+    tables = markdown(own, board.warnings).partition('do not edit -->\n\n')[2].replace('\n## ', '\n### ')
+    replace_block(document, 'leaderboard', tables)
 
 
 def run(results_dir: Path | str, into: Sequence[Path | str] = ()) -> int:
@@ -460,5 +455,5 @@ def main() -> int:
 
 if __name__ == '__main__':
     flags.DEFINE_string('results_dir', 'results', 'folder with records/; the tables are written into it')
-    flags.DEFINE_multi_string('into', [], f'document that shows the tables between {_START} and {_END}, such as README.md')
+    flags.DEFINE_multi_string('into', [], 'document with the tables between its leaderboard markers, such as README.md')
     cli.start(main)

@@ -1,6 +1,6 @@
 """Print every registered name with its one-line summary.
 
-    python -m bench.list [--methods] [--datasets] [--backbones] [--protocols] [--plugin=...]
+    python -m bench.list [--methods] [--datasets] [--backbones] [--protocols] [--recipes] [--analyses] [--plugin=...]
 
 Names are read from tables and files; nothing heavy is imported.
 """
@@ -21,7 +21,7 @@ def listing(kinds: Sequence[str] = registry.KINDS) -> str:
     width = max((len(name) for rows in blocks.values() for name, _ in rows), default=0)
     lines = []
     for kind, rows in blocks.items():
-        lines += [f'{kind}s', *(f'  {name.ljust(width)}  {summary}'.rstrip() for name, summary in rows), '']
+        lines += [registry.plural(kind), *(f'  {name.ljust(width)}  {summary}'.rstrip() for name, summary in rows), '']
     return '\n'.join(lines)
 
 
@@ -30,7 +30,7 @@ def _sorted(kind: str) -> list[registry.Row]:
 
 
 def main() -> int:
-    chosen = [kind for kind in registry.KINDS if flags.FLAGS[f'{kind}s'].value]
+    chosen = [kind for kind in registry.KINDS if flags.FLAGS[registry.plural(kind)].value]
     plugins.load(flags.FLAGS.plugin)
     print(listing(chosen or registry.KINDS), end='')
     return 0
@@ -38,6 +38,7 @@ def main() -> int:
 
 if __name__ == '__main__':
     for kind in registry.KINDS:
-        flags.DEFINE_bool(f'{kind}s', False, f'list the {kind}s; all kinds where no such flag is given')
+        name = registry.plural(kind)
+        flags.DEFINE_bool(name, False, f'list the {name}; all kinds where no such flag is given')
     flags.DEFINE_multi_string('plugin', [], 'module name or path of a .py file that registers more; repeatable')
     cli.start(main)

@@ -1,8 +1,8 @@
-"""Names -> factories, for methods, datasets, backbones and probe protocols.
+"""Names -> factories, for methods, datasets, backbones, probe protocols, recipes of pre-training and analyses.
 
 Names are known before any code is loaded: methods by the files of `methods/`, the other kinds by the rows of a table.
 A factory's module is imported when its name is first used. Outside packages add names by an entry point
-(`[project.entry-points."bench.methods"]`, `.datasets`, `.backbones`, `.protocols`) or by `--plugin=module` whose import
+(`[project.entry-points."bench.methods"]`, `.datasets` and so on, see `plural`) or by `--plugin=module` whose import
 calls `register`.
 
 A factory is a plain function. Its keyword-only parameters with defaults are its settings: `bench.config` lets gin bind
@@ -22,9 +22,15 @@ from typing import Any
 
 from bench.errors import InputError
 
-KINDS = ('method', 'dataset', 'backbone', 'protocol')
+KINDS = ('method', 'dataset', 'backbone', 'protocol', 'recipe', 'analysis')
 _METHODS_DIR = Path(__file__).resolve().parent.parent / 'methods'
-_TABLES = {'dataset': 'bench.datasets', 'backbone': 'bench.backbones', 'protocol': 'bench.protocols'}
+_TABLES = {
+    'dataset': 'bench.datasets',
+    'backbone': 'bench.backbones',
+    'protocol': 'bench.protocols',
+    'recipe': 'bench.pretrain',
+    'analysis': 'bench.analysis',
+}
 
 
 @dataclass(frozen=True)
@@ -100,7 +106,7 @@ def register_method(function: Callable[..., Any] | None = None, *, base: str = '
 def rows(kind: str) -> dict[str, Row]:
     """Return every known row of a kind, by name, without importing any factory."""
     found = dict(_method_rows()) if kind == 'method' else {r.name: r for r in importlib.import_module(_TABLES[kind]).ROWS}
-    for point in importlib.metadata.entry_points(group=f'bench.{kind}s'):
+    for point in importlib.metadata.entry_points(group=f'bench.{plural(kind)}'):
         found.setdefault(point.name, Row(point.name, point.value, f'plug-in from {point.value}'))
     return {**found, **_plugins[kind]}
 
@@ -129,6 +135,11 @@ def find_identifier(identifier: str) -> tuple[str, Row] | None:
             if row.identifier == identifier:
                 return kind, row
     return None
+
+
+def plural(kind: str) -> str:
+    """Return the name of all of a kind."""
+    return 'analyses' if kind == 'analysis' else f'{kind}s'
 
 
 def near(name: str, known: Any) -> str:

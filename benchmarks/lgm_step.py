@@ -127,7 +127,8 @@ def _network(name: str, input_side: int | None) -> tuple[nn.Module, dict[str, An
         from bench.backbones import tiny
 
         facts = {'input_side': input_side or tiny.INPUT_SIDE, 'mean': tiny.MEAN, 'std': tiny.STD}
-        return tiny.tiny_network(feature_scale=tiny.FEATURE_SCALE), {**facts, 'interpolation': 'bilinear'}
+        network = tiny.tiny_network(tiny.NETWORK_OF[name], feature_scale=tiny.FEATURE_SCALE[name])
+        return network, {**facts, 'interpolation': 'bilinear'}
     import timm
     from timm.data import resolve_model_data_config
 

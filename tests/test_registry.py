@@ -1,13 +1,14 @@
 """The registry: unique names, hints, open names, variants read from files, plug-ins by path and by name."""
 
+import inspect
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from bench import config, plugins, registry
 from bench import list as bench_list
-from bench import plugins, registry
 from bench.errors import InputError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -41,11 +42,31 @@ def test_names_are_unique_across_kinds_and_summaries_are_one_line():
         assert row.summary and '\n' not in row.summary, row.name
 
 
+def test_every_kind_has_names_of_its_own_that_are_no_commands():
+    assert registry.KINDS == ('method', 'dataset', 'backbone', 'protocol', 'recipe', 'analysis')
+    assert [registry.plural(kind) for kind in ('method', 'recipe', 'analysis')] == ['methods', 'recipes', 'analyses']
+    assert {'simclr', 'moco', 'dino', 'mim', 'clip'} <= set(registry.rows('recipe'))
+    assert {'transfer', 'alignment'} <= set(registry.rows('analysis'))
+    identifiers = {row.identifier for kind in registry.KINDS for row in registry.rows(kind).values()}
+    assert not identifiers & set(config.COMMANDS)
+
+
+@pytest.mark.parametrize('kind', ['recipe', 'analysis'])
+def test_every_setting_of_a_recipe_or_an_analysis_has_a_default_and_a_line(kind):
+    for row in registry.rows(kind).values():
+        factory = row.load()
+        named = [p for p in inspect.signature(factory).parameters.values() if p.kind is p.KEYWORD_ONLY]
+        assert all(p.default is not p.empty for p in named), row.name
+        assert [p.name for p in named if f'{p.name}:' not in factory.__doc__] == [], row.name
+
+
 def test_an_unknown_name_is_answered_with_near_ones():
     with pytest.raises(InputError, match=r"unknown method 'centriod'; did you mean centroid"):
         registry.find('method', 'centriod')
     with pytest.raises(InputError, match='known: .*random'):
         registry.find('method', 'qqqqqq')
+    with pytest.raises(InputError, match=r"unknown recipe 'dinno'; did you mean dino\?"):
+        registry.find('recipe', 'dinno')
 
 
 def test_open_names_need_what_follows_the_colon():
@@ -77,7 +98,7 @@ def test_a_plugin_module_is_found_by_name(tmp_path, monkeypatch):
     assert 'by_name' in registry.rows('method')
 
 
-@pytest.mark.parametrize('taken', ['random', 'plumage', 'paper_v1'])
+@pytest.mark.parametrize('taken', ['random', 'plumage', 'paper_v1', 'dino', 'transfer'])
 def test_a_taken_name_is_refused_whatever_its_kind(tmp_path, taken):
     path = tmp_path / 'mine.py'
     path.write_text(PLUGIN.format(name=taken))
@@ -125,7 +146,10 @@ def test_the_command_lists_every_name_and_imports_nothing_heavy(tmp_path):
     path = tmp_path / 'mine.py'
     check = "\nimport sys\nassert not {'torch', 'gin', 'pandas'} & set(sys.modules)\n"
     path.write_text(PLUGIN.format(name='mine') + check)
-    command = [sys.executable, '-m', 'bench.list', '--methods', '--protocols', f'--plugin={path}']
+    command = [sys.executable, '-m', 'bench.list', '--methods', '--protocols', '--recipes', '--analyses', f'--plugin={path}']
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert 'mine ' in done.stdout and 'paper-v1' in done.stdout and 'plumage' not in done.stdout
+    blocks = dict(block.split('\n', 1) for block in done.stdout.split('\n\n'))
+    assert list(blocks) == ['methods', 'protocols', 'recipes', 'analyses']
+    assert 'mine ' in blocks['methods'] and 'paper-v1' in blocks['protocols']
+    assert 'dino ' in blocks['recipes'] and 'transfer ' in blocks['analyses']

@@ -44,7 +44,10 @@ def python_files(folder):
 
 @pytest.mark.parametrize('path', python_files('methods'), ids=lambda path: str(path.relative_to(ROOT)))
 def test_methods_know_neither_the_command_nor_the_pipeline_nor_gin(path):
-    above = ('run', 'pipeline', 'grid', 'config', 'cli', 'records', 'leaderboard', 'probe', 'datasets', 'tensorboard')
+    above = (
+        'run', 'pipeline', 'grid', 'config', 'cli', 'records', 'leaderboard', 'probe', 'datasets', 'tensorboard',
+        'pretrain', 'analysis',
+    )  # fmt: skip
     forbidden = {name for name in imports_of(path) if any(is_below(name, f'bench.{room}') for room in above)}
     assert not forbidden and not any(is_below(name, 'gin') for name in imports_of(path))
 
@@ -55,8 +58,17 @@ def test_bench_finds_methods_through_the_registry_only():
 
 
 def test_gin_stays_at_the_outermost_layer():
-    users = {path.name for path in python_files('bench') if any(is_below(name, 'gin') for name in imports_of(path))}
-    assert users == {'config.py', 'pretrain.py'}
+    users = [path for path in python_files('bench') if any(is_below(name, 'gin') for name in imports_of(path))]
+    assert users == [ROOT / 'bench' / 'config.py']
+
+
+@pytest.mark.parametrize('kind', ['recipe', 'analysis'])
+def test_recipes_and_analyses_know_neither_a_command_nor_its_settings(kind):
+    above = ('run', 'config', 'cli', 'grid', 'analyze', 'pretrain.__main__')
+    for row in registry.rows(kind).values():
+        path = ROOT / f'{row.target.partition(":")[0].replace(".", "/")}.py'
+        forbidden = {name for name in imports_of(path) if any(is_below(name, f'bench.{room}') for room in above)}
+        assert not forbidden and not any(is_below(name, 'gin') for name in imports_of(path)), row.name
 
 
 def test_records_and_leaderboard_import_neither_torch_nor_gin():

@@ -1,30 +1,50 @@
-"""The embedded encoder as shipped, and the command that trains it."""
+"""The embedded encoders as shipped: weights, features and model cards. How they are trained is in test_pretrain.py."""
 
-import subprocess
-import sys
+import math
+import re
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from timm.models.resnet import ResNet
+from timm.models.vision_transformer import VisionTransformer
 
-from bench import pretrain
-from bench.backbones.tiny import WEIGHTS_PATH, encoder_from_file, tiny_network, tiny_simclr
+from bench import registry
+from bench.backbones.tiny import ARCHITECTURES, NETWORK_OF, WEIGHTS_DIR, encoder_from_file, tiny, tiny_network
 from bench.errors import InputError
+from bench.pretrain.__main__ import configured
 from bench.types import Places
 
-ROOT = Path(__file__).resolve().parent.parent
-GIN_FILE = 'gin/pretrain/tiny_simclr.gin'
-FINGERPRINT = '2eb790f885fa565e'
-# The first and the last three features of the first image below, in float32.
-FEATURES = (1.76372, 0.17388, 0.35524, 2.45196, 1.1702, 0.15784)
 CPU = torch.device('cpu')
-TINY = ['simclr.num_images = 16', 'simclr.batch_size = 8', 'simclr.epochs = 1']
+SHIPPED = [name for name in NETWORK_OF if (WEIGHTS_DIR / f'{name}.safetensors').is_file()]
+# Fingerprint of the weights; the first and the last three features of the first image of `fixed_images`, in float32.
+PINNED = {
+    'tiny_simclr': ('2eb790f885fa565e', (1.76372, 0.17388, 0.35524, 2.45196, 1.1702, 0.15784)),
+    'tiny_moco': ('0741db642bc70ca7', (-0.33152, 0.40665, 0.66381, 1.3019, 1.18547, -0.56229)),
+    'tiny_dino': ('66ed5a29f2d29553', (3.85094, -0.41525, 0.82635, -0.68224, 1.13524, 0.35249)),
+    'tiny_mim': ('d13e59e153e6b8ad', (1.79779, 3.26737, 0.27464, 0.17503, 0.1925, 1.40506)),
+    'tiny_clip': ('25ac97198a1064ca', (1.87541, -0.79689, 0.34049, 0.88649, -1.83402, 0.12963)),
+}  # fmt: skip
+
+for_each_encoder = pytest.mark.parametrize('name', SHIPPED)
 
 
-@pytest.fixture(scope='module')
-def encoder():
-    return tiny_simclr(Places(None, None, Path('unused')), CPU)
+@cache
+def shipped(name, precision='float32'):
+    return tiny(name, Places(None, None, Path('unused')), CPU, precision=precision)
+
+
+@cache
+def card_of(name):
+    """Return the rows of a model card's tables: first column -> second."""
+    text = (WEIGHTS_DIR / f'{name}.md').read_text(encoding='utf-8')
+    return dict(re.findall(r'^\| `?([^|`]+)`? \| (.*) \|$', text, flags=re.MULTILINE))
+
+
+def probe_of(name):
+    return float(re.match(r'(\d+\.\d+)% top-1', card_of(name)['full-data linear probe on plumage'])[1])
 
 
 def fixed_images():
@@ -34,107 +54,112 @@ def fixed_images():
     return torch.stack([x_CHW, x_CHW.flip(0)])
 
 
-def test_shipped_weights_are_the_ones_described(encoder):
-    assert encoder.fingerprint == FINGERPRINT
-    assert FINGERPRINT in WEIGHTS_PATH.with_suffix('.md').read_text(encoding='utf-8')
-    assert WEIGHTS_PATH.stat().st_size < 3_000_000
+# --- all of them --------------------------------------------------------------------------------------------------------
 
 
-def test_features_of_a_fixed_input(encoder):
+def test_every_encoder_ships_with_weights_and_a_model_card():
+    files = {path.name for path in WEIGHTS_DIR.iterdir()}
+    assert files == {f'{name}{suffix}' for name in NETWORK_OF for suffix in ('.safetensors', '.md')}
+
+
+def test_an_encoder_is_a_backbone_and_has_a_recipe():
+    backbones = {row.name: row.fixed for row in registry.rows('backbone').values() if row.name.startswith('tiny_')}
+    assert backbones == {name: name for name in NETWORK_OF}
+    assert set(NETWORK_OF) == {f'tiny_{name}' for name in registry.rows('recipe')}
+
+
+def test_there_are_vision_transformers_and_a_cnn():
+    networks = [tiny_network(kind) for kind in NETWORK_OF.values()]
+    assert sum(isinstance(network, VisionTransformer) for network in networks) >= 2
+    assert sum(isinstance(network, ResNet) for network in networks) >= 1
+
+
+def test_the_probe_does_well_on_most_families():
+    families = [name for name in NETWORK_OF if name != 'tiny_simclr']
+    assert sum(probe_of(name) >= 80 for name in families) >= 3, {name: probe_of(name) for name in families}
+
+
+@pytest.mark.parametrize('kind', ARCHITECTURES)
+def test_size_of_the_network(kind):
+    assert 0.5e6 < sum(p.numel() for p in tiny_network(kind).parameters()) < 1.4e6
+
+
+def test_an_unknown_network_is_answered_with_the_known_ones():
+    with pytest.raises(InputError, match="expected one of cnn, vit, plain_vit, got 'mlp'"):
+        tiny_network('mlp')
+
+
+# --- each of them -------------------------------------------------------------------------------------------------------
+
+
+@for_each_encoder
+def test_shipped_weights_are_the_ones_described(name):
+    assert (WEIGHTS_DIR / f'{name}.safetensors').stat().st_size < 3_000_000
+    assert f'`{shipped(name).fingerprint}`' in card_of(name)['weights fingerprint']
+    assert name in PINNED, 'pin its fingerprint and features above: records belong to these weights'
+    assert shipped(name).fingerprint == PINNED[name][0]
+
+
+@for_each_encoder
+def test_features_of_a_fixed_input(name):
     with torch.inference_mode():
-        f_ND = encoder.encode(fixed_images())
-    assert f_ND.shape == (2, encoder.feature_dim) and f_ND.dtype == torch.float32
-    np.testing.assert_allclose(f_ND[0, [0, 1, 2, -3, -2, -1]], FEATURES, rtol=1e-3, atol=1e-4)
+        f_ND = shipped(name).encode(fixed_images())
+    assert f_ND.shape == (2, shipped(name).feature_dim) and f_ND.dtype == torch.float32
+    np.testing.assert_allclose(f_ND[0, [0, 1, 2, -3, -2, -1]], PINNED[name][1], rtol=1e-3, atol=1e-3)
 
 
-def test_gradient_reaches_the_image(encoder):
+@for_each_encoder
+def test_gradient_reaches_the_image(name):
     x_NCHW = fixed_images().requires_grad_()
-    encoder.encode(x_NCHW).square().sum().backward()
+    shipped(name).encode(x_NCHW).square().sum().backward()
     assert torch.isfinite(x_NCHW.grad).all() and (x_NCHW.grad != 0).float().mean() > 0.5
-    assert not any(p.requires_grad for p in encoder.network.parameters())
+    assert not any(p.requires_grad for p in shipped(name).network.parameters())
 
 
-def test_bfloat16_is_near_float32(encoder):
-    half = tiny_simclr(Places(None, None, Path('unused')), CPU, precision='bfloat16')
+@for_each_encoder
+def test_bfloat16_is_near_float32(name):
     with torch.inference_mode():
-        a_ND, b_ND = encoder.encode(fixed_images()), half.encode(fixed_images())
+        a_ND, b_ND = (shipped(name, precision).encode(fixed_images()) for precision in ('float32', 'bfloat16'))
+    assert b_ND.dtype == torch.float32
     assert torch.nn.functional.cosine_similarity(a_ND, b_ND).min() > 0.99
 
 
-def test_size_of_the_network():
-    assert 0.7e6 < sum(p.numel() for p in tiny_network().parameters()) < 1.3e6
+@for_each_encoder
+def test_the_card_says_how_it_was_made(name):
+    card = card_of(name)
+    assert 'arXiv' in card['recipe'] and card['seed'].isdecimal()
+    assert card['command'] == f'`python -m bench.pretrain --gin_file=gin/pretrain/{name}.gin`'
+    losses = [float(number) for number in re.findall(r'\d+\.\d+', card.get('mean loss of each epoch') or card['loss'])]
+    assert len(losses) > 1 and all(map(math.isfinite, losses)) and losses[-1] < losses[0]
+    assert 0 < probe_of(name) <= 100
+
+
+@for_each_encoder
+def test_the_gin_file_still_says_what_the_card_says(name):
+    settings, recipe = configured([f'gin/pretrain/{name}.gin'], [])
+    shown = {key.rpartition('.')[2]: value for key, value in card_of(name).items()}
+    asked = {key: str(value) for key, value in {**settings, **recipe.settings}.items()}
+    compared = {key: value for key, value in asked.items() if key in shown and key != 'recipe'}
+    assert {key: shown[key] for key in compared} == compared
+    assert {*recipe.settings, 'num_images', 'epochs', 'batch_size', 'learning_rate', 'seed', 'data_seed'} <= set(compared)
+
+
+# --- files that are no good ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize('content', [None, b'not a weights file'])
-def test_bad_weights_file_is_named(tmp_path, content):
+@pytest.mark.parametrize('name', NETWORK_OF)
+def test_bad_weights_file_is_named(tmp_path, name, content):
     path = tmp_path / 'weights.safetensors'
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(InputError, match='weights.safetensors'):
-        encoder_from_file(path, device=CPU)
+    with pytest.raises(InputError, match='weights.safetensors: expected safetensors weights .*; run bench') as caught:
+        encoder_from_file(path, name=name, device=CPU)
+    assert '\n' not in str(caught.value)
 
 
-def test_nt_xent_known_answers():
-    # Four unit vectors at right angles, each the partner of itself: cosine 1 to the partner, 0 to the other six.
-    z_ND = torch.eye(4).repeat(2, 1)
-    expected = -np.log(np.exp(1 / 0.5) / (np.exp(1 / 0.5) + 6))
-    assert pretrain.nt_xent(z_ND, temperature=0.5).item() == pytest.approx(expected, abs=1e-6)
-    same = torch.ones(8, 4)
-    assert pretrain.nt_xent(same, temperature=0.5).item() == pytest.approx(np.log(7), abs=1e-6)
-
-
-def test_view_without_augmentation_is_the_image_or_its_mirror():
-    x_NCHW = torch.rand(16, 3, 64, 64)
-    none = dict.fromkeys(('brightness', 'contrast', 'colour_cast', 'gray_prob', 'blur_prob', 'noise_std'), 0.0)
-    view = pretrain.random_view(x_NCHW, rng=torch.Generator().manual_seed(0), min_crop_area=1.0, **none)
-    mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (pretrain.MEAN, pretrain.STD))
-    back = view * std + mean
-    straight = (back - x_NCHW).abs().amax((1, 2, 3)) < 1e-4
-    mirrored = (back - x_NCHW.flip(3)).abs().amax((1, 2, 3)) < 1e-4
-    assert (straight ^ mirrored).all() and straight.any() and mirrored.any()
-
-
-def test_two_steps_write_weights_and_card_and_repeat(tmp_path, monkeypatch):
-    monkeypatch.setattr(pretrain, '_full_probe', lambda places, encoder: 12.34)
-    prints = []
-    for name in ('a', 'b'):
-        output, cache = tmp_path / f'{name}.safetensors', tmp_path / 'cache'
-        card = pretrain.run([GIN_FILE], TINY, cache_dir=cache, output=output, device=CPU, command='the command')
-        encoder = encoder_from_file(output, device=CPU)
-        text = card.read_text(encoding='utf-8')
-        assert all(word in text for word in ('the command', encoder.fingerprint, '12.34%', '| `num_images` | 16 |'))
-        prints.append(encoder.fingerprint)
-    assert prints[0] == prints[1]
-    assert not list(tmp_path.glob('*.tmp'))
-
-
-def test_bindings_do_not_reach_python_callers(tmp_path):
-    settings = pretrain._settings([GIN_FILE], ['simclr.epochs = 77'])
-    assert settings['epochs'] == 77
-    assert pretrain._settings([], [])['epochs'] != 77
-
-
-@pytest.mark.parametrize(
-    ('files', 'bindings', 'said'),
-    [
-        (['gin/pretrain/nothing.gin'], [], 'nothing.gin'),
-        ([GIN_FILE], ['simclr.epoch = 1'], 'epoch'),
-        ([GIN_FILE], ['simclr.epochs = 0'], 'simclr.epochs: expected an integer >= 1, got 0'),
-        ([GIN_FILE], ['simclr.temperature = -1.0'], 'simclr.temperature'),
-        ([GIN_FILE], ['simclr.num_images = 5', 'simclr.batch_size = 8'], 'simclr.num_images'),
-        ([GIN_FILE], ['nobody.x = 1'], 'nobody'),
-    ],
-)
-def test_bad_input_is_one_clear_line(tmp_path, files, bindings, said):
-    with pytest.raises(InputError) as caught:
-        pretrain.run(files, bindings, cache_dir=tmp_path, output=tmp_path / 'w.safetensors', device=CPU)
-    assert said in str(caught.value) and '\n' not in str(caught.value)
-    assert not list(tmp_path.glob('w.*'))
-
-
-def test_command_ends_with_status_2():
-    done = subprocess.run(
-        [sys.executable, '-m', 'bench.pretrain', '--gin_file=gin/none.gin'], capture_output=True, text=True, cwd=ROOT
-    )
-    assert done.returncode == 2
-    assert 'gin/none.gin' in done.stderr and 'Traceback' not in done.stderr
+@pytest.mark.parametrize('name', ['tiny_moco', 'tiny_dino'])
+def test_weights_of_another_encoder_are_refused(name):
+    with pytest.raises(InputError, match=f'tiny_simclr.safetensors: does not fit {name}') as caught:
+        encoder_from_file(WEIGHTS_DIR / 'tiny_simclr.safetensors', name=name, device=CPU)
+    assert '\n' not in str(caught.value) and len(str(caught.value)) < 400

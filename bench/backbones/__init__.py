@@ -7,12 +7,17 @@ is a name for one such argument.
 
 from bench.registry import Row
 
+_TINY = 'bench.backbones.tiny:tiny'
 _TIMM, _OPEN_CLIP = 'bench.backbones.timm_source:timm', 'bench.backbones.open_clip_source:open_clip'
 
 ROWS = (
     Row('timm', _TIMM, 'any timm model, weights from the hub or a local safetensors file', argument='model[.tag]'),
     Row('open_clip', _OPEN_CLIP, 'any open_clip image tower', argument='architecture/tag'),
-    Row('tiny_simclr', 'bench.backbones.tiny:tiny_simclr', 'embedded self-supervised CNN for 64 px; ships with the project'),
+    Row('tiny_simclr', _TINY, 'embedded CNN for 64 px, contrast of views; ships with the project', fixed='tiny_simclr'),
+    Row('tiny_moco', _TINY, 'embedded CNN for 64 px, momentum contrast (the MoCo family)', fixed='tiny_moco'),
+    Row('tiny_dino', _TINY, 'embedded ViT for 64 px, self-distillation (the DINO family)', fixed='tiny_dino'),
+    Row('tiny_mim', _TINY, 'embedded ViT for 64 px, masked image modelling (the EVA family)', fixed='tiny_mim'),
+    Row('tiny_clip', _TINY, 'embedded CNN for 64 px, contrast with captions (the CLIP family)', fixed='tiny_clip'),
     Row('clip_vitb16', _OPEN_CLIP, 'CLIP ViT-B/16, OpenAI weights', fixed='ViT-B-16/openai'),
     Row(
         'dinov2_vitb14', _TIMM, 'DINOv2 ViT-B/14 at 224 px',

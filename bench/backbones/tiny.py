@@ -1,9 +1,11 @@
-"""The embedded encoder: a small ResNet for 64 px images, pre-trained without labels by `bench.pretrain`.
+"""The embedded encoders: small networks for 64 px pictures, trained on the plumage stream by `bench.pretrain`.
 
-Its weights ship with the project (`weights/tiny_simclr.safetensors`, model card beside it), so that everything can be
-tried without a download.
+They stand for the families of arXiv 2511.16674 (self-distillation, momentum contrast, masked image modelling, image-text
+contrast) and ship with the project, so that everything can be tried without a download.
 """
 
+import textwrap
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,46 +18,69 @@ if TYPE_CHECKING:
 
     from bench.backbones.base import Backbone
 
-WEIGHTS_PATH = Path(__file__).parent / 'weights' / 'tiny_simclr.safetensors'
+WEIGHTS_DIR = Path(__file__).parent / 'weights'
 INPUT_SIDE = 64
 # Per RGB channel over 4,000 pictures of the plumage stream (seed 0), images in [0, 1].
 MEAN = (0.4763, 0.5128, 0.4583)
 STD = (0.1658, 0.1572, 0.1968)
-CHANNELS = (32, 64, 128, 256)
-# Brings the features' spread to about one. Protocols have fixed learning rates: with features of spread 0.23 the published
-# probe stops far from its optimum on the whole training split (86.1 % instead of 91.5 %).
-FEATURE_SCALE = 4.0
 
 
-def tiny_network(*, feature_scale: float = 1.0) -> 'nn.Module':
-    """Return the network with random weights: normalised images (N, 3, 64, 64) -> features (N, 448)."""
-    import torch
-    from timm.models.resnet import BasicBlock, ResNet
+@dataclass(frozen=True)
+class Architecture:
+    """What a network is and what its features are, in words for model cards."""
 
-    class PooledStages(ResNet):
-        """A ResNet whose features are the means over positions of its last three stages, side by side."""
-
-        def forward(self, x_NCHW: torch.Tensor) -> torch.Tensor:
-            maps = self.forward_intermediates(x_NCHW, indices=[2, 3, 4], intermediates_only=True)
-            return feature_scale * torch.cat([map_NCHW.mean((2, 3)) for map_NCHW in maps], dim=1)
-
-    # The marks are 2-8 px: the last stage keeps stride 16 (4 x 4 positions at 64 px), and the earlier stages, whose
-    # small receptive fields see marks without the background, added 4 points to the probe (79 to 84 %, render version 1).
-    return PooledStages(BasicBlock, (1, 1, 1, 1), num_classes=0, channels=CHANNELS, stem_width=24, output_stride=16)
+    network: str
+    feature: str
 
 
-def tiny_simclr(places: Places, device: 'torch.device', *, precision: Precision = 'float32') -> 'Backbone':
-    """Return the embedded encoder, frozen.
+_POOLED = 'means over positions of two maps of the stem and after each block'
+ARCHITECTURES = {
+    'cnn': Architecture('timm ResNet, one basic block a stage', 'means over positions of the last three stages'),
+    'vit': Architecture('timm vision transformer, 3 blocks of width 128, 3 x 3 convolutions to 64 patches of 8 px', _POOLED),
+    'plain_vit': Architecture('timm vision transformer, 3 blocks of width 128, 64 patches of 8 px by themselves', _POOLED),
+}  # fmt: skip
+NETWORK_OF = {'tiny_simclr': 'cnn', 'tiny_moco': 'cnn', 'tiny_dino': 'vit', 'tiny_mim': 'plain_vit', 'tiny_clip': 'cnn'}
+# Protocols have fixed learning rates, and expect features whose spread is about one. The later encoders end in a
+# standardisation of their own; tiny_simclr's features have a spread of 0.23 and are multiplied (the published probe on the
+# whole training split: 91.5 % instead of 86.1 %).
+FEATURE_SCALE = {'tiny_simclr': 4.0}
+
+
+def tiny_network(kind: str, *, feature_scale: float = 1.0, standardised: bool = False) -> 'nn.Module':
+    """Return a network with random weights: normalised images (N, 3, 64, 64) -> features (N, 448 or 480).
+
+    Its `embed` maps images to the last layer's pooled output (N, `num_features`), which pre-training works on.
 
     Args:
+      kind: a key of `ARCHITECTURES`.
+      feature_scale: factor for the features.
+      standardised: end in a standardisation by the buffers `feature_mean` and `feature_std`.
+
+    Raises:
+      InputError: for an unknown kind.
+    """
+    if kind not in ARCHITECTURES:
+        raise InputError(f'pretrain.network: expected one of {", ".join(ARCHITECTURES)}, got {kind!r}')
+    from bench.backbones import tiny_networks
+
+    return tiny_networks.make(kind, feature_scale=feature_scale, standardised=standardised)
+
+
+def tiny(name: str, places: Places, device: 'torch.device', *, precision: Precision = 'float32') -> 'Backbone':
+    """Return an embedded encoder, frozen.
+
+    Args:
+      name: a key of `NETWORK_OF`.
       places: not used; the weights ship with the project.
       device: where it runs.
-      precision: `bfloat16` runs convolutions in bfloat16; features are float32 either way.
+      precision: `bfloat16` runs convolutions and matrix products in bfloat16; features are float32 either way.
     """
-    return encoder_from_file(WEIGHTS_PATH, device=device, precision=precision)
+    return encoder_from_file(WEIGHTS_DIR / f'{name}.safetensors', name=name, device=device, precision=precision)
 
 
-def encoder_from_file(path: Path, *, device: 'torch.device', precision: Precision = 'float32') -> 'Backbone':
+def encoder_from_file(
+    path: Path, *, device: 'torch.device', name: str = 'tiny_simclr', precision: Precision = 'float32'
+) -> 'Backbone':
     """Return the encoder with the weights of a file written by `bench.pretrain`.
 
     Raises:
@@ -66,17 +91,18 @@ def encoder_from_file(path: Path, *, device: 'torch.device', precision: Precisio
 
     from bench.backbones.base import frozen_backbone
 
-    network = tiny_network(feature_scale=FEATURE_SCALE)
+    kind, scale = NETWORK_OF[name], FEATURE_SCALE.get(name)
+    network = tiny_network(kind, feature_scale=scale or 1.0, standardised=scale is None)
     try:
         state = {key: value.float() if value.is_floating_point() else value for key, value in load_file(path).items()}
         network.load_state_dict(state)
     except (OSError, SafetensorError) as error:
         raise InputError(f'{path}: expected safetensors weights ({error}); run bench.pretrain') from None
     except RuntimeError as error:
-        reason = ' '.join(str(error).split())
-        raise InputError(f'{path}: does not fit tiny_simclr; restore it or run bench.pretrain ({reason})') from None
+        reason = textwrap.shorten(str(error), 200, placeholder=' ...')
+        raise InputError(f'{path}: does not fit {name}; restore it or run bench.pretrain ({reason})') from None
+    ending = f'times {scale:g}' if scale else 'standardised'
     return frozen_backbone(
-        network, name='tiny_simclr', source='tiny_simclr', device=device, input_side=INPUT_SIDE, mean=MEAN, std=STD,
-        interpolation='bilinear', feature=f'means over positions of the last three stages, times {FEATURE_SCALE:g}',
-        precision=precision,
+        network, name=name, source=name, device=device, input_side=INPUT_SIDE, mean=MEAN, std=STD,
+        interpolation='bilinear', feature=f'{ARCHITECTURES[kind].feature}, {ending}', precision=precision,
     )

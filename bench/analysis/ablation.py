@@ -1,0 +1,108 @@
+"""Ablation: what each part of a method is worth, on its own backbone and on the others (2511.16674, tables of ablations)."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from bench.analysis.evidence import Evidence, cell_name, check_backbones
+from bench.analysis.report import Report
+from bench.analysis.stats import Sample, mean_of
+from bench.ranges import PositiveInt
+
+# label of a variant -> how it is shown; the labels are those of gin/suite/ablation.gin
+VARIANTS = {
+    'lgm': 'full', 'no_decorrelation': '- decorrelation', 'no_pyramid': '- pyramid', 'no_augmentation': '- augmentation',
+    'one_view': 'A = 1', 'three_views': 'A = 3', 'ten_views': 'A = 10',
+}  # fmt: skip
+# ImageNet-100, means over the four backbones of the paper: same model, and the mean of the three others
+PUBLISHED = {
+    'lgm': (87.2, 77.8), 'no_decorrelation': (86.5, 76.4), 'no_pyramid': (85.7, 67.1), 'no_augmentation': (68.7, 33.3),
+}  # fmt: skip
+
+
+def ablation(
+    evidence: Evidence,
+    *,
+    dataset: str = 'plumage',
+    backbones: Sequence[str] = (),
+    variants: Sequence[str] = tuple(VARIANTS),
+    ipc: PositiveInt = 1,
+    protocol: str = 'paper-v1',
+) -> Report:
+    """Return the accuracy of each variant, same-model and as the mean over the other models.
+
+    Args:
+      evidence: records.
+      dataset: a data set's label.
+      backbones: labels, each a source and an eval backbone.
+      variants: labels of methods; the first is the full method.
+      ipc: images per class.
+      protocol: a probe protocol.
+
+    Raises:
+      Missing: if a cell has no record.
+    """
+    check_backbones(backbones, least=2, analysis='ablation')
+    found, missing = {}, []
+    for variant in variants:
+        for source in backbones:
+            for tested in backbones:
+                scores = evidence.scores(
+                    dataset=dataset, method=variant, source_backbone=source, eval_backbone=tested, ipc=ipc, protocol=protocol
+                )
+                if scores is None:
+                    missing.append(cell_name(dataset, variant, source, tested, ipc))
+                else:
+                    found[variant, source, tested] = scores.accuracy()
+    evidence.require(missing)
+    settings = {
+        'same model': {v: [found[v, s, s] for s in backbones] for v in variants},
+        'other models': {v: [found[v, s, t] for s in backbones for t in backbones if s != t] for v in variants},
+    }
+    rows = [
+        _row(variant, which, figures, variants[0]) for which, figures in settings.items() for variant in variants
+    ]
+    cells = pd.DataFrame([
+        {
+            'variant': v, 'source': s, 'eval': t, 'accuracy': 100 * figure.mean, 'low': 100 * figure.low,
+            'high': 100 * figure.high, 'seeds': figure.n,
+        }
+        for (v, s, t), figure in found.items()
+    ])  # fmt: skip
+    text = (
+        f'Test accuracy in percent on {dataset}, probe {protocol}: mean over {len(backbones)} backbones (same model: images '
+        'tested through the backbone they were made through; other models: all other pairs) with 95 % intervals (bootstrap '
+        'over method seeds and test images). Published: ImageNet-100 through four large backbones (arXiv 2511.16674).'
+    )
+    tables = {'Variants': pd.DataFrame(rows), 'Cells': cells}
+    return Report(f'Ablation on {dataset}', text, tables, _figure(settings, variants))
+
+
+def _row(variant: str, which: str, figures: dict[str, list[Sample]], full: str) -> dict[str, Any]:
+    mean = mean_of(figures[variant])
+    change = mean_of([a - b for a, b in zip(figures[variant], figures[full], strict=True)])
+    published = PUBLISHED.get(variant, (np.nan, np.nan))
+    return {
+        'setting': which, 'variant': VARIANTS.get(variant, variant), 'accuracy': 100 * mean.mean, 'low': 100 * mean.low,
+        'high': 100 * mean.high, 'minus_full': 100 * change.mean, 'minus_full_low': 100 * change.low,
+        'minus_full_high': 100 * change.high, 'pairs': len(figures[variant]), 'seeds': mean.n,
+        'published': published[which != 'same model'],
+    }  # fmt: skip
+
+
+def _figure(settings: dict[str, dict[str, list[Sample]]], variants: Sequence[str]) -> Any:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7.5, 3.2), layout='constrained')
+    for axis, (which, figures) in zip(figure.subplots(1, 2, sharey=True), settings.items(), strict=True):
+        means = [mean_of(figures[v]) for v in variants]
+        heights = [100 * m.mean for m in means]
+        ends = [[100 * (m.mean - m.low) for m in means], [100 * (m.high - m.mean) for m in means]]
+        axis.bar(range(len(variants)), heights, yerr=np.maximum(ends, 0), capsize=3, color='#4878a8')
+        axis.axhline(heights[0], color='#c8452c', linewidth=0.8)
+        axis.set_xticks(range(len(variants)), [VARIANTS.get(v, v) for v in variants], rotation=40, ha='right', fontsize=8)
+        axis.set_title(which, fontsize=10)
+        axis.set_ylabel('test accuracy, %' if which == 'same model' else '')
+    return figure

@@ -1,0 +1,184 @@
+"""Alignment: do two backbones see alike, and does it predict how well images travel between them? (2511.16674, section 4.2)
+
+Shape suffixes: N images, K neighbours, D feature width, M backbones.
+"""
+
+import itertools
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from bench.analysis.evidence import Evidence, cell_name, check_backbones
+from bench.analysis.report import Report
+from bench.hashing import numpy_generator
+from bench.ranges import PositiveInt
+from bench.similarity import unit
+
+MEASURES = ('mutual_knn', 'cka')
+# ImageNet-100, 12 ordered pairs of four backbones, mutual k-NN (arXiv 2511.16674, table 6)
+PUBLISHED = {'pearson': 0.826, 'spearman': 0.848}
+_EXACT = 5040  # permutations that are all tried
+_BLOCK = 1024
+
+
+def alignment(
+    evidence: Evidence,
+    *,
+    dataset: str = 'plumage',
+    backbones: Sequence[str] = (),
+    method: str = 'lgm',
+    neighbors: PositiveInt = 10,
+    ipc: PositiveInt = 1,
+    protocol: str = 'paper-v1',
+) -> Report:
+    """Return how alike backbones see the test images, and the correlation with transfer between them.
+
+    Args:
+      evidence: records and features.
+      dataset: a data set's label.
+      backbones: labels.
+      method: whose transfer is correlated.
+      neighbors: k of the mutual k-nearest-neighbours measure.
+      ipc: images per class.
+      protocol: a probe protocol.
+
+    Raises:
+      Missing: if a pair's transfer has no record.
+    """
+    check_backbones(backbones, least=3, analysis='alignment')  # two have one similarity: nothing to correlate
+    pairs = [(s, t) for s in backbones for t in backbones if s != t]
+    scores = {
+        pair: evidence.scores(
+            dataset=dataset, method=method, source_backbone=pair[0], eval_backbone=pair[1], ipc=ipc, protocol=protocol
+        )
+        for pair in [*pairs, *((b, b) for b in backbones)]
+    }
+    evidence.require(cell_name(dataset, method, *pair, ipc) for pair, found in scores.items() if found is None)
+    accuracy = {pair: found.accuracy() for pair, found in scores.items()}
+    test = evidence.dataset(dataset).test
+    features = {name: np.asarray(evidence.features(test, evidence.backbone(name))) for name in backbones}
+    alike = {
+        'mutual_knn': _matrix(features, lambda a, b: mutual_knn(a, b, count=neighbors)),
+        'cka': _matrix(features, linear_cka),
+    }
+    position = {name: i for i, name in enumerate(backbones)}
+    rows = pd.DataFrame([
+        {
+            'source': s, 'eval': t, **{measure: float(alike[measure][position[s], position[t]]) for measure in MEASURES},
+            'transfer': 100 * accuracy[s, t].mean, 'low': 100 * accuracy[s, t].low, 'high': 100 * accuracy[s, t].high,
+            'percent_of_own': 100 * accuracy[s, t].mean / accuracy[t, t].mean,
+        }
+        for s, t in pairs
+    ])  # fmt: skip
+    correlations = pd.DataFrame([
+        _correlation(measure, target, alike[measure], rows, backbones)
+        for measure in MEASURES
+        for target in ('transfer', 'percent_of_own')
+    ])
+    possible = math.factorial(len(backbones))
+    text = (
+        f'Alignment on the {len(test)} test images of {dataset}: mutual k-NN (k = {neighbors}, cosine) is the share of the '
+        'nearest neighbours of an image that two backbones agree on; CKA is linear centred kernel alignment. Transfer is '
+        f'the test accuracy of {method} ({ipc} image(s) a class, {protocol}), also as a percentage of what the eval '
+        'backbone '
+        'reaches with images of its own. P-values are one-sided, by relabelling the backbones, because pairs that share one '
+        f'are not independent: {min(possible, _EXACT)} permutations, so the smallest possible is '
+        f'{1 / min(possible, _EXACT):.3g}. Published for mutual k-NN on ImageNet-100: Pearson {PUBLISHED["pearson"]}, '
+        f'Spearman {PUBLISHED["spearman"]}.'
+    )
+    formats = dict.fromkeys(('mutual_knn', 'cka', 'p_pearson', 'p_spearman'), '.3f') | {'pearson': '.2f', 'spearman': '.2f'}
+    return Report(
+        f'Alignment and transfer on {dataset}', text, {'Correlation': correlations, 'Pairs': rows}, _figure(rows), formats
+    )
+
+
+def mutual_knn(a_ND: np.ndarray, b_ND: np.ndarray, *, count: int) -> float:
+    """Return the mean share of the `count` nearest neighbours (cosine) that two feature spaces have in common.
+
+    Platonic representation hypothesis (arXiv 2405.07987), appendix A.
+    """
+    a_NK, b_NK = _nearest(a_ND, count), _nearest(b_ND, count)
+    common = sum(len(np.intersect1d(a_K, b_K, assume_unique=True)) for a_K, b_K in zip(a_NK, b_NK, strict=True))
+    return common / a_NK.size
+
+
+def linear_cka(a_ND: np.ndarray, b_ND: np.ndarray) -> float:
+    """Return linear centred kernel alignment of two feature spaces, in [0, 1] (arXiv 1905.00414, section 3)."""
+    a_ND, b_ND = (np.asarray(f_ND, np.float64) - np.mean(f_ND, axis=0, dtype=np.float64) for f_ND in (a_ND, b_ND))
+    cross = np.square(a_ND.T @ b_ND).sum()
+    return float(cross / (np.linalg.norm(a_ND.T @ a_ND) * np.linalg.norm(b_ND.T @ b_ND)))
+
+
+def permutation_p(x_MM: np.ndarray, y_MM: np.ndarray, statistic: Any) -> float:
+    """Return how often relabelling the backbones of `x_MM` correlates at least as well with `y_MM` (Mantel's test).
+
+    Args:
+      x_MM: a figure of each ordered pair; the diagonal is not looked at.
+      y_MM: another.
+      statistic: of two vectors; larger means more alike. Where it is NaN (a constant vector), so is the answer.
+    """
+    size = len(x_MM)
+    off = ~np.eye(size, dtype=bool)
+    observed = statistic(x_MM[off], y_MM[off])
+    if math.isnan(observed):
+        return math.nan
+    if math.factorial(size) <= _EXACT:
+        orders = list(itertools.permutations(range(size)))
+    else:
+        rng = numpy_generator('permutations', size)
+        orders = [tuple(range(size)), *(tuple(rng.permutation(size)) for _ in range(_EXACT - 1))]
+    reached = [statistic(x_MM[np.ix_(order, order)][off], y_MM[off]) >= observed - 1e-12 for order in orders]
+    return float(np.mean(reached))
+
+
+def _nearest(f_ND: np.ndarray, count: int) -> np.ndarray:
+    f_ND, found = unit(f_ND), []
+    for start in range(0, len(f_ND), _BLOCK):
+        cosine_BN = f_ND[start : start + _BLOCK] @ f_ND.T
+        cosine_BN[np.arange(len(cosine_BN)), start + np.arange(len(cosine_BN))] = -np.inf
+        found.append(np.argpartition(-cosine_BN, count, axis=1)[:, :count])
+    return np.concatenate(found)
+
+
+def _matrix(features: dict[str, np.ndarray], measure: Any) -> np.ndarray:
+    names = list(features)
+    values_MM = np.eye(len(names))
+    for (i, a), (j, b) in itertools.combinations(enumerate(names), 2):
+        values_MM[i, j] = values_MM[j, i] = measure(features[a], features[b])
+    return values_MM
+
+
+def _correlation(
+    measure: str, target: str, alike_MM: np.ndarray, rows: Any, backbones: Sequence[str]
+) -> dict[str, Any]:
+    from scipy import stats  # here, because it takes a second
+
+    target_MM = rows.pivot(index='source', columns='eval', values=target).loc[list(backbones), list(backbones)].to_numpy()
+    found = {'measure': measure, 'with': target, 'pairs': len(rows)}
+    for name, test in (('pearson', stats.pearsonr), ('spearman', stats.spearmanr)):
+        def statistic(x: np.ndarray, y: np.ndarray, test: Any = test) -> float:
+            return float(test(x, y).statistic)
+
+        found[name] = statistic(rows[measure].to_numpy(), rows[target].to_numpy())
+        found[f'p_{name}'] = permutation_p(alike_MM, target_MM, statistic)
+    return found
+
+
+def _figure(rows: Any) -> Any:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 3.8), layout='constrained')
+    for axis, measure in zip(figure.subplots(1, 2, sharey=True), MEASURES, strict=True):
+        for source, part in rows.groupby('source', sort=False):
+            ends = [part.transfer - part.low, part.high - part.transfer]
+            axis.errorbar(part[measure], part.transfer, yerr=ends, fmt='o', capsize=2, markersize=5, label=f'from {source}')
+            for _, row in part.iterrows():
+                axis.annotate(f'on {row["eval"].removeprefix("tiny_")}', (row[measure], row.transfer), fontsize=7,
+                              xytext=(4, 3), textcoords='offset points')  # fmt: skip
+        axis.set_xlabel({'mutual_knn': 'mutual k-NN', 'cka': 'CKA'}[measure])
+    figure.axes[0].set_ylabel('transfer: test accuracy, %')
+    figure.axes[0].legend(fontsize=7)
+    return figure

@@ -1,0 +1,122 @@
+"""Embedding: where do distilled images lie among the real ones of their class? (2511.16674, section 4.4)
+
+Shape suffixes: N images, D feature width, P principal components.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from bench.analysis.evidence import Evidence, check_backbones
+from bench.analysis.report import Report
+from bench.distilled import DistilledSet
+from bench.ranges import Count, PositiveInt
+
+_SHOWN_CLASSES = 6
+_COLOURS = ('#4878a8', '#c8772c', '#4a9a5b', '#b0434a', '#7a62a8', '#7a5a4c')
+
+
+def embedding(
+    evidence: Evidence,
+    *,
+    dataset: str = 'plumage',
+    backbones: Sequence[str] = (),
+    method: str = 'lgm',
+    ipc: PositiveInt = 1,
+    seed: Count = 0,
+    protocol: str = 'paper-v1',
+) -> Report:
+    """Return how far distilled images lie from their class mean, as percentiles of the real images of the class.
+
+    Args:
+      evidence: records, distilled sets and features.
+      dataset: a data set's label.
+      backbones: labels.
+      method: one that makes images.
+      ipc: images per class.
+      seed: of the method.
+      protocol: of the records that say which sets there are.
+
+    Raises:
+      Missing: if a record or a distilled set is missing.
+    """
+    check_backbones(backbones, least=1, analysis='embedding')
+    sets = evidence.distilled_sets(dataset, method, backbones, ipc=ipc, seed=seed, protocol=protocol)
+    train = evidence.dataset(dataset).train
+    found, drawn = [], {}
+    for name, distilled in sets.items():
+        backbone = evidence.backbone(name)
+        f_ND = np.asarray(evidence.features(train, backbone), np.float64)
+        f_MD = np.asarray(evidence.features(distilled.split(train), backbone), np.float64)
+        drawn[name] = (f_ND, f_MD, distilled)
+        for label in range(train.num_classes):
+            members_ND, made_KD = f_ND[train.labels_N == label], f_MD[distilled.labels_N == label]
+            found += [
+                {'backbone': name, 'class': train.class_names[label], **place} for place in places(members_ND, made_KD)
+            ]
+    images = pd.DataFrame(found)
+    summary = pd.DataFrame([_summary(name, part) for name, part in images.groupby('backbone', sort=False)])
+    text = (
+        f'Images of {method} ({ipc} a class, seed {seed}) among the training images of {dataset}; features of the '
+        'test view. Percentile: the share of the real images of a class that lie nearer to the class mean (each is '
+        'left out of '
+        'the mean that it is compared with); 100 is farther than all of them. `times median` is the distance over '
+        'the median of the '
+        'real ones. '
+        f'The figure shows the first {_SHOWN_CLASSES} classes in the plane of their two largest principal components.'
+    )
+    return Report(
+        f'Distilled images among real ones on {dataset}', text, {'Backbones': summary, 'Images': images},
+        _figure(drawn, train), {'times_median': '.2f'},
+    )
+
+
+def places(members_ND: np.ndarray, made_KD: np.ndarray) -> list[dict[str, float]]:
+    """Return, for each made image, its distance from the class mean as a percentile of the members', and over their median.
+
+    Args:
+      members_ND: features of the real images of a class.
+      made_KD: of the images in question.
+    """
+    count, mean_D = len(members_ND), members_ND.mean(axis=0)
+    # leaving a member out moves the mean away from it: the distance grows by n / (n - 1)
+    real_N = np.linalg.norm(members_ND - mean_D, axis=1) * count / max(count - 1, 1)
+    made_K = np.linalg.norm(made_KD - mean_D, axis=1)
+    return [
+        {'percentile': float(100 * (real_N < distance).mean()), 'times_median': float(distance / np.median(real_N))}
+        for distance in made_K
+    ]
+
+
+def _summary(name: str, part: Any) -> dict[str, Any]:
+    return {
+        'backbone': name, 'images': len(part), 'median_percentile': float(part.percentile.median()),
+        'beyond_95th_percent': float(100 * (part.percentile > 95).mean()),
+        'beyond_all_percent': float(100 * (part.percentile >= 100).mean()),
+        'times_median': float(part.times_median.median()),
+    }  # fmt: skip
+
+
+def _figure(drawn: dict[str, tuple[np.ndarray, np.ndarray, DistilledSet]], train: Any) -> Any:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(3.6 * len(drawn), 3.6), layout='constrained')
+    axes = figure.subplots(1, len(drawn), squeeze=False)[0]
+    for axis, (name, (f_ND, f_MD, distilled)) in zip(axes, drawn.items(), strict=True):
+        shown = range(min(_SHOWN_CLASSES, train.num_classes))
+        some = np.isin(train.labels_N, list(shown))
+        mean_D = f_ND[some].mean(axis=0)
+        _, _, axes_PD = np.linalg.svd(f_ND[some] - mean_D, full_matrices=False)
+        for label, colour in zip(shown, _COLOURS, strict=False):
+            real_N2 = (f_ND[train.labels_N == label] - mean_D) @ axes_PD[:2].T
+            made_K2 = (f_MD[distilled.labels_N == label] - mean_D) @ axes_PD[:2].T
+            axis.scatter(*real_N2.T, s=4, color=colour, alpha=0.35, linewidths=0)
+            axis.scatter(*made_K2.T, s=130, marker='*', color=colour, edgecolors='black', linewidths=0.7,
+                         label=train.class_names[label])  # fmt: skip
+        axis.set_title(name, fontsize=10)
+        axis.set_xticks([])
+        axis.set_yticks([])
+    figure.axes[0].legend(fontsize=6, title='stars: distilled', title_fontsize=6)
+    return figure

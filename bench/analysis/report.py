@@ -1,0 +1,101 @@
+"""What an analysis found, and its files: CSV for programs, markdown for readers, a figure as SVG and PNG."""
+
+import io
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bench.disk import write_atomic
+
+_DPI = 130
+
+
+@dataclass(frozen=True)
+class Report:
+    """One analysis.
+
+    `tables` are data frames by title, the first one the main one; `text` is markdown that says how to read them; `figure`
+    is a matplotlib figure, or a picture (PIL).
+    """
+
+    title: str
+    text: str
+    tables: dict[str, Any]
+    figure: Any = None
+    formats: dict[str, str] = field(default_factory=dict)
+
+
+def write(report: Report, folder: Path, name: str, *, command: str) -> list[Path]:
+    """Write `<name>.csv` (one more for each further table), `<name>.md` and the figure; returns the paths.
+
+    Args:
+      report: what was found.
+      folder: where to; it is made.
+      name: of the files.
+      command: that made them, told in the markdown.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    lines, paths = [f'# {report.title}', '', report.text, ''], []
+    if report.figure is not None:
+        paths += _write_figure(report.figure, folder / name)
+        lines += [f'![{report.title}]({name}.png)', '']
+    for number, (title, table) in enumerate(report.tables.items()):
+        path = folder / (f'{name}.csv' if not number else f'{name}_{_slug(title)}.csv')
+        write_atomic(path, table.to_csv(index=False, float_format='%.6g', lineterminator='\n'))
+        paths.append(path)
+        lines += [f'## {title}', '', markdown_table(table, formats=report.formats), '']
+    lines += [f'Made by `{command}`.', '']
+    write_atomic(folder / f'{name}.md', '\n'.join(lines))
+    return [folder / f'{name}.md', *paths]
+
+
+def markdown_table(table: Any, *, formats: dict[str, str] | None = None) -> str:
+    """Return a data frame as a markdown table: numbers to the right, nothing where there is none.
+
+    Args:
+      table: the data frame.
+      formats: column -> format of its numbers; others have one decimal.
+    """
+    formats = formats or {}
+    numeric = [table[column].dtype.kind in 'fiu' for column in table]
+    head = '| ' + ' | '.join(str(column).replace('_', ' ') for column in table) + ' |'
+    rule = '| ' + ' | '.join('---:' if right else '---' for right in numeric) + ' |'
+    rows = [
+        '| ' + ' | '.join(_cell(value, formats.get(column)) for column, value in zip(table, row, strict=True)) + ' |'
+        for row in table.itertuples(index=False)
+    ]
+    return '\n'.join([head, rule, *rows])
+
+
+def _cell(value: Any, form: str | None) -> str:
+    if value is None or value != value:  # NaN
+        return ''
+    if isinstance(value, float):
+        return format(value, form or '.1f')
+    return str(value)
+
+
+def _slug(title: str) -> str:
+    return '_'.join(''.join(c if c.isalnum() else ' ' for c in title.lower()).split())
+
+
+def _write_figure(figure: Any, stem: Path) -> list[Path]:
+    """Write SVG and PNG of a matplotlib figure, PNG alone of a picture.
+
+    A figure that is made again gives the same bytes. One that was drawn before may not: its layout settles a little more.
+    """
+    if not hasattr(figure, 'savefig'):
+        data = io.BytesIO()
+        figure.save(data, format='PNG')
+        write_atomic(stem.with_suffix('.png'), data.getvalue())
+        return [stem.with_suffix('.png')]
+    import matplotlib
+
+    paths = []
+    for suffix, metadata in (('.svg', {'Date': None}), ('.png', {'Software': None})):
+        data = io.BytesIO()
+        with matplotlib.rc_context({'svg.hashsalt': 'bench', 'svg.fonttype': 'none'}):
+            figure.savefig(data, format=suffix[1:], dpi=_DPI, metadata=metadata, bbox_inches='tight')
+        write_atomic(stem.with_suffix(suffix), data.getvalue())
+        paths.append(stem.with_suffix(suffix))
+    return paths

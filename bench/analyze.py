@@ -1,0 +1,71 @@
+"""python -m bench.analyze --gin_file=gin/analysis/transfer.gin: records and features -> tables, markdown, a figure."""
+
+import os
+from pathlib import Path
+
+from absl import flags
+
+from bench import cli
+from bench.errors import InputError
+
+
+def settings(*, analysis: str = '', name: str = '', made_by: str = '') -> dict[str, str]:
+    """What gin binds as `analyze`.
+
+    Args:
+      analysis: a row of `bench.analysis`.
+      name: of the files written; '' takes the analysis's.
+      made_by: the gin file whose run makes the records that are read.
+    """
+    return {'analysis': analysis, 'name': name, 'made_by': made_by}
+
+
+def main() -> int:
+    """Flags -> config -> analysis -> files; returns the exit status."""
+    from bench.analysis import report
+    from bench.analysis.evidence import Evidence
+    from bench.config import ANALYZE, loaded
+
+    values = flags.FLAGS
+    if not values.gin_file:
+        raise InputError('expected --gin_file=FILE, such as gin/analysis/transfer.gin; got none')
+    results_dir = Path(values.results_dir)
+    if not results_dir.is_dir():
+        raise InputError(f'--results_dir={results_dir}: expected an existing folder')
+    with loaded(values.gin_file, values.gin_bindings) as config:
+        chosen = config.settings('command', ANALYZE)
+        if not chosen['analysis']:
+            raise InputError(f'{values.gin_file[0]}: expected analyze.analysis = NAME, see python -m bench.list --analyses')
+        analysis = config.choose('analysis', chosen['analysis'])
+        evidence = Evidence(results_dir, made_by=chosen['made_by'] or 'FILE', bench_for=_bench, choose=config.choose)
+        found = analysis.row.load()(evidence, **analysis.settings)
+        config.check_all_used(chosen_in='analyze.analysis')
+    parts = [f'--gin_file={path}' for path in values.gin_file]
+    parts += [f'--gin_bindings="{binding}"' for binding in values.gin_bindings]
+    command = ' '.join(['python -m bench.analyze', *parts])
+    paths = report.write(found, results_dir / 'analysis', chosen['name'] or analysis.name, command=command)
+    print(f'{found.title}: {", ".join(str(path) for path in paths)}')
+    return 0
+
+
+def _bench():
+    """Return what loads data sets and backbones; imports torch."""
+    import torch
+
+    from bench.pipeline import Bench
+    from bench.types import Places
+
+    values = flags.FLAGS
+    roots = {name: Path(values[name].value) if values[name].value else None for name in ('data_root', 'weights_root')}
+    device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
+    return Bench(Places(**roots, cache_dir=Path(values.cache_dir)), Path(values.results_dir), device)
+
+
+if __name__ == '__main__':
+    flags.DEFINE_multi_string('gin_file', [], 'gin file; relative to the working directory or to the repository')
+    flags.DEFINE_multi_string('gin_bindings', [], 'gin binding, such as "transfer.ipc = 10"; wins over the files')
+    flags.DEFINE_string('results_dir', 'results', 'folder with records/; analysis/ is written there')
+    flags.DEFINE_string('cache_dir', os.environ.get('BENCH_CACHE') or '.cache', 'where features are kept')
+    flags.DEFINE_string('data_root', None, 'folder with the datasets')
+    flags.DEFINE_string('weights_root', None, 'folder with local checkpoints')
+    cli.start(main)

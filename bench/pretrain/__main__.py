@@ -1,0 +1,112 @@
+"""python -m bench.pretrain --gin_file=gin/pretrain/tiny_dino.gin: an embedded encoder's training -> weights, model card."""
+
+import os
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from absl import flags, logging
+from safetensors.torch import save
+
+from bench import cli, registry
+from bench.backbones.tiny import FEATURE_SCALE, NETWORK_OF, WEIGHTS_DIR, encoder_from_file
+from bench.config import PRETRAIN, Choice, loaded
+from bench.disk import write_atomic
+from bench.errors import InputError
+from bench.pretrain.card import card, full_probe
+from bench.pretrain.train import pretrain
+from bench.runtime import keep_freed_memory
+from bench.types import Places
+
+
+def run(
+    gin_files: list[str], bindings: list[str], *, cache_dir: Path, device: torch.device, output: Path | None = None,
+    command: str = '',
+) -> Path:
+    """Train as configured, then write the weights (float16 safetensors) and the model card.
+
+    Args:
+      gin_files: paths, relative to the working directory or else to the repository.
+      bindings: single bindings; they win over the files.
+      cache_dir: where rendered pictures and features are kept.
+      device: where to train.
+      output: the weights file, None for the shipped one of the recipe; the card has the same name with the suffix `.md`.
+      command: how to repeat this, for the card.
+
+    Returns:
+      The path of the card.
+
+    Raises:
+      InputError: for a missing file, an unknown name or parameter, or a value out of range.
+    """
+    settings, recipe = configured(gin_files, bindings)
+    name = f'tiny_{recipe.name}'
+    output = Path(output or WEIGHTS_DIR / f'{name}.safetensors')
+    if output.suffix != '.safetensors':
+        raise InputError(f'--output={output}: expected a file name ending in .safetensors')
+    places = Places(data_root=None, weights_root=None, cache_dir=Path(cache_dir))
+    trained = pretrain(places, device, partial(recipe.row.load(), **recipe.settings), **settings)
+
+    # float16 halves the file; what is measured below is what was saved.
+    state = {k: v.half() if v.is_floating_point() else v for k, v in trained.network.state_dict().items()}
+    output.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(output, save({key: value.contiguous() for key, value in state.items()}))
+    encoder = encoder_from_file(output, name=name, device=torch.device('cpu'))
+    accuracy = full_probe(places, encoder)
+    path = output.with_suffix('.md')
+    write_atomic(path, card(
+        trained, encoder, summary=recipe.row.summary, settings=settings, recipe_settings=recipe.settings, command=command,
+        device=device, accuracy=accuracy,
+    ))  # fmt: skip
+    logging.info('full-data linear probe %.2f%%; wrote %s and %s', accuracy, output, path)
+    return path
+
+
+def configured(gin_files: list[str], bindings: list[str]) -> tuple[dict[str, Any], Choice]:
+    """Return the training's settings and the recipe; see `run`."""
+    with loaded(gin_files, bindings) as config:
+        settings = config.settings('command', PRETRAIN)
+        if not settings['recipe']:
+            raise InputError(f'pretrain.recipe: expected one of {", ".join(registry.rows("recipe"))}, got none')
+        recipe = config.choose('recipe', settings['recipe'])
+        config.check_all_used(chosen_in='pretrain.recipe')
+    name = f'tiny_{recipe.name}'
+    if name not in NETWORK_OF:
+        raise InputError(f'pretrain.recipe: {recipe.name} has no encoder; add {name} to bench.backbones.tiny.NETWORK_OF')
+    for key, expected in (('network', NETWORK_OF[name]), ('standardise', name not in FEATURE_SCALE)):
+        if settings[key] != expected:
+            raise InputError(f'pretrain.{key}: expected {expected!r} for {name}, got {settings[key]!r}')
+    return settings, recipe
+
+
+def main() -> int:
+    """Flags -> pre-training -> weights and model card; returns the exit status."""
+    options = flags.FLAGS
+    logging.set_verbosity(logging.INFO)
+    auto = 'cuda' if torch.cuda.is_available() else 'cpu'
+    device = torch.device(auto if options.device == 'auto' else options.device)
+    keep_freed_memory()
+    parts = [f'--gin_file={path}' for path in options.gin_file]
+    parts += [f'--gin_bindings="{binding}"' for binding in options.gin_bindings]
+    if not options.gin_file:
+        raise InputError('expected --gin_file=FILE, such as gin/pretrain/tiny_dino.gin; got none')
+    try:
+        run(
+            options.gin_file, options.gin_bindings, cache_dir=Path(options.cache_dir), device=device,
+            output=options.output, command=' '.join(['python -m bench.pretrain', *parts]),
+        )
+    except FloatingPointError as error:
+        print(f'bench.pretrain: {error}; lower pretrain.learning_rate', file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == '__main__':
+    flags.DEFINE_multi_string('gin_file', [], 'gin file; relative to the working directory or to the repository')
+    flags.DEFINE_multi_string('gin_bindings', [], 'gin binding, such as "pretrain.epochs = 2"; wins over the files')
+    flags.DEFINE_string('cache_dir', os.environ.get('BENCH_CACHE') or '.cache', 'where drawn pictures are kept')
+    flags.DEFINE_string('output', None, 'weights file to write, default: the shipped one; the model card goes beside it')
+    flags.DEFINE_enum('device', 'auto', ['auto', 'cpu', 'cuda'], 'auto takes cuda, then cpu')
+    cli.start(main)

@@ -1,0 +1,75 @@
+"""CLIP: pictures and captions find each other (arXiv 2103.00020).
+
+Shape suffixes: N pictures, L words, D embedding width.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from bench.datasets.plumage_captions import MAX_WORDS, VOCABULARY, encode_words
+from bench.errors import InputError
+from bench.pretrain.train import Batch, Objective
+from bench.ranges import Positive, PositiveInt
+
+_HEADS = 4
+
+
+def clip(
+    network: nn.Module,
+    *,
+    embed_dim: PositiveInt = 64,
+    text_dim: PositiveInt = 96,
+    text_depth: PositiveInt = 2,
+    start_temperature: Positive = 0.1,
+) -> Objective:
+    """Return the objective for a network.
+
+    Args:
+      network: the loss sees its `embed` only.
+      embed_dim: width of the shared space.
+      text_dim: width of the text transformer, which is thrown away afterwards.
+      text_depth: its blocks.
+      start_temperature: divides cosines in the loss; learned from there.
+
+    Raises:
+      InputError: if the text transformer's width does not divide into heads.
+    """
+    if text_dim % _HEADS:
+        raise InputError(f'clip.text_dim: expected a multiple of {_HEADS} heads, got {text_dim}')
+    text = _Text(text_dim, text_depth, embed_dim)
+    picture_head = nn.Linear(network.num_features, embed_dim)
+    scale = nn.ParameterList([nn.Parameter(torch.tensor(math.log(1 / start_temperature)))])
+
+    def loss(batch: Batch) -> Tensor:
+        z_ND = F.normalize(picture_head(network.embed(batch.view())).float(), dim=1)
+        captions = batch.captions()
+        words_NL = torch.from_numpy(encode_words(captions)).to(z_ND.device)
+        t_ND = F.normalize(text(words_NL).float(), dim=1)
+        logits_NN = z_ND @ t_ND.T * scale[0].exp().clamp(max=100)
+        # pictures with the same words are no negatives of each other
+        same_NN = (words_NL[:, None] == words_NL[None]).all(dim=-1).float()
+        target_NN = same_NN / same_NN.sum(dim=1, keepdim=True)
+        return (F.cross_entropy(logits_NN, target_NN) + F.cross_entropy(logits_NN.T, target_NN)) / 2
+
+    return Objective(loss, nn.ModuleList([network, picture_head, text, scale]))
+
+
+class _Text(nn.Module):
+    """A small transformer over words, mean over them."""
+
+    def __init__(self, width: int, depth: int, out: int) -> None:
+        super().__init__()
+        self.words = nn.Embedding(len(VOCABULARY) + 1, width, padding_idx=0)
+        self.place_LD = nn.Parameter(0.02 * torch.randn(MAX_WORDS, width))
+        layer = nn.TransformerEncoderLayer(width, _HEADS, 2 * width, dropout=0.0, batch_first=True, norm_first=True)
+        self.blocks = nn.TransformerEncoder(layer, depth, enable_nested_tensor=False)
+        self.leave = nn.Linear(width, out)
+
+    def forward(self, words_NL: Tensor) -> Tensor:
+        padding_NL = words_NL == 0
+        f_NLD = self.blocks(self.words(words_NL) + self.place_LD, src_key_padding_mask=padding_NL)
+        present_NL1 = (~padding_NL)[..., None].to(f_NLD.dtype)
+        return self.leave((f_NLD * present_NL1).sum(dim=1) / present_NL1.sum(dim=1))

@@ -1,0 +1,212 @@
+"""The training that all recipes share: pictures, batches, optimizer and schedule; then the features' mean and spread.
+
+Shape suffixes: N images, C colour channels, H height, W width, D feature width.
+"""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import numpy as np
+import torch
+from absl import logging
+from torch import Tensor, nn
+
+from bench.backbones.tiny import tiny_network
+from bench.datasets.plumage import labels_of, unlabelled_stream
+from bench.datasets.plumage_captions import caption
+from bench.errors import InputError
+from bench.hashing import derive_seed
+from bench.pretrain.views import Views, normalised
+from bench.progress import progress
+from bench.ranges import Count, Fraction, NonNegative, Positive, PositiveFraction, PositiveInt, Range
+from bench.types import Places
+
+# Pictures whose features give the mean and spread that the encoder takes out.
+_STANDARDISED_OVER = 2000
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Pictures x_NCHW in [0, 1] and what recipes draw from them; every draw is another one."""
+
+    x_NCHW: Tensor
+    species_N: np.ndarray
+    views: Views
+
+    @property
+    def rng(self) -> torch.Generator:
+        return self.views.rng
+
+    def view(self, **crop: object) -> Tensor:
+        """Return one random view of each picture, normalised; see `Views.draw`."""
+        return self.views.draw(self.x_NCHW, **crop)
+
+    def captions(self) -> list[str]:
+        """Return a caption of each picture."""
+        words = np.random.default_rng(int(torch.randint(2**62, (1,), generator=self.rng)))
+        return [caption(int(species), words) for species in self.species_N]
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What a recipe minimises.
+
+    `modules` are trained, `frozen` (a momentum copy) moves along; `after_step` is told which share of the steps is done.
+    """
+
+    loss: Callable[[Batch], Tensor]
+    modules: nn.Module
+    after_step: Callable[[float], None] = lambda done: None
+    frozen: nn.Module | None = None
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """A trained encoder and its mean loss per epoch."""
+
+    network: nn.Module
+    loss_per_epoch: list[float]
+    seconds: float
+
+
+def pretrain(
+    places: Places,
+    device: torch.device,
+    objective_for: Callable[[nn.Module], Objective],
+    *,
+    recipe: str = '',
+    network: Literal['cnn', 'vit', 'plain_vit'] = 'cnn',
+    num_images: PositiveInt = 10000,
+    epochs: PositiveInt = 16,
+    batch_size: Annotated[int, Range(2)] = 128,
+    learning_rate: Positive = 1.5e-3,
+    weight_decay: NonNegative = 1e-4,
+    warmup_share: Fraction = 0.1,
+    min_crop_area: PositiveFraction = 0.35,
+    brightness: Fraction = 0.5,
+    contrast: Fraction = 0.4,
+    colour_cast: Fraction = 0.2,
+    gray_prob: Fraction = 0.05,
+    blur_prob: Fraction = 0.3,
+    noise_std: NonNegative = 0.04,
+    standardise: bool = True,
+    seed: Count = 0,
+    data_seed: Count = 0,
+) -> Pretrained:
+    """Train an embedded encoder on the plumage stream.
+
+    Args:
+      places: the stream is cached under `cache_dir`.
+      device: where to train; bfloat16 autocast on every kind.
+      objective_for: makes the recipe's objective for a network.
+      recipe: name of the recipe, a row of `bench.pretrain`; seeds are derived from it.
+      network: its kind, see `bench.backbones.tiny`.
+      num_images: pictures drawn for the stream.
+      epochs: passes over the stream.
+      batch_size: pictures a step.
+      learning_rate: peak of AdamW's rate, reached linearly after `warmup_share` of the steps, then cosine to 0.
+      weight_decay: AdamW's.
+      warmup_share: share of all steps.
+      min_crop_area: smallest crop as a share of the picture; the largest is 1.
+      brightness: exposure varies in 1 +- this.
+      contrast: contrast varies in 1 +- this.
+      colour_cast: gain of each channel varies in 1 +- this.
+      gray_prob: probability of a grey view.
+      blur_prob: probability of a 3 x 3 blur.
+      noise_std: Gaussian noise, for images in [0, 1].
+      standardise: take the stream's mean out of each feature and divide by its spread, as a last batch norm would.
+      seed: of weights, batches and augmentation.
+      data_seed: of the plumage stream.
+
+    Raises:
+      InputError: if there are fewer pictures than in a batch, or a recipe's setting does not fit the network.
+      FloatingPointError: if the loss is not finite; names the step.
+    """
+    if num_images < batch_size:
+        raise InputError(f'pretrain.num_images: expected at least batch_size = {batch_size}, got {num_images}')
+    torch.manual_seed(derive_seed(recipe, 'weights', seed))
+    rng = torch.Generator().manual_seed(derive_seed(recipe, 'views', seed))
+    views = Views(
+        rng, min_crop_area=min_crop_area, brightness=brightness, contrast=contrast, colour_cast=colour_cast,
+        gray_prob=gray_prob, blur_prob=blur_prob, noise_std=noise_std,
+    )
+    encoder = tiny_network(network, standardised=standardise)
+    objective = objective_for(encoder)
+    pixels_NHWC = unlabelled_stream(places, count=num_images, seed=data_seed).pixels_NHWC
+    species_N = labels_of(data_seed, 'stream', num_images)
+
+    def batch(rows: Tensor) -> Batch:
+        rows = rows.sort().values.numpy()
+        x_NHWC = torch.from_numpy(pixels_NHWC[rows]).to(device)
+        return Batch(x_NHWC.permute(0, 3, 1, 2).float() / 255, species_N[rows], views)
+
+    for module in filter(None, (objective.modules, objective.frozen)):
+        module.to(device, memory_format=torch.channels_last).train()
+    steps_per_epoch = num_images // batch_size
+    total = epochs * steps_per_epoch
+    optimizer, schedule = _optimizer(objective.modules, learning_rate, weight_decay, total=total, warmup_share=warmup_share)
+
+    start, losses = time.perf_counter(), []
+    with progress(total=total, title=recipe, unit='step') as advance:
+        for epoch in range(epochs):
+            order = torch.randperm(num_images, generator=rng)[: steps_per_epoch * batch_size].view(-1, batch_size)
+            epoch_loss = 0.0
+            for step, rows in enumerate(order, start=epoch * steps_per_epoch):
+                with torch.autocast(device.type, dtype=torch.bfloat16):
+                    loss = objective.loss(batch(rows))
+                optimizer.zero_grad(set_to_none=True)
+                loss.backward()
+                optimizer.step()
+                schedule.step()
+                objective.after_step((step + 1) / total)
+                if not math.isfinite(loss.item()):
+                    raise FloatingPointError(f'loss is {loss.item()} at step {step}')
+                epoch_loss += loss.item()
+                advance(loss=loss.item())
+            losses.append(epoch_loss / steps_per_epoch)
+            logging.info('epoch %d/%d: loss %.4f, %.0f s', epoch + 1, epochs, losses[-1], time.perf_counter() - start)
+    encoder.eval()
+    if standardise:
+        shown = range(0, min(num_images, _STANDARDISED_OVER), batch_size)
+        _standardise(encoder, [batch(torch.arange(num_images)[i : i + batch_size]).x_NCHW for i in shown])
+    return Pretrained(encoder.cpu(), losses, time.perf_counter() - start)
+
+
+def mlp(inward: int, hidden: int, out: int) -> nn.Module:
+    """Return a head of two layers with a batch norm between."""
+    return nn.Sequential(nn.Linear(inward, hidden, bias=False), nn.BatchNorm1d(hidden), nn.ReLU(), nn.Linear(hidden, out))
+
+
+@torch.no_grad()
+def follow(copy: nn.Module, original: nn.Module, momentum: float, done: float) -> None:
+    """Move a copy's weights a step towards the original's; it keeps `momentum` at first, all of itself at the end."""
+    keep = 1 - (1 - momentum) * (math.cos(math.pi * done) + 1) / 2
+    for ours, theirs in zip(copy.parameters(), original.parameters(), strict=True):
+        ours.lerp_(theirs, 1 - keep)
+
+
+def _optimizer(model: nn.Module, learning_rate: float, weight_decay: float, *, total: int, warmup_share: float):
+    """Return AdamW, without decay of biases and norms, and its warm-up and cosine schedule."""
+    warmup = max(1, round(warmup_share * total))
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    groups = [
+        {'params': [p for p in parameters if p.ndim > 1], 'weight_decay': weight_decay},
+        {'params': [p for p in parameters if p.ndim <= 1], 'weight_decay': 0.0},
+    ]
+    optimizer = torch.optim.AdamW(groups, lr=learning_rate)
+
+    def factor(t: int) -> float:
+        return min((t + 1) / warmup, 0.5 + 0.5 * math.cos(math.pi * max(0, t - warmup) / max(1, total - warmup)))
+
+    return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+
+
+@torch.inference_mode()
+def _standardise(encoder: nn.Module, batches: list[Tensor]) -> None:
+    """Set what the encoder takes out of its features."""
+    f_ND = torch.cat([encoder(normalised(x_NCHW)) for x_NCHW in batches]).double()
+    encoder.feature_mean.copy_(f_ND.mean(dim=0))
+    encoder.feature_std.copy_(f_ND.std(dim=0, correction=0).clamp(min=1e-3 * f_ND.std()))
