@@ -20,8 +20,8 @@ quickstart: $(INSTALLED)
 	$(RUN) -m bench.run --gin_file=gin/quickstart.gin --results_dir=out/quickstart
 
 # The embedded suite: two processes of one thread each, which on two cores beats one of two. Resumable: a cell with a record
-# is not run again. RESULTS may name another folder.
-RESULTS ?= results
+# is not run again. The committed records came from here: make suite RESULTS=results.
+RESULTS ?= out/suite
 SUITE := OMP_NUM_THREADS=1 $(RUN) -m bench.run --results_dir=$(RESULTS)
 ANALYSES := transfer alignment ablation spurious embedding neighbors
 

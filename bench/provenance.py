@@ -22,9 +22,31 @@ def collect() -> dict[str, Any]:
         **_checkout(),
         'versions': _versions(),
         'platform': platform.platform(),
+        'cpu': _cpu(),
+        'threads': _threads(),
         'command': shlex.join(['python', *(part for part in sys.orig_argv[1:] if not part.startswith(_OWN_FOLDERS))]),
         'created': datetime.now(UTC).isoformat(timespec='seconds'),
     }
+
+
+@functools.cache
+def _cpu() -> str:
+    """Return the processor's name and numbers: its vector instructions decide the last bits of a float."""
+    try:
+        first = Path('/proc/cpuinfo').read_text(encoding='utf-8').partition('\n\n')[0]
+    except OSError:
+        return platform.processor()
+    facts = {name.strip(): value.strip() for name, _, value in (line.partition(':') for line in first.splitlines())}
+    if 'model name' not in facts:
+        return platform.processor()
+    numbers = [f'{name} {facts[name]}' for name in ('cpu family', 'model', 'stepping') if name in facts]
+    return ', '.join([facts['model name'], *numbers])
+
+
+def _threads() -> int | None:
+    """Return how many threads torch computes with, None where it is not loaded."""
+    torch = sys.modules.get('torch')
+    return torch.get_num_threads() if torch is not None and hasattr(torch, 'get_num_threads') else None
 
 
 @functools.cache

@@ -25,7 +25,7 @@ A record lies at `<results_dir>/records/<dataset>/<eval_backbone>/<method>/<key>
   fingerprints        {dataset: {train, test}, source_weights, eval_weights}
   skipped             unreadable images left out: {train: {n, names}, test: {n, names}}
   probe_facts         what the protocol tells beside the score
-  provenance          git commit, dirty flag, package versions, platform, command, created (UTC)
+  provenance          git commit, dirty flag, package versions, platform, cpu, threads, command, created (UTC)
   gin                 {asked, operative}
 
 A failed record has null in place of everything that was not reached. Imports neither torch nor gin.

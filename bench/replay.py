@@ -1,6 +1,6 @@
 """python -m bench.replay --record=KEY.json: run a record's cell again from what the record says; same numbers?
 
-On the platform of the record (hardware, versions, threads) the answer is the same to the last test image. Elsewhere
+On the platform of the record (`same_platform`) the answer is the same to the last test image. Elsewhere
 arithmetic differs in the last bits, and 150 updates through a network amplify that.
 """
 
@@ -31,6 +31,13 @@ class Replay:
     def identical(self) -> bool:
         """Whether every repeat answers every test image as before."""
         return self.old['correct'] == self.new['correct']
+
+    @property
+    def same_platform(self) -> bool:
+        """Whether both ran on the same kind of machine, with the same torch and as many threads: then they are identical."""
+        ours, theirs = self.new['provenance'], self.old['provenance']
+        same = all(ours.get(name) == theirs.get(name) for name in ('platform', 'cpu', 'threads'))
+        return same and ours['versions']['torch'] == theirs['versions']['torch']
 
     @property
     def difference(self) -> float:

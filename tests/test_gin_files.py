@@ -1,4 +1,4 @@
-"""Every gin file parses as it stands, and runs on the toy world."""
+"""Every gin file parses as it stands, and runs on the toy world; for gin/analysis and gin/pretrain other tests see to it."""
 
 import pytest
 
@@ -8,6 +8,8 @@ from bench.grid import grid
 from tests.conftest import ROOT
 
 RUNS = sorted((ROOT / 'gin').glob('*.gin'))
+# the files that run something; they include the others
+SUITE = [path for path in sorted((ROOT / 'gin' / 'suite').glob('*.gin')) if '\nrun.' in path.read_text()]
 METHODS = sorted((ROOT / 'gin' / 'methods').glob('*.gin'))
 SMALL = [
     "run.datasets = ['toy_data']", "run.backbones = ['toy_net']", 'run.eval_backbones = None',
@@ -17,19 +19,38 @@ SMALL = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize('path', RUNS, ids=lambda path: path.stem)
+def test_every_folder_of_gin_files_is_tested():
+    """`analysis` in test_analysis.py, `pretrain` in test_pretrain.py, `worlds` through the files that include them."""
+    folders = {path.parent.name for path in (ROOT / 'gin').rglob('*.gin')}
+    assert folders == {'gin', 'methods', 'suite', 'worlds', 'analysis', 'pretrain'}
+    named = ''.join(path.read_text() for path in [*RUNS, *SUITE])
+    for path in [*(ROOT / 'gin' / 'worlds').glob('*.gin'), *(ROOT / 'gin' / 'suite').glob('*.gin')]:
+        assert path in SUITE or f"include '{path.relative_to(ROOT)}'" in named
+
+
+@pytest.mark.parametrize('path', [*RUNS, *SUITE], ids=lambda path: path.stem)
 def test_it_lists_its_cells_with_every_binding_in_use(path, toy):
     with loaded([str(path)], []) as config:
         cells = grid(config)
     names = {cell.method.row.name for cell in cells}
-    assert {'random', 'full'} <= names and any(name.startswith('lgm') for name in names)
+    assert {'random', 'full'} <= names or path.stem == 'ablation'
+    assert any(name.startswith('lgm') for name in names)
     head = path.read_text().partition('\nrun.')[0]
-    assert head.startswith('# ') and f'--gin_file=gin/{path.name}' in head
+    assert head.startswith('# ') and f'--gin_file={path.relative_to(ROOT)}' in head
 
 
 @pytest.mark.parametrize('path', RUNS, ids=lambda path: path.stem)
 def test_it_runs_on_the_toy_world(path, run_bench):
     bindings = [f'--gin_bindings={line}' for line in SMALL]
+    outcome = run_bench(f'--gin_file={path}', *bindings)
+    assert (outcome.status, outcome.err) == (0, '')
+    assert 'toy_data' in outcome.out and 'FAILED' not in outcome.out
+
+
+@pytest.mark.parametrize('path', SUITE, ids=lambda path: path.stem)
+def test_a_file_of_the_suite_runs_on_the_toy_world(path, run_bench):
+    lines = [line for line in SMALL if path.stem != 'convex' or not line.startswith('paper_v1')]  # another protocol
+    bindings = [f'--gin_bindings={line}' for line in [*lines, 'run.seeds_for = {}', 'run.ipc = [1]']]
     outcome = run_bench(f'--gin_file={path}', *bindings)
     assert (outcome.status, outcome.err) == (0, '')
     assert 'toy_data' in outcome.out and 'FAILED' not in outcome.out

@@ -9,6 +9,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from bench import records
 from bench.analysis.stats import Scores, scores_of
 from bench.errors import InputError
@@ -47,10 +49,11 @@ class Evidence:
 
     def rows(self, **where: Any) -> Any:
         """Return the records whose columns have these values; `ipc=None` means records without one."""
-        found = self.table
-        for column, value in where.items():
-            found = found[found[column].isna() if value is None else found[column] == value]
-        return found
+        wanted = np.ones(len(self.table), dtype=bool)
+        for name, value in where.items():
+            column = self.table[name]
+            wanted &= (column.isna() if value is None else column.eq(value).fillna(False)).to_numpy(dtype=bool)
+        return self.table[wanted]
 
     def seeds(self, **where: Any) -> Any:
         """Return the records of a method in one place, one for each seed; see `rows`.
@@ -147,8 +150,11 @@ class Evidence:
         for folder in sorted(place.glob(f'*seed{row.seed}-*')):
             if folder.suffix != '.checkpoint' and (found := DistilledSet.load(folder)).hash == row.distilled_hash:
                 return found
-        self.require([f'the images of {row.method} on {row.dataset} x {row.source_backbone}, seed {row.seed} (in {place})'])
-        return None
+        raise Missing(
+            f'it needs the images of {row.method} on {row.dataset} x {row.source_backbone}, seed {row.seed}, and {place} does '
+            'not hold them (images are not committed, records are). Make both in a folder of their own, and analyse that: '
+            f'python -m bench.run --gin_file={self.made_by} --results_dir=out/suite'
+        )
 
 
 def check_backbones(backbones: Sequence[str], *, least: int, analysis: str) -> None:

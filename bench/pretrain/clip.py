@@ -49,10 +49,9 @@ def clip(
         words_NL = torch.from_numpy(encode_words(captions)).to(z_ND.device)
         t_ND = F.normalize(text(words_NL).float(), dim=1)
         logits_NN = z_ND @ t_ND.T * scale[0].exp().clamp(max=100)
-        # pictures with the same words are no negatives of each other
-        same_NN = (words_NL[:, None] == words_NL[None]).all(dim=-1).float()
-        target_NN = same_NN / same_NN.sum(dim=1, keepdim=True)
-        return (F.cross_entropy(logits_NN, target_NN) + F.cross_entropy(logits_NN.T, target_NN)) / 2
+        # pictures with the same caption have the same logits, so one of them as the answer stands for all
+        answer_N = torch.arange(len(logits_NN), device=logits_NN.device)
+        return (F.cross_entropy(logits_NN, answer_N) + F.cross_entropy(logits_NN.T, answer_N)) / 2
 
     return Objective(loss, nn.ModuleList([network, picture_head, text, scale]))
 

@@ -1,0 +1,732 @@
+"""The analyses, against values worked by hand on records and pictures that are made up here: no training, no data."""
+
+import contextlib
+import csv
+import io
+import itertools
+from functools import lru_cache
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from absl import flags
+from conftest import ROOT, Outcome, Pictures, files_below
+from matplotlib.figure import Figure
+from PIL import Image
+from scipy import stats as scipy_stats
+
+from bench import analyze, cli, records, registry, run  # bench.run defines the flags that bench.analyze reads
+from bench.analysis import alignment, embedding, report
+from bench.analysis.ablation import ablation
+from bench.analysis.evidence import Evidence, Missing
+from bench.analysis.nearest import nearest
+from bench.analysis.spurious import spurious
+from bench.analysis.stats import Sample, Scores, mean_of
+from bench.analysis.transfer import transfer
+from bench.config import ANALYZE, loaded
+from bench.datasets.plumage_spurious import CLASS_NAMES, GROUP_NAMES, HOME_OF_CLASS
+from bench.distilled import DistilledSet
+from bench.errors import InputError
+from bench.grid import grid
+from bench.types import Dataset, ProbeScore, Split
+
+assert run.FLAGS is flags.FLAGS
+FILES = sorted((ROOT / 'gin' / 'analysis').glob('*.gin'))
+N = 20  # test images, so that accuracies are multiples of 5 %
+
+
+# --- made-up records --------------------------------------------------------------------------------------------------
+
+
+def right(*shares, count=N):
+    """Return correct_RN: repeat r answers the first `shares[r]` of the test images."""
+    return np.arange(count) < np.round(np.array(shares)[:, None] * count)
+
+
+def toy_data(name, *, count=N):
+    splits = (Split(s, (), np.arange(count) % 2, ('ant', 'bee'), f'{name}-{s}') for s in ('train', 'test'))
+    return Dataset(name, *splits, 'MIT', 'made up')
+
+
+def put(
+    results_dir, method, correct_RN, *, on, source='any', ipc=1, seed=0, dataset='toy', protocol='paper-v1', data=None,
+    made=None, labels='hard', settings=None,
+):  # fmt: skip
+    """Write the record of one cell (failed, where `correct_RN` is None), and its distilled set if one is given."""
+    cell = {
+        'dataset': dataset, 'method': method, 'source_backbone': source, 'eval_backbone': on, 'ipc': ipc, 'seed': seed,
+        'protocol': protocol, 'method_name': method, 'method_settings': settings or {},
+    }  # fmt: skip
+    key = '-'.join(map(str, [method, source, on, ipc, seed, protocol, labels, *(settings or {}).values()]))
+    common = {'key': key, 'cell': cell, 'protocol_hash': f'{protocol}-hash', 'provenance': {}}
+    if correct_RN is None:
+        return records.write(records.failed_record(ValueError('no'), **common), results_dir=results_dir)
+    data = data or toy_data(dataset, count=correct_RN.shape[1])
+    digest = key
+    if made is not None:
+        folder = results_dir / 'distilled' / dataset / source / method / f'ipc1-seed{seed}-{made.hash}'
+        made.save(folder)
+        digest = made.hash
+    record = records.make_record(
+        ProbeScore(correct_RN, None, {}, {}), **common, dataset=data, probe_seeds=range(len(correct_RN)),
+        n_train_images=2, source_weights=None, eval_weights=f'{on}-w', peak_memory_mb=None, device='cpu',
+        seconds={'method': 1.0, 'probe': 0.5}, distilled={'hash': digest, 'bytes': 1, 'kind': 'real', 'labels': labels},
+    )  # fmt: skip
+    return records.write(record, results_dir=results_dir)
+
+
+class EverythingIsThere(Exception):
+    """An analysis got as far as its backbones."""
+
+
+def suite_files():
+    """Return the gin files of the embedded suite that can be run: the others are included by them."""
+    return [path for path in sorted((ROOT / 'gin' / 'suite').glob('*.gin')) if '\nrun.' in path.read_text()]
+
+
+def everything_is_there(*choice):
+    raise EverythingIsThere
+
+
+class Planned(Evidence):
+    """Evidence of an empty folder in which some gin files had been run to the end: every answer right."""
+
+    def __init__(self, *gin_files, made_by=''):
+        super().__init__(ROOT / 'nowhere', made_by=made_by, choose=everything_is_there)
+        rows = {key: row for path in gin_files for key, row in planned(path).items()}
+        self.table = pd.DataFrame(list(rows.values())).astype({'ipc': 'Int64'})
+
+    def scores_of_rows(self, rows):
+        return Scores(np.ones((len(rows), 8)), name=' '.join(rows.path))
+
+    def dataset(self, name):
+        test = Split('test', (), np.arange(8) // 2, CLASS_NAMES, '', np.arange(8), GROUP_NAMES)
+        return SimpleNamespace(train=None, test=test)
+
+    def distilled(self, row):
+        return DistilledSet(np.zeros(1, np.int64), indices_N=np.zeros(1, np.int64))
+
+    def backbone(self, name):
+        everything_is_there()
+
+
+@lru_cache
+def planned(path):
+    """Return the rows that the records of a gin file will have, by key."""
+    with loaded([str(path)], []) as config:
+        cells = grid(config)
+    fields = ('dataset', 'method', 'source_backbone', 'eval_backbone', 'ipc', 'seed', 'protocol')
+    rows = {cell.key: {name: cell.config[name] for name in fields} for cell in cells}
+    return {key: {**row, 'path': key, 'worst_group': 1.0} for key, row in rows.items()}
+
+
+# --- statistics -------------------------------------------------------------------------------------------------------
+
+
+def random_scores(rng, seeds, images, name, level=0.6):
+    return Scores((rng.random((seeds, images)) < level).astype(float), name)
+
+
+def test_a_figure_minus_itself_is_0_with_an_interval_of_0():
+    figure = random_scores(np.random.default_rng(0), 3, 40, 'a').accuracy()
+    gap = figure - figure
+    assert (gap.mean, gap.low, gap.high, gap.n) == (0, 0, 0, 3)
+    assert ((figure / figure).mean, (figure / figure).low, (figure / figure).high) == (1, 1, 1)
+
+
+def test_two_figures_use_the_same_images_draw_by_draw():
+    rng = np.random.default_rng(1)
+    one = random_scores(rng, 1, 40, 'one')
+    other = Scores(1 - one.correct_SN, 'other').accuracy()
+    assert np.allclose(one.accuracy().draws_B + other.draws_B, 1) and one.accuracy().draws_B.std() > 0.01
+    # seeds that agree: whichever are drawn, only the images count
+    many = Scores(np.repeat(one.correct_SN, 4, axis=0), 'many').accuracy()
+    assert np.allclose((many - one.accuracy()).draws_B, 0) and many.n == 4
+
+
+def test_better_on_every_image_is_above_0():
+    better = Scores(np.full((2, 50), 0.6), 'b').accuracy() - Scores(np.full((3, 50), 0.5), 'w').accuracy()
+    assert better.mean == pytest.approx(0.1) and better.low == pytest.approx(0.1) and better.n == 2
+    assert better.p_above_0 == pytest.approx(1 / 2001)
+    assert str(better) == '10.0 [10.0, 10.0]'
+
+
+def test_means_ratios_intervals_and_p_values_worked_by_hand():
+    draws = np.arange(101) / 100
+    low, high = Sample(0.5, draws, 3), Sample(0.7, draws + 0.2, 2)
+    mean = mean_of([low, high])
+    assert (mean.mean, mean.n) == (pytest.approx(0.6), 2) and np.allclose(mean.draws_B, draws + 0.1)
+    assert (low.low, low.high) == (pytest.approx(0.025), pytest.approx(0.975))
+    ratio = Sample(0.4, np.full(4, 0.4), 5) / Sample(0.8, np.array([0.8, 0.8, 0.5, 0.4]), 1)
+    assert (ratio.mean, ratio.n) == (0.5, 1) and np.allclose(ratio.draws_B, [0.5, 0.5, 0.8, 1])
+    assert Sample(0.0, np.array([-1.0, 0, 1, 2]), 1).p_above_0 == pytest.approx(3 / 5)
+
+
+def test_the_same_scores_give_the_same_draws_and_other_seeds_others():
+    rng = np.random.default_rng(2)
+    scores = random_scores(rng, 3, 30, 'a')
+    again = Scores(scores.correct_SN.copy(), 'a').accuracy()
+    assert np.array_equal(scores.accuracy().draws_B, again.draws_B)
+    assert not np.array_equal(again.draws_B, Scores(scores.correct_SN, 'b').accuracy().draws_B)
+    assert scores.spread == pytest.approx(np.std(scores.mean_S, ddof=1))
+    assert np.isnan(random_scores(rng, 1, 30, 'a').spread)
+
+
+@pytest.mark.parametrize(('seeds', 'images', 'seed_effect'), [(1, 300, 0.0), (6, 150, 0.03), (10, 60, 0.02)])
+def test_the_interval_covers_the_true_mean(seeds, images, seed_effect):
+    """The mean over all images (half of them easy) and all seeds (good or bad) is 0.6 by construction."""
+    rng, covered = np.random.default_rng(images), 0
+    for run_number in range(200):
+        p_SN = np.where(rng.random(images) < 0.5, 0.85, 0.35) + seed_effect * rng.choice([-1, 1], size=(seeds, 1))
+        figure = Scores(rng.binomial(5, p_SN) / 5, f'run {run_number}').accuracy()
+        covered += figure.low <= 0.6 <= figure.high
+    assert 180 <= covered <= 197
+
+
+# --- evidence ---------------------------------------------------------------------------------------------------------
+
+
+def test_scores_are_the_mean_over_repeats_one_row_a_seed(tmp_path):
+    for seed, shares in enumerate([(0.5, 0.7), (0.4, 0.4)]):
+        put(tmp_path, 'lgm', right(*shares), source='a', on='a', seed=seed)
+    put(tmp_path, 'full', right(0.9), on='a', ipc=None)
+    evidence = Evidence(tmp_path)
+    scores = evidence.scores(method='lgm', source_backbone='a', ipc=1)
+    assert scores.correct_SN.shape == (2, N) and np.allclose(scores.mean_S, [0.6, 0.4])
+    assert set(scores.correct_SN[0]) == {0, 0.5, 1}
+    assert evidence.scores(method='full', ipc=None).mean_S == pytest.approx(0.9)
+    assert evidence.scores(method='full', ipc=1) is None and evidence.scores(method='lgm', ipc=None) is None
+    assert len(evidence.rows(dataset='toy')) == 3 and evidence.scores(method='lgm', dataset='other') is None
+
+
+def test_soft_labels_and_failures_never_enter(tmp_path):
+    put(tmp_path, 'lgm', right(0.5), source='a', on='a')
+    put(tmp_path, 'lgm', right(1.0), source='a', on='a', seed=1, labels='soft')
+    put(tmp_path, 'lgm', None, source='a', on='a', seed=2)
+    put(tmp_path, 'sfm', None, source='a', on='a')
+    evidence = Evidence(tmp_path)
+    assert evidence.scores(method='lgm').mean_S == pytest.approx(0.5)
+    assert evidence.scores(method='sfm') is None
+
+
+def test_a_folder_without_records_has_none(tmp_path):
+    assert Evidence(tmp_path).scores(method='lgm', ipc=1) is None
+
+
+def test_two_records_that_answer_one_question_are_named(tmp_path):
+    twice = [put(tmp_path, 'lgm', right(0.5), source='a', on='a', seed=2, settings={'rate': rate}) for rate in (1, 2)]
+    twice += [put(tmp_path, 'lgm', right(0.5), source='a', on='a', seed=1, settings={'rate': rate}) for rate in (1, 2)]
+    put(tmp_path, 'lgm', right(0.5), source='a', on='a', seed=0)
+    place = {'dataset': 'toy', 'method': 'lgm', 'source_backbone': 'a', 'eval_backbone': 'a', 'ipc': 1}
+    for read in (Evidence(tmp_path).scores, Evidence(tmp_path).seeds):
+        with pytest.raises(InputError) as caught:
+            read(**place)
+        assert str(caught.value).startswith(f'two records answer one question, {twice[2]} and {twice[3]}: keep one')
+    with pytest.raises(InputError, match='two records answer one question'):
+        Evidence(tmp_path).distilled_sets('toy', 'lgm', ['a'], ipc=1, seed=2, protocol='paper-v1')
+
+
+def test_missing_cells_are_named_with_the_command_and_the_rest_counted(tmp_path):
+    evidence = Evidence(tmp_path, made_by='gin/suite/plumage.gin')
+    evidence.require([])
+    with pytest.raises(Missing) as caught:
+        evidence.require(f'cell {i}' for i in range(6))
+    command = f'python -m bench.run --gin_file=gin/suite/plumage.gin --results_dir={tmp_path}'
+    said = f'6 of the cells it needs have no record in {tmp_path}: cell 0; cell 1; cell 2; cell 3 and 2 more. Make them: '
+    assert str(caught.value) == said + command
+
+
+def test_a_distilled_set_is_found_by_its_hash(tmp_path):
+    first, second = (DistilledSet(np.arange(2), indices_N=np.array([i, i + 1])) for i in (0, 5))
+    path = put(tmp_path, 'k_center', right(0.5), source='a', on='a', made=second)
+    first.save(tmp_path / 'distilled' / 'toy' / 'a' / 'k_center' / 'ipc1-seed0-another')
+    (tmp_path / 'distilled' / 'toy' / 'a' / 'k_center' / 'ipc1-seed0-begun.checkpoint').mkdir()
+    evidence = Evidence(tmp_path)
+    row = evidence.table.iloc[0]
+    assert list(evidence.distilled(row).indices_N) == [5, 6]
+    assert evidence.record(row.path)['key'] == path.stem
+    (found,) = evidence.distilled_sets('toy', 'k_center', ['a'], ipc=1, seed=0, protocol='paper-v1').values()
+    assert found.hash == second.hash
+    row.seed = 7
+    with pytest.raises(Missing, match=r'the images of k_center on toy x a, seed 7 \(in .*k_center\)'):
+        evidence.distilled(row)
+
+
+# --- transfer and ablation --------------------------------------------------------------------------------------------
+
+ABC = ('a', 'b', 'c')
+MOVED = {'a': 0.7, 'b': 0.5, 'c': 0.6}  # by source
+
+
+def put_transfer(folder, *, leave_out=()):
+    for t in ABC:
+        for s in ABC:
+            if (s, t) not in leave_out:
+                put(folder, 'lgm', right(0.8 if s == t else MOVED[s]), source=s, on=t)
+        for method, share in {'centroid': 0.5, 'k_center': 0.55, 'neighbors': 0.45}.items():
+            put(folder, method, right(share), source=t, on=t)
+        put(folder, 'random', right(0.4), on=t)
+        put(folder, 'full', right(1.0), on=t, ipc=None)
+
+
+def transfer_of(folder, methods=('lgm', 'random'), **settings):
+    return transfer(Evidence(folder, made_by='x.gin'), dataset='toy', backbones=ABC, methods=methods, **settings)
+
+
+def test_transfer_worked_by_hand(tmp_path):
+    put_transfer(tmp_path)
+    found = transfer_of(tmp_path)
+    means, cells = found.tables['Means'].set_index('method'), found.tables['Cells'].set_index(['method', 'source', 'eval'])
+    assert means.same_model.to_dict() == pytest.approx({'lgm': 80, 'random': 40})
+    assert means.loc['lgm', 'other_models'] == pytest.approx(60) and np.isnan(means.loc['random', 'other_models'])
+    assert means.loc['lgm', 'other_minus_best_real'] == pytest.approx(60 - 55)
+    assert means.loc['lgm', 'best_source'] == 'a (70.0)'
+    assert len(cells) == 9 + 3 and set(cells.index.get_level_values('method')) == {'lgm', 'random'}
+    cell = cells.loc['lgm', 'b', 'c']
+    assert (cell.accuracy, cell.minus_best_real, cell.percent_of_full) == pytest.approx((50, -5, 50))
+    assert cell.low < 50 < cell.high and cell.minus_best_real_low < -5 <= cell.minus_best_real_high <= 0
+    assert (cell.best_real, cell.seeds) == ('k_center', 1) and 'b k_center' in found.text
+    assert len(report.write(found, tmp_path / 'out', 'transfer', command='x')) == 5
+
+
+def test_transfer_takes_herding_where_there_is_a_record_of_it(tmp_path):
+    put_transfer(tmp_path)
+    for t in ABC:
+        put(tmp_path, 'herding', right(0.65), source=t, on=t)
+    found = transfer_of(tmp_path)
+    assert set(found.tables['Cells'].best_real) == {'herding'}
+    assert found.tables['Means'].other_minus_best_real[0] == pytest.approx(60 - 65)
+
+
+def test_transfer_names_what_is_missing(tmp_path):
+    put_transfer(tmp_path, leave_out=[('b', 'c')])
+    with pytest.raises(Missing, match=r'1 of the cells .*: toy x c: lgm from b ipc 1\. Make them: .*--gin_file=x\.gin'):
+        transfer_of(tmp_path)
+    put(tmp_path, 'lgm', right(0.5), source='b', on='c')
+    # what is asked for is needed, though as a reference it is not; what is only a reference needs no off-diagonal
+    with pytest.raises(Missing, match='9 of the cells .*: toy x a: herding ipc 1; toy x a: herding from b ipc 1; '):
+        transfer_of(tmp_path, methods=('herding',))
+    (tmp_path / 'records' / 'toy' / 'c' / 'full' / 'full-any-c-None-0-paper-v1-hard.json').unlink()
+    with pytest.raises(Missing, match=r'toy x c: full\. Make'):
+        transfer_of(tmp_path)
+
+
+def test_ablation_worked_by_hand(tmp_path):
+    own = {'lgm': (0.8, 0.7), 'no_pyramid': (0.75, 0.55)}
+    moved = {'lgm': (0.6, 0.5), 'no_pyramid': (0.3, 0.3)}
+    for variant in own:
+        for i, (s, t) in enumerate([('a', 'b'), ('b', 'a')]):
+            put(tmp_path, variant, right(own[variant][i]), source=s, on=s)
+            put(tmp_path, variant, right(moved[variant][i]), source=s, on=t)
+    found = ablation(Evidence(tmp_path), dataset='toy', backbones=('a', 'b'), variants=('lgm', 'no_pyramid'))
+    rows = found.tables['Variants'].set_index(['setting', 'variant'])
+    assert rows.accuracy.to_dict() == pytest.approx({
+        ('same model', 'full'): 75, ('same model', '- pyramid'): 65,
+        ('other models', 'full'): 55, ('other models', '- pyramid'): 30,
+    })  # fmt: skip
+    assert list(rows.minus_full) == pytest.approx([0, -10, 0, -25]) and list(rows.published) == [87.2, 85.7, 77.8, 67.1]
+    last = rows.loc['other models', '- pyramid']
+    assert last.minus_full_low < -25 < last.minus_full_high < 0 and (last.pairs, last.seeds) == (2, 1)
+    assert rows.loc['same model', 'full'].minus_full_high == 0 and len(found.tables['Cells']) == 8
+    with pytest.raises(Missing, match='toy x a: no_decorrelation ipc 1'):
+        ablation(Evidence(tmp_path), dataset='toy', backbones=('a', 'b'), variants=('lgm', 'no_decorrelation'))
+    report.write(found, tmp_path / 'out', 'ablation', command='x')
+
+
+# --- alignment --------------------------------------------------------------------------------------------------------
+
+
+def on_a_circle(*degrees):
+    return np.stack([np.cos(np.radians(degrees)), np.sin(np.radians(degrees))], axis=1)
+
+
+def test_mutual_neighbours_worked_by_hand():
+    # nearest: 1, 0, 1, 2 and 1, 2, 1, 2
+    a_ND, b_ND = on_a_circle(0, 10, 30, 60), on_a_circle(0, 40, 50, 70)
+    assert alignment.mutual_knn(a_ND, b_ND, count=1) == 3 / 4
+    assert alignment.mutual_knn(a_ND, b_ND, count=3) == 1  # all others
+    # cosines: lengths do not count
+    assert alignment.mutual_knn(a_ND, b_ND * np.array([[9], [1], [0.1], [3]]), count=1) == 3 / 4
+
+
+def test_cka_worked_by_hand():
+    # one feature each: the squared correlation, of (-1, 0, 1) and (-4, -1, 5) / 3
+    a_ND, b_ND = np.array([[1.0], [2], [3]]), np.array([[1.0], [2], [4]])
+    assert alignment.linear_cka(a_ND, b_ND) == pytest.approx(27 / 28)
+    rng = np.random.default_rng(0)
+    a_ND, b_ND = rng.normal(size=(12, 5)), rng.normal(size=(12, 3))
+    centring = np.eye(12) - 1 / 12
+    k, m = (centring @ f_ND @ f_ND.T @ centring for f_ND in (a_ND, b_ND))
+    hsic = np.trace(k @ m) / np.sqrt(np.trace(k @ k) * np.trace(m @ m))
+    assert alignment.linear_cka(a_ND, b_ND) == pytest.approx(hsic)
+
+
+def test_both_measures_know_the_same_space_however_it_is_turned_and_scaled():
+    rng = np.random.default_rng(1)
+    a_ND = rng.normal(size=(60, 8)).astype(np.float32)
+    turn, _ = np.linalg.qr(rng.normal(size=(8, 8)))
+    for same in (a_ND, 5 * a_ND @ turn):
+        assert alignment.mutual_knn(a_ND, same, count=7) == 1
+        assert alignment.linear_cka(a_ND, same) == pytest.approx(1)
+
+
+def test_unrelated_spaces_share_neighbours_by_chance_and_blocks_change_nothing():
+    rng = np.random.default_rng(2)
+    a_ND, b_ND = rng.normal(size=(2, 1100, 32))  # more than one block
+    assert alignment.mutual_knn(a_ND, b_ND, count=10) == pytest.approx(10 / 1099, abs=0.005)
+    assert alignment.linear_cka(a_ND, b_ND) < 0.1
+    unit_ND = a_ND / np.linalg.norm(a_ND, axis=1, keepdims=True)
+    cosine_NN = unit_ND @ unit_ND.T - 2 * np.eye(1100)
+    brute_NK = np.argsort(-cosine_NN, axis=1)[:, :3]
+    found_NK = alignment._nearest(a_ND, 3)
+    assert np.array_equal(np.sort(found_NK), np.sort(brute_NK))
+
+
+def pearson(x, y):
+    return float(np.corrcoef(x, y)[0, 1])
+
+
+def test_the_permutation_p_counts_relabellings_of_the_backbones():
+    rng = np.random.default_rng(3)
+    x = rng.random((4, 4))
+    x += x.T
+    assert alignment.permutation_p(x, 2 * x + 1, pearson) == pytest.approx(1 / 24)  # the identity alone
+    assert alignment.permutation_p(x, -x, pearson) == 1  # nothing is worse
+    y, off = rng.random((4, 4)), ~np.eye(4, dtype=bool)
+    orders = itertools.permutations(range(4))
+    turned = [pearson([x[o[i], o[j]] for i in range(4) for j in range(4) if i != j], y[off]) for o in orders]
+    p = alignment.permutation_p(x, y, pearson)
+    assert p == pytest.approx(np.mean(np.array(turned) >= turned[0] - 1e-12)) and 0 < p <= 1
+    # the diagonal does not count, and of many backbones some relabellings are drawn, always the same
+    assert alignment.permutation_p(x + np.diag([9, 0, 0, -9]), y, pearson) == p
+    assert np.isnan(alignment.permutation_p(np.ones((4, 4)), y, lambda x, y: float('nan')))
+    z = rng.random((8, 8))
+    assert 0 < alignment.permutation_p(z, z, pearson) == pytest.approx(1 / 5040)
+
+
+def features_world(results_dir, data, backbones):
+    """Return evidence whose features are the pixels of a picture, as fractions, times a backbone's matrix."""
+
+    def features(split, backbone, view):
+        assert view.side == 8, 'the test view'
+        pixels_ND = np.stack([np.asarray(split.images[i], np.float32).ravel() / 255 for i in range(len(split))])
+        return (pixels_ND @ backbone.matrix)[None]
+
+    def choose(kind, name):
+        row = registry.find('protocol', name)[0] if kind == 'protocol' else None
+        return name if row is None else SimpleNamespace(row=row, settings=row.defaults())
+
+    common = {'input_side': 8, 'interpolation': 'bilinear', 'device': torch.device('cpu')}
+    made = {name: SimpleNamespace(matrix=np.asarray(matrix, np.float32), **common) for name, matrix in backbones.items()}
+    bench = SimpleNamespace(store=SimpleNamespace(features=features), dataset=lambda name: data, backbone=made.get)
+    return Evidence(results_dir, made_by='x.gin', bench_for=lambda: bench, choose=choose)
+
+
+def dataset_of(train_NHWC, train_labels, test_NHWC, test_labels, class_names, groups=(None, None)):
+    group_names = GROUP_NAMES if groups[0] is not None else ()
+    parts = (('train', train_NHWC, train_labels, groups[0]), ('test', test_NHWC, test_labels, groups[1]))
+    splits = (
+        Split(name, Pictures(images), np.asarray(labels), tuple(class_names), name, of, group_names)
+        for name, images, labels, of in parts
+    )
+    return Dataset('toy', *splits, 'MIT', 'made up')
+
+
+def test_alignment_correlates_as_scipy_does(tmp_path):
+    rng = np.random.default_rng(4)
+    images = rng.integers(0, 256, size=(N, 1, 2, 3))
+    data = dataset_of(images, np.arange(N) % 2, images, np.arange(N) % 2, ('ant', 'bee'))
+    backbones = {name: rng.normal(size=(6, 6)) for name in ABC}
+    for s, t in itertools.product(ABC, ABC):
+        share = 0.9 if s == t else 0.3 + 0.05 * rng.integers(10)
+        put(tmp_path, 'lgm', right(share), source=s, on=t)
+    evidence = features_world(tmp_path, data, backbones)
+    found = alignment.alignment(evidence, dataset='toy', backbones=ABC, neighbors=3)
+    pairs, correlations = found.tables['Pairs'], found.tables['Correlation'].set_index(['measure', 'with'])
+    assert len(pairs) == 6 and len(correlations) == 4 and list(pairs['source'][:2]) == ['a', 'a']
+    features = {name: np.asarray(evidence.features(data.test, evidence.backbone(name))) for name in ABC}
+    first = pairs.iloc[0]  # a to b
+    assert first.mutual_knn == alignment.mutual_knn(features['a'], features['b'], count=3)
+    assert first.cka == pytest.approx(alignment.linear_cka(features['a'], features['b']))
+    assert list(pairs.percent_of_own) == pytest.approx(list(pairs.transfer / 0.9))
+    for (measure, target), row in correlations.iterrows():
+        x, y = pairs[measure], pairs[target]
+        assert row.pearson == pytest.approx(scipy_stats.pearsonr(x, y).statistic)
+        assert row.spearman == pytest.approx(scipy_stats.spearmanr(x, y).statistic)
+        assert 1 / 6 - 1e-12 <= row.p_pearson <= 1 and 1 / 6 - 1e-12 <= row.p_spearman <= 1
+    assert alignment.PUBLISHED == {'pearson': 0.826, 'spearman': 0.848}  # arXiv 2511.16674, table 6
+    assert 'Published for mutual k-NN on ImageNet-100: Pearson 0.826, Spearman 0.848.' in found.text
+    assert '6 permutations, so the smallest possible is 0.167' in found.text
+    report.write(found, tmp_path / 'out', 'alignment', command='x')
+    (tmp_path / 'records' / 'toy' / 'b' / 'lgm' / 'lgm-c-b-1-0-paper-v1-hard.json').unlink()
+    with pytest.raises(Missing, match='toy x b: lgm from c ipc 1'):
+        alignment.alignment(features_world(tmp_path, data, backbones), dataset='toy', backbones=ABC)
+
+
+# --- where distilled images lie ---------------------------------------------------------------------------------------
+
+
+def test_places_worked_by_hand():
+    # the members lie 3, 0 and 3 from the mean of the others
+    inside, between, outside = embedding.places(np.array([[0.0], [2], [4]]), np.array([[2.0], [4.5], [6]]))
+    assert inside == {'percentile': 0, 'times_median': 0}
+    assert between == {'percentile': pytest.approx(100 / 3), 'times_median': pytest.approx(2.5 / 3)}
+    assert outside == {'percentile': 100, 'times_median': pytest.approx(4 / 3)}
+
+
+def test_a_member_is_as_far_as_from_the_mean_of_the_others():
+    f_ND = np.random.default_rng(5).normal(size=(9, 4))
+    left_out = [np.linalg.norm(f_ND[i] - np.delete(f_ND, i, axis=0).mean(axis=0)) for i in range(9)]
+    made_KD = f_ND.mean(axis=0) + np.eye(4)[:1] * np.linspace(0.1, 5, 20)[:, None]
+    for made_D, place in zip(made_KD, embedding.places(f_ND, made_KD), strict=True):
+        distance = np.linalg.norm(made_D - f_ND.mean(axis=0))
+        assert place['percentile'] == pytest.approx(100 * np.mean(np.array(left_out) < distance))
+        assert place['times_median'] == pytest.approx(distance / np.median(left_out))
+
+
+def grey(*levels):
+    """Return plain pictures of one pixel, (N, 1, 1, 3)."""
+    return np.repeat(np.array(levels, np.uint8)[:, None, None, None], 3, axis=3)
+
+
+def test_embedding_reads_each_backbones_own_set(tmp_path):
+    train = np.concatenate([grey(100, 110, 120), grey(200, 210, 220)])
+    train[0, 0, 0, 1] += 1  # two components, for the figure
+    data = dataset_of(train, [0, 0, 0, 1, 1, 1], train, [0, 0, 0, 1, 1, 1], ('ant', 'bee'))
+    for name, levels in {'a': (110, 255), 'b': (0, 211)}.items():
+        put(tmp_path, 'lgm', right(0.5), source=name, on=name, made=DistilledSet(np.arange(2), grey(*levels)))
+    evidence = features_world(tmp_path, data, {'a': np.eye(3), 'b': 2 * np.eye(3)})
+    found = embedding.embedding(evidence, dataset='toy', backbones=('a', 'b'))
+    images = found.tables['Images'].set_index(['backbone', 'class'])
+    assert images.percentile.to_dict() == pytest.approx(
+        {('a', 'ant'): 0, ('a', 'bee'): 100, ('b', 'ant'): 100, ('b', 'bee'): 100 / 3}
+    )
+    assert images.times_median['a', 'bee'] == pytest.approx(45 / 15)
+    summary = found.tables['Backbones'].set_index('backbone')
+    assert list(summary.beyond_95th_percent) == [50, 50] and list(summary.images) == [2, 2]
+    report.write(found, tmp_path / 'out', 'embedding', command='x')
+
+
+def test_the_nearest_real_image_is_found_for_every_encoder(tmp_path):
+    colours = [(255, 0, 0), (200, 60, 0), (0, 255, 0), (0, 60, 200)]
+    train = np.array(colours, np.uint8)[:, None, None, :]
+    data = dataset_of(train, [0, 0, 1, 1], train, [0, 0, 1, 1], ('ant', 'bee'))
+    made = np.array([(180, 50, 0), (0, 200, 100)], np.uint8)[:, None, None, :]
+    for name in ('plain', 'blueish'):
+        # the labels' order is not the images': image 1 is the ant
+        put(tmp_path, 'lgm', right(0.5), source=name, on=name, made=DistilledSet(np.array([1, 0]), made[::-1]))
+    evidence = features_world(tmp_path, data, {'plain': np.eye(3), 'blueish': np.diag([1, 1, 9])})
+    found = nearest(evidence, dataset='toy', backbones=('plain', 'blueish'))
+    table = found.tables['Encoders'].set_index('backbone')
+    # plain: the ant's is train 1, the bee's train 2; blueish sees train 3 for the bee
+    cosines = [
+        (180 * 200 + 50 * 60) / np.hypot(180, 50) / np.hypot(200, 60), 200 / np.hypot(200, 100),
+    ]  # fmt: skip
+    assert table.mean_cosine_to_nearest_of_class['plain'] == pytest.approx(np.mean(cosines), abs=1e-6)
+    assert list(table.percent_nearest_of_all_is_of_class) == [100, 100]
+    (agreement,) = found.tables['Same choice'].itertuples(index=False)
+    assert (agreement.backbone, agreement.other, agreement.percent_same_image) == ('plain', 'blueish', 50)
+    report.write(found, tmp_path / 'out', 'nearest', command='x')
+    with pytest.raises(Missing, match='toy x plain: sfm ipc 1; toy x blueish: sfm ipc 1'):
+        nearest(evidence, dataset='toy', backbones=('plain', 'blueish'), method='sfm')
+
+
+# --- spurious backgrounds ---------------------------------------------------------------------------------------------
+
+BIRDS = np.array([(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0)])  # the first pixel; the second is the ground
+GROUNDS = np.array([(0, 0, 0), (255, 255, 255)])
+
+
+def scene(group):
+    return np.stack([BIRDS[group // 2], GROUNDS[group % 2]])[None]
+
+
+def test_spurious_gap_groups_and_what_the_images_tell(tmp_path):
+    home = np.array(HOME_OF_CLASS)
+    at_home = [2 * bird + home[bird] for bird in range(4)]
+    train_groups, test_groups = np.array([*at_home, *at_home, *range(8)]), np.repeat(np.arange(8), 2)
+    data = dataset_of(
+        [scene(g) for g in train_groups], train_groups // 2, [scene(g) for g in test_groups], test_groups // 2,
+        CLASS_NAMES, groups=(train_groups, test_groups),
+    )  # fmt: skip
+    chosen = DistilledSet(np.arange(4), indices_N=np.arange(4))  # every bird at home
+    home_N = test_groups % 2 == home[test_groups // 2]
+    # a probe that goes by the ground, one that knows the birds but for one group, and one in between
+    knows = test_groups != 1  # crested duck on land
+    for seed, correct_N in enumerate([home_N, knows]):
+        put(tmp_path, 'k_center', correct_N[None], source='sees', on='sees', data=data, made=chosen, seed=seed)
+    put(tmp_path, 'full', knows[None], on='sees', ipc=None, data=data, made=chosen)
+    put(tmp_path, 'k_center', knows[None], source='blind', on='blind', data=data, made=chosen)
+    put(tmp_path, 'full', knows[None], on='blind', ipc=None, data=data, made=chosen)
+    matrices = {'sees': np.diag([1, 1, 1, 5, 5, 5]), 'blind': np.diag([1, 1, 1, 0, 0, 0])}
+    evidence = features_world(tmp_path, data, matrices)
+    found = spurious(evidence, dataset='toy', backbones=('sees', 'blind'), methods=('full', 'k_center'))
+    rows = found.tables['Methods'].set_index(['method', 'backbone'])
+    half = rows.loc['k_center', 'sees']
+    assert (half.accuracy, half.at_home, half.away, half.gap) == pytest.approx((68.75, 100, 37.5, 62.5))
+    assert (half.worst_group, half.seeds) == (0, 2)  # the mean over seeds of each seed's worst
+    other = rows.loc['full', 'blind']
+    assert (other.at_home, other.away, other.gap, other.worst_group) == pytest.approx((100, 75, 25, 0))
+    assert other.adjusted == pytest.approx(100 * 15 / 16)  # that group has one of 16 training images
+    assert rows.tells_background.to_dict() == pytest.approx({
+        ('full', 'sees'): 100, ('k_center', 'sees'): 100, ('full', 'blind'): 50, ('k_center', 'blind'): 50,
+    })  # fmt: skip
+    gaps = found.tables['Gap by encoder'].set_index('backbone')
+    assert gaps.loc['sees'].to_dict() == pytest.approx({'full': 25, 'k_center': 62.5})
+    groups = found.tables['Groups'].set_index(['method', 'backbone', 'group'])
+    row = groups.loc['k_center', 'sees', 'crested duck on land']
+    assert (row.n_test, row.n_train, row.accuracy) == (2, 1, 0) and len(groups) == 8 * 4
+    assert groups.loc['k_center', 'sees', 'capped duck on water'].accuracy == 50
+    report.write(found, tmp_path / 'out', 'spurious', command='x')
+    with pytest.raises(Missing, match=r'toy x sees: random ipc 1; toy x blind: random ipc 1\. Make'):
+        spurious(evidence, dataset='toy', backbones=('sees', 'blind'), methods=('full', 'random'))
+    put(tmp_path, 'full', knows[None], on='blind', ipc=None, data=data, settings={'rate': 2})
+    with pytest.raises(InputError, match='two records answer one question'):
+        spurious(features_world(tmp_path, data, matrices), dataset='toy', backbones=('blind',), methods=('full',))
+
+
+# --- files ------------------------------------------------------------------------------------------------------------
+
+TABLE = {'name': ['x', None], 'two_words': [1.25, np.nan], 'p': [0.0123, 2.0], 'n': [3, 4]}
+
+
+def test_a_markdown_table_worked_by_hand():
+    assert report.markdown_table(pd.DataFrame(TABLE), formats={'p': '.3f'}) == '\n'.join([
+        '| name | two words | p | n |', '| --- | ---: | ---: | ---: |', '| x | 1.2 | 0.012 | 3 |', '|  |  | 2.000 | 4 |',
+    ])  # fmt: skip
+
+
+def made_report():
+    figure = Figure(figsize=(2, 1.5), layout='constrained')
+    axis = figure.subplots()
+    axis.errorbar([1, 2], [3, 4], yerr=[0.1, 0.2], fmt='o', label='drawn')
+    axis.legend()
+    tables = {'Main': pd.DataFrame(TABLE), 'Other one': pd.DataFrame({'third': [1 / 3]})}
+    return report.Report('What came out', 'How to *read* it.', tables, figure, {'p': '.3f'})
+
+
+def test_a_report_is_written_the_same_every_time(tmp_path):
+    paths = report.write(made_report(), tmp_path, 'mine', command='python -m it')
+    assert [path.name for path in paths] == ['mine.md', 'mine.svg', 'mine.png', 'mine.csv', 'mine_other_one.csv']
+    before = files_below(tmp_path)
+    assert set(before) == {path.name for path in paths}
+    report.write(made_report(), tmp_path, 'mine', command='python -m it')
+    assert files_below(tmp_path) == before
+    assert before['mine.csv'] == b'name,two_words,p,n\nx,1.25,0.0123,3\n,,2,4\n'
+    assert before['mine_other_one.csv'] == b'third\n0.333333\n'
+    text = before['mine.md'].decode()
+    assert text.startswith('# What came out\n\nHow to *read* it.\n\n![What came out](mine.png)\n\n## Main\n\n| name |')
+    assert text.endswith('## Other one\n\n| third |\n| ---: |\n| 0.3 |\n\nMade by `python -m it`.\n')
+    assert before['mine.svg'].startswith(b'<?xml') and before['mine.png'].startswith(b'\x89PNG')
+
+
+def test_a_picture_gives_png_alone(tmp_path):
+    found = report.Report('Sheet', 'Text.', {'Main': pd.DataFrame({'n': [1]})}, Image.new('RGB', (3, 2), 'red'))
+    names = [path.name for path in report.write(found, tmp_path, 'sheet', command='x')]
+    assert names == ['sheet.md', 'sheet.png', 'sheet.csv']
+    assert Image.open(tmp_path / 'sheet.png').size == (3, 2)
+    bare = report.Report('Bare', 'Text.', {'Main': pd.DataFrame({'n': [1]})})
+    assert [path.name for path in report.write(bare, tmp_path, 'bare', command='x')] == ['bare.md', 'bare.csv']
+
+
+# --- the command and its gin files ------------------------------------------------------------------------------------
+
+
+def analyze_with(*arguments):
+    out, err = io.StringIO(), io.StringIO()
+    flags.FLAGS.unparse_flags()
+    try:
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            left = flags.FLAGS(['bench.analyze', *map(str, arguments)])
+            status = cli.guarded(analyze.main, left, name='bench.analyze')
+    finally:
+        flags.FLAGS.unparse_flags()
+    return Outcome(status, out.getvalue(), err.getvalue())
+
+
+def test_the_command_writes_the_analysis_of_a_results_folder(tmp_path):
+    put_transfer(tmp_path)
+    lines = ["transfer.dataset = 'toy'", f'transfer.backbones = {list(ABC)}', "transfer.methods = ['lgm', 'random']"]
+    bindings = [f'--gin_bindings={line}' for line in [*lines, "analyze.name = 'mine'"]]
+    outcome = analyze_with('--gin_file=gin/analysis/transfer.gin', f'--results_dir={tmp_path}', *bindings)
+    assert (outcome.status, outcome.err) == (0, '')
+    written = set(files_below(tmp_path / 'analysis'))
+    assert written == {'mine.csv', 'mine.md', 'mine.png', 'mine.svg', 'mine_cells.csv'}
+    assert outcome.out.startswith(f'Transfer on toy: {tmp_path}/analysis/mine.md, ')
+    with open(tmp_path / 'analysis' / 'mine.csv') as file:
+        assert next(csv.DictReader(file))['same_model'] == '80'
+    command = (tmp_path / 'analysis' / 'mine.md').read_text().splitlines()[-1]
+    assert command.startswith('Made by `python -m bench.analyze --gin_file=gin/analysis/transfer.gin --gin_bindings="')
+
+
+@pytest.mark.parametrize(
+    ('files', 'lines', 'said'),
+    [
+        ([], [], 'expected --gin_file=FILE, such as gin/analysis/transfer.gin; got none'),
+        (['none'], [], 'no gin file gin/analysis/none.gin'),
+        (['transfer'], ["analyze.analysis = 'transfr'"], "unknown analysis 'transfr'; did you mean transfer?"),
+        (['transfer'], ["analyze.analysis = ''"], 'expected analyze.analysis = NAME, see python -m bench.list --analyses'),
+        (['transfer'], [], 'of the cells it needs have no record in'),
+        (['transfer'], [], 'python -m bench.run --gin_file=gin/suite/plumage.gin --results_dir='),
+        (['ablation'], [], '--gin_file=gin/suite/ablation.gin'),
+        (['spurious'], [], '--gin_file=gin/suite/spurious.gin'),
+        (['transfer'], ['transfer.ipc = 0'], 'transfer.ipc: expected an integer >= 1, got 0'),
+        (['transfer'], ["transfer.backbones = 'tiny_moco'"], "transfer.backbones: expected a list, got 'tiny_moco'"),
+        (['transfer'], ['transfer.backbones = []'], 'transfer.backbones: expected at least 1 of them, got []'),
+        (['ablation'], ["ablation.backbones = ['a']"], "ablation.backbones: expected at least 2 of them, got ['a']"),
+        (['alignment'], ["alignment.backbones = ['a', 'b']"], 'alignment.backbones: expected at least 3 of them, got'),
+        (['spurious'], ['spurious.backbones = []'], 'spurious.backbones: expected at least 1 of them, got []'),
+        (['embedding'], ['embedding.backbones = []'], 'embedding.backbones: expected at least 1 of them, got []'),
+        (['neighbors'], ['nearest.backbones = []'], 'nearest.backbones: expected at least 1 of them, got []'),
+    ],
+)
+def test_bad_input_is_one_line_and_writes_nothing(tmp_path, files, lines, said):
+    put(tmp_path, 'lgm', right(0.5), source='tiny_clip', on='tiny_clip', dataset='plumage')
+    before = files_below(tmp_path)
+    arguments = [f'--gin_file=gin/analysis/{name}.gin' for name in files]
+    arguments += [f'--gin_bindings={line}' for line in lines]
+    outcome = analyze_with(*arguments, f'--results_dir={tmp_path}')
+    assert outcome.status == 2 and said in outcome.err and outcome.err.count('\n') == 1, outcome
+    assert outcome.err.startswith('bench.analyze: ') and outcome.out == '' and files_below(tmp_path) == before
+
+
+def test_a_missing_results_folder_and_an_idle_binding_write_nothing(tmp_path):
+    outcome = analyze_with('--gin_file=gin/analysis/transfer.gin', f'--results_dir={tmp_path / "none"}')
+    assert outcome.status == 2 and outcome.err.endswith('none: expected an existing folder\n')
+    put_transfer(tmp_path)
+    lines = ["transfer.dataset = 'toy'", f'transfer.backbones = {list(ABC)}', "transfer.methods = ['lgm']"]
+    bindings = [f'--gin_bindings={line}' for line in [*lines, 'lgm.flip_prob = 0']]
+    outcome = analyze_with('--gin_file=gin/analysis/transfer.gin', f'--results_dir={tmp_path}', *bindings)
+    assert outcome.status == 2 and 'uses the binding lgm.flip_prob' in outcome.err and 'to analyze.analysis' in outcome.err
+    assert not (tmp_path / 'analysis').exists()
+
+
+def test_there_is_a_gin_file_for_every_analysis():
+    named = set()
+    for path in FILES:
+        with loaded([str(path)], []) as config:
+            chosen = config.settings('command', ANALYZE)
+            assert config.choose('analysis', chosen['analysis']).settings['backbones']
+        named.add(chosen['analysis'])
+        assert (chosen['name'] or chosen['analysis']) == path.stem
+    assert named == set(registry.rows('analysis'))
+
+
+@pytest.mark.parametrize('path', FILES, ids=lambda path: path.stem)
+def test_every_cell_that_an_analysis_reads_is_made_by_the_file_it_names(path):
+    """Together with the main part of the suite, which makes the full method of the ablation."""
+    with loaded([str(path)], []) as config:
+        chosen = config.settings('command', ANALYZE)
+        analysis = config.choose('analysis', chosen['analysis'])
+    made_by = ROOT / chosen['made_by']
+    assert made_by.is_file()
+    evidence = Planned(ROOT / 'gin' / 'suite' / 'plumage.gin', made_by, made_by=chosen['made_by'])
+    with contextlib.suppress(EverythingIsThere):
+        assert analysis.row.load()(evidence, **analysis.settings).tables
+    # and the check would notice: without one cell, or without the file, it is missing
+    diagonal = evidence.table[(evidence.table.method == 'lgm') & (evidence.table.eval_backbone == 'tiny_mim')]
+    evidence.table = evidence.table.drop(diagonal[diagonal.source_backbone == 'tiny_mim'].index)
+    with pytest.raises(Missing, match=r'x tiny_mim: lgm ipc 1'):
+        analysis.row.load()(evidence, **analysis.settings)
