@@ -97,8 +97,8 @@ class Config:
     def check_all_used(self, *, chosen_in: str = 'run.methods, run.datasets, run.backbones or run.protocol') -> None:
         """Check that no binding is idle.
 
-        Where flags narrow the grid of a file (`--gin_bindings="run.methods = ['lgm']"`), what the file binds for the rest
-        may be idle.
+        Where flags narrow the grid of a file (`--gin_bindings="run.methods = ['lgm']"`) or what an analysis looks at, what the
+        file binds for the rest may be idle.
 
         Args:
           chosen_in: the parameters that say which entries are used, for the message.
@@ -106,7 +106,8 @@ class Config:
         Raises:
           InputError: naming the first binding that nothing in this run uses, and where it stands.
         """
-        narrowed = any(s.selector == 'run' and not _in_file(s) for s in self.statements)
+        narrowing = {'run', *registry.rows('analysis')}
+        narrowed = any(s.selector in narrowing and not _in_file(s) for s in self.statements)
         for statement in self.statements:
             if narrowed and _in_file(statement):
                 continue

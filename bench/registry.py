@@ -11,6 +11,7 @@ them, checks their ranges (`bench.ranges`) and puts all of them into the cell's 
 
 import ast
 import difflib
+import functools
 import importlib
 import importlib.metadata
 import inspect
@@ -105,9 +106,12 @@ def register_method(function: Callable[..., Any] | None = None, *, base: str = '
 
 def rows(kind: str) -> dict[str, Row]:
     """Return every known row of a kind, by name, without importing any factory."""
-    found = dict(_method_rows()) if kind == 'method' else {r.name: r for r in importlib.import_module(_TABLES[kind]).ROWS}
-    for point in importlib.metadata.entry_points(group=f'bench.{plural(kind)}'):
-        found.setdefault(point.name, Row(point.name, point.value, f'plug-in from {point.value}'))
+    if kind == 'method':
+        found = dict(_method_rows(_METHODS_DIR))
+    else:
+        found = {row.name: row for row in importlib.import_module(_TABLES[kind]).ROWS}
+    for name, value in _entry_points(f'bench.{plural(kind)}'):
+        found.setdefault(name, Row(name, value, f'plug-in from {value}'))
     return {**found, **_plugins[kind]}
 
 
@@ -148,17 +152,24 @@ def near(name: str, known: Any) -> str:
     return f'; did you mean {" or ".join(close)}?' if close else f'; known: {", ".join(sorted(known))}'
 
 
-def _method_rows() -> dict[str, Row]:
-    """Read `methods/` without importing it: file name = method name, first docstring line = summary.
+@functools.cache
+def _entry_points(group: str) -> tuple[tuple[str, str], ...]:
+    """Return (name, value) of what installed packages add; looking through all of them takes a while."""
+    return tuple((point.name, point.value) for point in importlib.metadata.entry_points(group=group))
+
+
+@functools.cache
+def _method_rows(folder: Path) -> dict[str, Row]:
+    """Read the folder of methods without importing it: file name = method name, first docstring line = summary.
 
     A variant is a file with two constants: `VARIANT_OF = 'lgm'` and `SETTINGS = {...}`, what differs from its base.
     A method with `FOLLOWS = 'lgm'` takes what is bound for lgm, where it has the setting and has no binding of its own.
     """
     found = {}
-    for module in pkgutil.iter_modules([str(_METHODS_DIR)]):
+    for module in pkgutil.iter_modules([str(folder)]):
         if module.name.startswith('_'):
             continue  # shared code of several methods
-        path = _METHODS_DIR / module.name / '__init__.py' if module.ispkg else _METHODS_DIR / f'{module.name}.py'
+        path = folder / module.name / '__init__.py' if module.ispkg else folder / f'{module.name}.py'
         tree = ast.parse(path.read_text(encoding='utf-8'))
         summary = (ast.get_docstring(tree) or '').partition('\n')[0]
         constants = {

@@ -151,7 +151,8 @@ class Evidence:
             if folder.suffix != '.checkpoint' and (found := DistilledSet.load(folder)).hash == row.distilled_hash:
                 return found
         raise Missing(
-            f'it needs the images of {row.method} on {row.dataset} x {row.source_backbone}, seed {row.seed}, and {place} does '
+            f'it needs the images of {row.method} on {row.dataset} x {row.source_backbone}, seed {row.seed}, and '
+            f'{place} does '
             'not hold them (images are not committed, records are). Make both in a folder of their own, and analyse that: '
             f'python -m bench.run --gin_file={self.made_by} --results_dir=out/suite'
         )
