@@ -97,8 +97,8 @@ class Config:
     def check_all_used(self, *, chosen_in: str = 'run.methods, run.datasets, run.backbones or run.protocol') -> None:
         """Check that no binding is idle.
 
-        Where flags narrow the grid of a file (`--gin_bindings="run.methods = ['lgm']"`) or what an analysis looks at, what the
-        file binds for the rest may be idle.
+        Where flags narrow the grid of a file (`--gin_bindings="run.methods = ['lgm']"`), or what an analysis looks at, what
+        the file binds for the rest may be idle.
 
         Args:
           chosen_in: the parameters that say which entries are used, for the message.
