@@ -178,6 +178,7 @@ def _figure(rows: Any) -> Any:
             for _, row in part.iterrows():
                 axis.annotate(f'on {row["eval"].removeprefix("tiny_")}', (row[measure], row.transfer), fontsize=7,
                               xytext=(4, 3), textcoords='offset points')  # fmt: skip
+        axis.margins(x=0.15)
         axis.set_xlabel({'mutual_knn': 'mutual k-NN', 'cka': 'CKA'}[measure])
     figure.axes[0].set_ylabel('transfer: test accuracy, %')
     figure.axes[0].legend(fontsize=7)

@@ -112,11 +112,13 @@ def _figure(drawn: dict[str, tuple[np.ndarray, np.ndarray, DistilledSet]], train
         for label, colour in zip(shown, _COLOURS, strict=False):
             real_N2 = (f_ND[train.labels_N == label] - mean_D) @ axes_PD[:2].T
             made_K2 = (f_MD[distilled.labels_N == label] - mean_D) @ axes_PD[:2].T
-            axis.scatter(*real_N2.T, s=4, color=colour, alpha=0.35, linewidths=0)
+            axis.scatter(*real_N2.T, s=7, color=colour, alpha=0.5, linewidths=0)
             axis.scatter(*made_K2.T, s=130, marker='*', color=colour, edgecolors='black', linewidths=0.7,
                          label=train.class_names[label])  # fmt: skip
         axis.set_title(name, fontsize=10)
         axis.set_xticks([])
         axis.set_yticks([])
-    figure.axes[0].legend(fontsize=6, title='stars: distilled', title_fontsize=6)
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    title = 'stars: distilled images'
+    figure.legend(handles, labels, loc='outside lower center', ncols=len(labels), fontsize=8, title=title)
     return figure

@@ -138,7 +138,7 @@ def _figure(
     for axis, method in zip(axes, methods, strict=False):
         sources = sources_of(method, backbones)
         values = np.array([[100 * found[method, s, t].mean for t in backbones] for s in sources])
-        image = axis.imshow(values, vmin=0, vmax=100 * high, cmap='viridis', aspect='auto' if len(sources) == 1 else 'equal')
+        image = axis.imshow(values, vmin=0, vmax=100 * high, cmap='viridis')
         for (i, j), value in np.ndenumerate(values):
             above = (found[method, sources[i], backbones[j]] - best[backbones[j]][1]).low > 0
             axis.text(
