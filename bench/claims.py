@@ -15,7 +15,8 @@ _LARGE = ('clip_vitb16', 'dinov2_vitb14', 'eva02_vitb14', 'mocov3_vitb16')
 _MEANING = (
     'Every verdict is decided by the test in its row, from records at one image a class (paper-v1 probe). Brackets are 95 % '
     'intervals of paired differences, by a bootstrap over method seeds and test images; a difference is *above 0* where its '
-    'interval is. Claims 11 and 15 deny a difference: they hold where none is settled. Accuracies and differences '
+    'interval is. What cannot be settled does not hold. Claims 11 and 15 deny a difference: they hold where none is '
+    'settled. Accuracies and differences '
     'are in percent.'
 )
 

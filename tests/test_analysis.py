@@ -250,7 +250,7 @@ def test_a_distilled_set_is_found_by_its_hash(tmp_path):
     (found,) = evidence.distilled_sets('toy', 'k_center', ['a'], ipc=1, seed=0, protocol='paper-v1').values()
     assert found.hash == second.hash
     row.seed = 7
-    with pytest.raises(Missing, match=r'the images of k_center on toy x a, seed 7 \(in .*k_center\)'):
+    with pytest.raises(Missing, match=r'the images of k_center on toy x a, seed 7, and .*k_center does not hold them'):
         evidence.distilled(row)
 
 

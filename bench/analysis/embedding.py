@@ -112,7 +112,7 @@ def _figure(drawn: dict[str, tuple[np.ndarray, np.ndarray, DistilledSet]], train
         for label, colour in zip(shown, _COLOURS, strict=False):
             real_N2 = (f_ND[train.labels_N == label] - mean_D) @ axes_PD[:2].T
             made_K2 = (f_MD[distilled.labels_N == label] - mean_D) @ axes_PD[:2].T
-            axis.scatter(*real_N2.T, s=7, color=colour, alpha=0.5, linewidths=0)
+            axis.scatter(*real_N2.T, s=7, color=colour, alpha=0.5, linewidths=0, rasterized=True)
             axis.scatter(*made_K2.T, s=130, marker='*', color=colour, edgecolors='black', linewidths=0.7,
                          label=train.class_names[label])  # fmt: skip
         axis.set_title(name, fontsize=10)

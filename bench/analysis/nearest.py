@@ -75,7 +75,7 @@ def nearest(
     )
     tables = {'Encoders': pd.DataFrame(rows), 'Same choice': pd.DataFrame(agreement)}
     formats = {'mean_cosine_to_nearest_of_class': '.3f'}
-    return Report(f'Neighbours of distilled images on {dataset}', text, tables, _figure(pictures, train), formats)
+    return Report(f'Neighbours of distilled images on {dataset}', text, tables, _figure(pictures, train), formats, dpi=65)
 
 
 def _figure(pictures: dict[str, list[tuple[Any, Any, float]]], train: Any) -> Any:
@@ -87,8 +87,8 @@ def _figure(pictures: dict[str, list[tuple[Any, Any, float]]], train: Any) -> An
     for row, (name, found) in enumerate(pictures.items()):
         for column, (made, real, cosine) in enumerate(found):
             upper, lower = axes[2 * row, column], axes[2 * row + 1, column]
-            upper.imshow(np.asarray(made))
-            lower.imshow(np.asarray(real))
+            upper.imshow(np.asarray(made), interpolation='none')  # an SVG then keeps the pixels it has
+            lower.imshow(np.asarray(real), interpolation='none')
             lower.set_xlabel(f'{cosine:.2f}', fontsize=7)
             if not row:
                 upper.set_title(train.class_names[column], fontsize=7)

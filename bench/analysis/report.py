@@ -7,15 +7,13 @@ from typing import Any
 
 from bench.disk import write_atomic
 
-_DPI = 130
-
 
 @dataclass(frozen=True)
 class Report:
     """One analysis.
 
     `tables` are data frames by title, the first one the main one; `text` is markdown that says how to read them; `figure`
-    is a matplotlib figure, or a picture (PIL).
+    is a matplotlib figure, or a picture (PIL); `dpi` of its PNG.
     """
 
     title: str
@@ -23,6 +21,7 @@ class Report:
     tables: dict[str, Any]
     figure: Any = None
     formats: dict[str, str] = field(default_factory=dict)
+    dpi: int = 130
 
 
 def write(report: Report, folder: Path, name: str, *, command: str) -> list[Path]:
@@ -37,7 +36,7 @@ def write(report: Report, folder: Path, name: str, *, command: str) -> list[Path
     folder.mkdir(parents=True, exist_ok=True)
     lines, paths = [f'# {report.title}', '', report.text, ''], []
     if report.figure is not None:
-        paths += _write_figure(report.figure, folder / name)
+        paths += _write_figure(report.figure, folder / name, dpi=report.dpi)
         lines += [f'![{report.title}]({name}.png)', '']
     for number, (title, table) in enumerate(report.tables.items()):
         path = folder / (f'{name}.csv' if not number else f'{name}_{_slug(title)}.csv')
@@ -79,7 +78,7 @@ def _slug(title: str) -> str:
     return '_'.join(''.join(c if c.isalnum() else ' ' for c in title.lower()).split())
 
 
-def _write_figure(figure: Any, stem: Path) -> list[Path]:
+def _write_figure(figure: Any, stem: Path, *, dpi: int) -> list[Path]:
     """Write SVG and PNG of a matplotlib figure, PNG alone of a picture.
 
     A figure that is made again gives the same bytes. One that was drawn before may not: its layout settles a little more.
@@ -95,7 +94,7 @@ def _write_figure(figure: Any, stem: Path) -> list[Path]:
     for suffix, metadata in (('.svg', {'Date': None}), ('.png', {'Software': None})):
         data = io.BytesIO()
         with matplotlib.rc_context({'svg.hashsalt': 'bench', 'svg.fonttype': 'none'}):
-            figure.savefig(data, format=suffix[1:], dpi=_DPI, metadata=metadata, bbox_inches='tight')
+            figure.savefig(data, format=suffix[1:], dpi=dpi, metadata=metadata, bbox_inches='tight')
         write_atomic(stem.with_suffix(suffix), data.getvalue())
         paths.append(stem.with_suffix(suffix))
     return paths
