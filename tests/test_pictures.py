@@ -141,12 +141,17 @@ def test_neighbours_are_of_the_same_class_by_cosine_and_at_most_three(tmp_path, 
     assert 'net' in seen['title'] and 'first' not in seen['title']
 
 
-def test_a_long_set_shows_its_first_hundred_and_says_so_and_a_huge_one_has_no_pictures(tmp_path, monkeypatch):
+def test_a_long_set_shows_its_first_images_and_says_so_and_a_huge_real_one_has_no_pictures(tmp_path, monkeypatch):
     seen = drawn_rows(monkeypatch)
     task = colour_task([RED, BLUE], [0, 1])
     gallery.draw(DistilledSet.synthetic(plain([RED] * 101), np.zeros(101)), tmp_path, task=task)
     assert len(seen['rows']) == 100 and seen['title'].endswith('; first 100 of 101 images')
-    assert gallery.draw(DistilledSet.synthetic(plain([RED] * 501), np.zeros(501)), tmp_path / 'b', task=task) == {}
+    drawn = []
+    monkeypatch.setattr(gallery, 'contact_sheet', lambda images, names, path: drawn.append(len(images)) or path)
+    gallery.draw(DistilledSet.synthetic(plain([RED] * 501), np.zeros(501)), tmp_path, task=task)
+    assert drawn == [500]
+    huge = DistilledSet(np.zeros(501), indices_N=np.zeros(501, int))
+    assert gallery.draw(huge, tmp_path / 'b', task=task) == {}
     assert not (tmp_path / 'b').exists()
 
 

@@ -262,9 +262,9 @@ def test_without_a_recipe_the_known_ones_are_named(tmp_path):
 
 
 def test_a_recipe_without_an_encoder_and_a_strange_output_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setitem(registry._plugins['recipe'], 'mine', registry.Row('mine', moco, 'a recipe of a plug-in'))
-    with pytest.raises(InputError, match='pretrain.recipe: mine has no encoder; add tiny_mine to'):
-        command.run([], ["pretrain.recipe = 'mine'"], cache_dir=tmp_path, device=CPU)
+    monkeypatch.setitem(registry._plugins['recipe'], 'own_recipe', registry.Row('own_recipe', moco, 'a recipe of a plug-in'))
+    with pytest.raises(InputError, match='pretrain.recipe: own_recipe has no encoder; add tiny_own_recipe to'):
+        command.run([], ["pretrain.recipe = 'own_recipe'"], cache_dir=tmp_path, device=CPU)
     with pytest.raises(InputError, match='w.pth: expected a file name ending in .safetensors'):
         command.run([MOCO], [], cache_dir=tmp_path, output=tmp_path / 'w.pth', device=CPU)
 

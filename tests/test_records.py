@@ -184,7 +184,7 @@ def test_names_stay_inside_the_results_folder():
 def test_provenance_is_plain_json():
     found = provenance.collect()
     assert json.loads(json.dumps(found)) == found
-    assert {'commit', 'dirty', 'versions', 'platform', 'command', 'created'} == set(found)
+    assert {'commit', 'dirty', 'versions', 'platform', 'cpu', 'threads', 'command', 'created'} == set(found)
 
 
 def test_the_recorded_command_names_no_folder_of_ones_own(monkeypatch):
