@@ -1,9 +1,12 @@
 """What all commands share: mistakes in the input end in one line and exit status 2, an interrupt in 130."""
 
+import _thread
 import signal
 import sys
+import threading
 from collections.abc import Callable
 from logging import getLogger
+from typing import Any
 
 from absl import app, flags, logging
 
@@ -33,6 +36,7 @@ def guarded(main: Callable[[], int], argv: list[str], *, name: str) -> int:
     # a hub that cannot be reached is told once, by the error, not at each of ten retries
     getLogger('huggingface_hub').setLevel('ERROR')
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    sys.unraisablehook = interrupt_again
     try:
         if argv[1:]:
             raise InputError(f'expected flags only, got {argv[1]!r}; see --help')
@@ -43,3 +47,11 @@ def guarded(main: Callable[[], int], argv: list[str], *, name: str) -> int:
     except KeyboardInterrupt:
         print(f'\n{name}: interrupted; what was finished is kept, the same command goes on', file=sys.stderr)
         return 130
+
+
+def interrupt_again(unraisable: Any) -> None:
+    """Ask again for an interrupt that came while a destructor ran (tqdm's, say), where Python drops it."""
+    if issubclass(unraisable.exc_type, KeyboardInterrupt):
+        threading.Timer(0.05, _thread.interrupt_main).start()
+    else:
+        sys.__unraisablehook__(unraisable)

@@ -11,7 +11,7 @@ import time
 import pytest
 from conftest import ROOT, TOY, TOY_LINES, all_records, files_below
 
-from bench import records, registry
+from bench import cli, records, registry
 from bench.distilled import DistilledSet
 
 SYNTHETIC = ('lgm', 'lgm_real_init', 'lgm_plus', 'sfm', 'frf', 'dm', 'clp')
@@ -299,3 +299,14 @@ def test_an_interrupted_run_keeps_finished_cells_and_the_same_command_goes_on(co
     short = [flag.replace('= 100000', '= 2') for flag in flags]
     rest = command(*short)
     assert rest.status == 0 and '2 cells, 1 of them done' in rest.out
+
+
+def test_an_interrupt_that_falls_into_a_destructor_is_not_lost(monkeypatch):
+    class Bar:
+        def __del__(self):
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(sys, 'unraisablehook', cli.interrupt_again)
+    with pytest.raises(KeyboardInterrupt):
+        Bar()
+        time.sleep(5)
