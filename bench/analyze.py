@@ -1,6 +1,5 @@
 """python -m bench.analyze --gin_file=gin/analysis/transfer.gin: records and features -> tables, markdown, a figure."""
 
-import os
 from pathlib import Path
 
 from absl import flags
@@ -40,10 +39,8 @@ def main() -> int:
         evidence = Evidence(results_dir, made_by=chosen['made_by'] or 'FILE', bench_for=_bench, choose=config.choose)
         found = analysis.row.load()(evidence, **analysis.settings)
         config.check_all_used(chosen_in='analyze.analysis')
-    parts = [f'--gin_file={path}' for path in values.gin_file]
-    parts += [f'--gin_bindings="{binding}"' for binding in values.gin_bindings]
-    command = ' '.join(['python -m bench.analyze', *parts])
-    paths = report.write(found, results_dir / 'analysis', chosen['name'] or analysis.name, command=command)
+    name = chosen['name'] or analysis.name
+    paths = report.write(found, results_dir / 'analysis', name, command=cli.gin_command('bench.analyze'))
     print(f'{found.title}: {", ".join(str(path) for path in paths)}')
     return 0
 
@@ -53,19 +50,16 @@ def _bench():
     import torch
 
     from bench.pipeline import Bench
-    from bench.types import Places
 
-    values = flags.FLAGS
-    roots = {name: Path(values[name].value) if values[name].value else None for name in ('data_root', 'weights_root')}
     device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
-    return Bench(Places(**roots, cache_dir=Path(values.cache_dir)), Path(values.results_dir), device)
+    return Bench(cli.places(), Path(flags.FLAGS.results_dir), device)
 
 
 if __name__ == '__main__':
     flags.DEFINE_multi_string('gin_file', [], 'gin file; relative to the working directory or to the repository')
     flags.DEFINE_multi_string('gin_bindings', [], 'gin binding, such as "transfer.ipc = 10"; wins over the files')
     flags.DEFINE_string('results_dir', 'results', 'folder with records/; analysis/ is written there')
-    flags.DEFINE_string('cache_dir', os.environ.get('BENCH_CACHE') or '.cache', 'where features are kept')
+    flags.DEFINE_string('cache_dir', None, 'where features are kept (default: .cache, or $BENCH_CACHE)')
     flags.DEFINE_string('data_root', None, 'folder with the datasets')
     flags.DEFINE_string('weights_root', None, 'folder with local checkpoints')
     cli.start(main)

@@ -16,8 +16,7 @@ _MEANING = (
     'Every verdict is decided by the test in its row, from records at one image a class (paper-v1 probe). Brackets are 95 % '
     'intervals of paired differences, by a bootstrap over method seeds and test images; a difference is *above 0* where its '
     'interval is. What cannot be settled does not hold. Claims 11 and 15 deny a difference: they hold where none is '
-    'settled. Accuracies and differences '
-    'are in percent.'
+    'settled. Accuracies and differences are in percent.'
 )
 
 

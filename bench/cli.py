@@ -1,16 +1,21 @@
 """What all commands share: mistakes in the input end in one line and exit status 2, an interrupt in 130."""
 
 import _thread
+import os
 import signal
 import sys
 import threading
 from collections.abc import Callable
 from logging import getLogger
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from absl import app, flags, logging
 
 from bench.errors import InputError
+
+if TYPE_CHECKING:
+    from bench.types import Places
 
 
 def start(main: Callable[[], int]) -> None:
@@ -47,6 +52,30 @@ def guarded(main: Callable[[], int], argv: list[str], *, name: str) -> int:
     except KeyboardInterrupt:
         print(f'\n{name}: interrupted; what was finished is kept, the same command goes on', file=sys.stderr)
         return 130
+
+
+def places() -> 'Places':
+    """Return the folders that the flags data_root, weights_root and cache_dir name; $BENCH_CACHE, else .cache by default.
+
+    Raises:
+      InputError: for a root that does not exist.
+    """
+    from bench.types import Places
+
+    roots = {}
+    for name in ('data_root', 'weights_root'):
+        value = flags.FLAGS[name].value
+        if value is not None and not Path(value).is_dir():
+            raise InputError(f'--{name}={value}: expected an existing folder')
+        roots[name] = Path(value) if value is not None else None
+    return Places(**roots, cache_dir=Path(flags.FLAGS.cache_dir or os.environ.get('BENCH_CACHE') or '.cache'))
+
+
+def gin_command(name: str) -> str:
+    """Return how to repeat a command of this name with the gin files and bindings of the flags."""
+    parts = [f'--gin_file={path}' for path in flags.FLAGS.gin_file]
+    parts += [f'--gin_bindings="{binding}"' for binding in flags.FLAGS.gin_bindings]
+    return ' '.join([f'python -m {name}', *parts])
 
 
 def interrupt_again(unraisable: Any) -> None:

@@ -4,7 +4,6 @@ On the platform of the record (`same_platform`) the answer is the same to the la
 arithmetic differs in the last bits, and 150 updates through a network amplify that.
 """
 
-import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -137,19 +136,17 @@ def main() -> int:
     import torch
 
     from bench.pipeline import Bench
-    from bench.types import Places
 
     values = flags.FLAGS
     if not values.record:
         raise InputError('expected --record=FILE, such as results/records/plumage/tiny_moco/lgm/KEY.json; got none')
-    roots = {name: Path(values[name].value) if values[name].value else None for name in ('data_root', 'weights_root')}
-    device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
+    places, device = cli.places(), torch.device('cuda' if torch.cuda.is_available() else 'cpu')
     differ = 0
     for path in values.record:
         record = records.load(path)
         if records.path_of(values.results_dir, record['cell'], record['key']).resolve() == Path(path).resolve():
             raise InputError(f'--results_dir={values.results_dir}: a replay would overwrite {path}; choose another folder')
-        bench = Bench(Places(**roots, cache_dir=Path(values.cache_dir)), Path(values.results_dir), device, force=True)
+        bench = Bench(places, Path(values.results_dir), device, force=True)
         try:
             found = replay(record, bench)
         except RuntimeError as error:
@@ -164,7 +161,7 @@ def main() -> int:
 if __name__ == '__main__':
     flags.DEFINE_multi_string('record', [], 'record to run again; repeatable')
     flags.DEFINE_string('results_dir', 'out/replay', 'where the new records go')
-    flags.DEFINE_string('cache_dir', os.environ.get('BENCH_CACHE') or '.cache', 'where features are kept')
+    flags.DEFINE_string('cache_dir', None, 'where features are kept (default: .cache, or $BENCH_CACHE)')
     flags.DEFINE_string('data_root', None, 'folder with the datasets')
     flags.DEFINE_string('weights_root', None, 'folder with local checkpoints')
     cli.start(main)

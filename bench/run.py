@@ -1,6 +1,5 @@
 """python -m bench.run --gin_file=gin/quickstart.gin: run a grid, write its records, print the leaderboard."""
 
-import os
 import sys
 from functools import partial
 from pathlib import Path
@@ -44,7 +43,7 @@ def main() -> int:
             print(f'{cell.key}  {"done" if finished(results_dir, cell) else "to do"}  {cell}')
         return 0
     device, world = _device()
-    bench = Bench(_places(), results_dir, device, world=world, force=FLAGS.force, asked=asked)
+    bench = Bench(cli.places(), results_dir, device, world=world, force=FLAGS.force, asked=asked)
     bench.say = partial(print, flush=True) if world.leads else _silent
     todo = prepare(bench, cells)
     bench.say(f'{len(cells)} cells, {len(cells) - len(todo)} of them done')
@@ -62,19 +61,6 @@ def main() -> int:
     if failed:
         print(f'bench.run: {failed} of {len(todo)} cells failed; their records say why', file=sys.stderr)
     return 1 if failed else 0
-
-
-def _places():
-    from bench.types import Places
-
-    cache = FLAGS.cache_dir or os.environ.get('BENCH_CACHE') or '.cache'
-    roots = {}
-    for name in ('data_root', 'weights_root'):
-        value = FLAGS[name].value
-        if value is not None and not Path(value).is_dir():
-            raise InputError(f'--{name}={value}: expected an existing folder')
-        roots[name] = Path(value) if value is not None else None
-    return Places(**roots, cache_dir=Path(cache))
 
 
 def _silent(line: str) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bench.analysis.evidence import Evidence, cell_name, check_backbones
+from bench.analysis.evidence import Evidence, cell_name, check_backbones, short_name
 from bench.analysis.report import Report
 from bench.hashing import numpy_generator
 from bench.ranges import PositiveInt
@@ -83,9 +83,8 @@ def alignment(
         f'Alignment on the {len(test)} test images of {dataset}: mutual k-NN (k = {neighbors}, cosine) is the share of the '
         'nearest neighbours of an image that two backbones agree on; CKA is linear centred kernel alignment. Transfer is '
         f'the test accuracy of {method} ({ipc} image(s) a class, {protocol}), also as a percentage of what the eval '
-        'backbone '
-        'reaches with images of its own. P-values are one-sided, by relabelling the backbones, because pairs that share one '
-        f'are not independent: {min(possible, _EXACT)} permutations, so the smallest possible is '
+        'backbone reaches with images of its own. P-values are one-sided, by relabelling the backbones, because pairs that '
+        f'share one are not independent: {min(possible, _EXACT)} permutations, so the smallest possible is '
         f'{1 / min(possible, _EXACT):.3g}. Published for mutual k-NN on ImageNet-100: Pearson {PUBLISHED["pearson"]}, '
         f'Spearman {PUBLISHED["spearman"]}.'
     )
@@ -176,7 +175,7 @@ def _figure(rows: Any) -> Any:
             ends = [part.transfer - part.low, part.high - part.transfer]
             axis.errorbar(part[measure], part.transfer, yerr=ends, fmt='o', capsize=2, markersize=5, label=f'from {source}')
             for _, row in part.iterrows():
-                axis.annotate(f'on {row["eval"].removeprefix("tiny_")}', (row[measure], row.transfer), fontsize=7,
+                axis.annotate(f'on {short_name(row["eval"])}', (row[measure], row.transfer), fontsize=7,
                               xytext=(4, 3), textcoords='offset points')  # fmt: skip
         axis.margins(x=0.15)
         axis.set_xlabel({'mutual_knn': 'mutual k-NN', 'cka': 'CKA'}[measure])

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from bench.analysis.ablation import PUBLISHED as PUBLISHED_ABLATION
-from bench.analysis.evidence import Evidence
+from bench.analysis.evidence import Evidence, ipc_of, short_name, source_of
 from bench.analysis.stats import Sample, Scores, mean_of
 from bench.analysis.transfer import REAL
 from bench.records import ANY_SOURCE
@@ -62,7 +62,7 @@ class Suite:
         """
         found = self.evidence.scores(
             dataset=dataset or self.dataset, method=method, source_backbone=source, eval_backbone=tested,
-            ipc=None if method == 'full' else 1, protocol=protocol or self.protocol,
+            ipc=ipc_of(method, 1), protocol=protocol or self.protocol,
         )
         if found is None:
             origin = '' if source in (tested, ANY_SOURCE) else f' from {source}'
@@ -72,8 +72,7 @@ class Suite:
 
     def own(self, method: str, backbone: str, **where: str) -> Sample:
         """Return the accuracy of a method's images on the backbone they were made or chosen through."""
-        source = ANY_SOURCE if method in ('random', 'full') else backbone
-        return self.scores(method, source, backbone, **where).accuracy()
+        return self.scores(method, source_of(method, backbone), backbone, **where).accuracy()
 
     def average(self, method: str, **where: str) -> Sample:
         """Return the mean of `own` over the backbones."""
@@ -89,7 +88,7 @@ class Suite:
 
     def short(self, backbone: str) -> str:
         """Return a backbone's name without what all have in common."""
-        return backbone.removeprefix('tiny_').partition('_vit')[0]
+        return short_name(backbone)
 
     def analysis(self, name: str) -> pd.DataFrame:
         """Return the table of an analysis.
@@ -252,7 +251,7 @@ def _smaller_spread(suite: Suite) -> Verdict:
 
     spreads, freedom = {}, {}
     for method in ('lgm', 'random'):
-        seeds = [suite.scores(method, ANY_SOURCE if method == 'random' else b, b).mean_S for b in suite.backbones]
+        seeds = [suite.scores(method, source_of(method, b), b).mean_S for b in suite.backbones]
         freedom[method] = sum(len(mean_S) - 1 for mean_S in seeds)
         if not freedom[method]:
             raise NotEnough(f'a second seed of {method}')

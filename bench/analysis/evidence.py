@@ -152,9 +152,8 @@ class Evidence:
                 return found
         raise Missing(
             f'it needs the images of {row.method} on {row.dataset} x {row.source_backbone}, seed {row.seed}, and '
-            f'{place} does '
-            'not hold them (images are not committed, records are). Make both in a folder of their own, and analyse that: '
-            f'python -m bench.run --gin_file={self.made_by} --results_dir=out/suite'
+            f'{place} does not hold them (images are not committed, records are). Make both in a folder of their own, and '
+            f'analyse that: python -m bench.run --gin_file={self.made_by} --results_dir=out/suite'
         )
 
 
@@ -166,6 +165,21 @@ def check_backbones(backbones: Sequence[str], *, least: int, analysis: str) -> N
     """
     if len(backbones) < least:
         raise InputError(f'{analysis}.backbones: expected at least {least} of them, got {list(backbones)}')
+
+
+def source_of(method: str, backbone: str) -> str:
+    """Return the source backbone in the records of a method's own images: 'any' where it looks at none."""
+    return records.ANY_SOURCE if method in ('random', 'full') else backbone
+
+
+def ipc_of(method: str, ipc: int) -> int | None:
+    """Return the images per class in a method's records: None where it takes all there are."""
+    return None if method == 'full' else ipc
+
+
+def short_name(backbone: str) -> str:
+    """Return a backbone's name without what all have in common, for figures and lists."""
+    return backbone.removeprefix('tiny_').partition('_vit')[0]
 
 
 def cell_name(dataset: str, method: str, source: str, tested: str, ipc: int | None = 1) -> str:

@@ -10,13 +10,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bench.analysis.evidence import Evidence, cell_name, check_backbones
+from bench.analysis.evidence import Evidence, cell_name, check_backbones, ipc_of, source_of
 from bench.analysis.report import Report
 from bench.analysis.stats import Scores
 from bench.analysis.transfer import REAL
 from bench.datasets.plumage_spurious import BACKGROUND_NAMES, HOME_OF_CLASS, background_of, class_of
 from bench.ranges import PositiveInt
-from bench.records import ANY_SOURCE
 
 METHODS = ('full', 'lgm', 'lgm_plus', *REAL)
 
@@ -49,15 +48,15 @@ def spurious(
     rows, missing = {}, []
     for method in methods:
         for backbone in backbones:
-            source = ANY_SOURCE if method in ('random', 'full') else backbone
+            source = source_of(method, backbone)
             found = evidence.seeds(
                 dataset=dataset, method=method, source_backbone=source, eval_backbone=backbone, protocol=protocol,
-                ipc=None if method == 'full' else ipc,
+                ipc=ipc_of(method, ipc),
             )  # fmt: skip
             if len(found):
                 rows[method, backbone] = found
             else:
-                missing.append(cell_name(dataset, method, source, backbone, None if method == 'full' else ipc))
+                missing.append(cell_name(dataset, method, source, backbone, ipc_of(method, ipc)))
     evidence.require(missing)
     data = evidence.dataset(dataset)
     at_home_N = background_of(data.test.groups_N) == np.array(HOME_OF_CLASS)[class_of(data.test.groups_N)]
@@ -70,12 +69,11 @@ def spurious(
     encoders = gaps.loc[list(backbones), list(methods)].reset_index()
     text = (
         f'{dataset}: every class is at home on one of {" and ".join(BACKGROUND_NAMES)}; that is where most of its training '
-        'images are, and half of its test images. Percent of test images; mean over method seeds. `gap` is the '
-        'accuracy at home '
-        'minus the accuracy away: 0 for a probe that looks at birds alone. `adjusted` weighs groups by their training size. '
-        f'`tells background` is the accuracy of a probe ({background_protocol}) for the background that was trained '
-        'on the same '
-        'images, each labelled with the home of its class (50 is chance): high means that these images show their homes.'
+        'images are, and half of its test images. Percent of test images; mean over method seeds. `gap` is the accuracy at '
+        'home minus the accuracy away: 0 for a probe that looks at birds alone. `adjusted` weighs groups by their training '
+        f'size. `tells background` is the accuracy of a probe ({background_protocol}) for the background that was trained '
+        'on the same images, each labelled with the home of its class (50 is chance): high means that these images show '
+        'their homes.'
     )
     return Report(
         f'Spurious backgrounds: {dataset}', text, {'Methods': table, 'Gap by encoder': encoders, 'Groups': groups},

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bench.analysis.evidence import Evidence, cell_name, check_backbones
+from bench.analysis.evidence import Evidence, cell_name, check_backbones, ipc_of, short_name, source_of
 from bench.analysis.report import Report
 from bench.analysis.stats import Sample, mean_of
 from bench.ranges import PositiveInt
@@ -45,12 +45,12 @@ def transfer(
             for source in sources_of(method, backbones):
                 scores = evidence.scores(
                     dataset=dataset, method=method, source_backbone=source, eval_backbone=tested, protocol=protocol,
-                    ipc=None if method == 'full' else ipc,
+                    ipc=ipc_of(method, ipc),
                 )
                 # of what is only a reference, the diagonal will do, and herding is centroid at one image a class
                 needed = method in methods or (source in (tested, ANY_SOURCE) and method != 'herding')
                 if scores is None and needed:
-                    missing.append(cell_name(dataset, method, source, tested, None if method == 'full' else ipc))
+                    missing.append(cell_name(dataset, method, source, tested, ipc_of(method, ipc)))
                 elif scores is not None:
                     found[method, source, tested] = scores.accuracy()
     evidence.require(missing)
@@ -64,11 +64,10 @@ def transfer(
     summary = pd.DataFrame([_summary(found, method, backbones, best) for method in methods])
     names = ', '.join(f'{tested} {method}' for tested, (method, _) in best.items())
     text = (
-        f'Test accuracy in percent on {dataset}, {ipc} image(s) a class, probe {protocol}, with 95 % intervals '
-        '(bootstrap over '
-        'method seeds and test images). Rows of a heat map: the backbone through which the images were made or chosen; '
-        'columns: the one whose probe was trained on them. `minus best real` compares with the best real baseline chosen '
-        f'through the eval backbone itself ({names}).'
+        f'Test accuracy in percent on {dataset}, {ipc} image(s) a class, probe {protocol}, with 95 % intervals (bootstrap '
+        'over method seeds and test images). Rows of a heat map: the backbone through which the images were made or '
+        'chosen; columns: the one whose probe was trained on them. `minus best real` compares with the best real baseline '
+        f'chosen through the eval backbone itself ({names}).'
     )
     tables = {'Means': summary, 'Cells': cells}
     return Report(f'Transfer on {dataset}', text, tables, _figure(found, methods, backbones, best))
@@ -76,7 +75,7 @@ def transfer(
 
 def sources_of(method: str, backbones: Sequence[str]) -> Sequence[str]:
     """Return the source backbones of a method's records: all, or 'any' where it looks at none."""
-    return (ANY_SOURCE,) if method in ('random', 'full') else backbones
+    return tuple(dict.fromkeys(source_of(method, backbone) for backbone in backbones))
 
 
 def _best_real(found: dict[tuple[str, str, str], Sample], tested: str) -> tuple[str, Sample]:
@@ -126,7 +125,7 @@ def _figure(
     found: dict[tuple[str, str, str], Sample], methods: Sequence[str], backbones: Sequence[str],
     best: dict[str, tuple[str, Sample]],
 ) -> Any:
-    """Heat maps of all methods on one colour scale; a frame where a cell is above the best real baseline of its column."""
+    """Heat maps of all methods on one colour scale; bold where a cell is above the best real baseline of its column."""
     from matplotlib.figure import Figure
 
     columns = min(4, len(methods))
@@ -134,7 +133,7 @@ def _figure(
     figure = Figure(figsize=(2.6 * columns, 2.5 * rows + 0.4), layout='constrained')
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     high = max(f.mean for (method, _, _), f in found.items() if method in methods)
-    short = [name.removeprefix('tiny_').removesuffix('_vitb16').removesuffix('_vitb14') for name in backbones]
+    short = [short_name(name) for name in backbones]
     for axis, method in zip(axes, methods, strict=False):
         sources = sources_of(method, backbones)
         values = np.array([[100 * found[method, s, t].mean for t in backbones] for s in sources])

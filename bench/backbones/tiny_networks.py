@@ -58,8 +58,8 @@ class PooledStages(_Features, ResNet):
 class TinyViT(_Features, VisionTransformer):
     """A vision transformer whose features are means over positions of its stem's first two maps and after each block.
 
-    `overlapping` patches come from 3 x 3 convolutions, with which a transformer learns marks in a tenth of the steps
-    (arXiv 2106.14881); the others see themselves alone, as masked image modelling needs.
+    `overlapping` patches come from 3 x 3 convolutions, with which transformers train faster (arXiv 2106.14881);
+    the others see themselves alone, as masked image modelling needs.
     """
 
     feature_dim = _WIDTH // 4 + _WIDTH // 2 + _DEPTH * _WIDTH

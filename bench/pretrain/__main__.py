@@ -88,14 +88,12 @@ def main() -> int:
     auto = 'cuda' if torch.cuda.is_available() else 'cpu'
     device = torch.device(auto if options.device == 'auto' else options.device)
     keep_freed_memory()
-    parts = [f'--gin_file={path}' for path in options.gin_file]
-    parts += [f'--gin_bindings="{binding}"' for binding in options.gin_bindings]
     if not options.gin_file:
         raise InputError('expected --gin_file=FILE, such as gin/pretrain/tiny_dino.gin; got none')
     try:
         run(
             options.gin_file, options.gin_bindings, cache_dir=Path(options.cache_dir), device=device,
-            output=options.output, command=' '.join(['python -m bench.pretrain', *parts]),
+            output=options.output, command=cli.gin_command('bench.pretrain'),
         )
     except FloatingPointError as error:
         print(f'bench.pretrain: {error}; lower pretrain.learning_rate', file=sys.stderr)
