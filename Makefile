@@ -34,11 +34,11 @@ suite: $(INSTALLED)
 	$(RUN) -m bench.claims --results_dir=$(RESULTS)
 
 suite-plumage: $(INSTALLED)
-	$(SUITE) --gin_file=gin/suite/plumage.gin
-	$(SUITE) --gin_file=gin/suite/convex.gin
+	$(SUITE) --gin_file=gin/suites/plumage.gin
+	$(SUITE) --gin_file=gin/suites/convex.gin
 
 suite-others: $(INSTALLED)
-	for name in ablation spurious families; do $(SUITE) --gin_file=gin/suite/$$name.gin || exit; done
+	for name in ablation spurious families; do $(SUITE) --gin_file=gin/suites/$$name.gin || exit; done
 
 test: $(INSTALLED)
 	$(RUN) -m ruff check .

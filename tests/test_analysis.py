@@ -83,7 +83,7 @@ class EverythingIsThere(Exception):
 
 def suite_files():
     """Return the gin files of the embedded suite that can be run: the others are included by them."""
-    return [path for path in sorted((ROOT / 'gin' / 'suite').glob('*.gin')) if '\nrun.' in path.read_text()]
+    return [path for path in sorted((ROOT / 'gin' / 'suites').glob('*.gin')) if '\nrun.' in path.read_text()]
 
 
 def everything_is_there(*choice):
@@ -229,11 +229,11 @@ def test_two_records_that_answer_one_question_are_named(tmp_path):
 
 
 def test_missing_cells_are_named_with_the_command_and_the_rest_counted(tmp_path):
-    evidence = Evidence(tmp_path, made_by='gin/suite/plumage.gin')
+    evidence = Evidence(tmp_path, made_by='gin/suites/plumage.gin')
     evidence.require([])
     with pytest.raises(Missing) as caught:
         evidence.require(f'cell {i}' for i in range(6))
-    command = f'python -m bench.run --gin_file=gin/suite/plumage.gin --results_dir={tmp_path}'
+    command = f'python -m bench.run --gin_file=gin/suites/plumage.gin --results_dir={tmp_path}'
     said = f'6 of the cells it needs have no record in {tmp_path}: cell 0; cell 1; cell 2; cell 3 and 2 more. Make them: '
     assert str(caught.value) == said + command
 
@@ -669,9 +669,9 @@ def test_the_command_writes_the_analysis_of_a_results_folder(tmp_path):
         (['transfer'], ["analyze.analysis = 'transfr'"], "unknown analysis 'transfr'; did you mean transfer?"),
         (['transfer'], ["analyze.analysis = ''"], 'expected analyze.analysis = NAME, see python -m bench.list --analyses'),
         (['transfer'], [], 'of the cells it needs have no record in'),
-        (['transfer'], [], 'python -m bench.run --gin_file=gin/suite/plumage.gin --results_dir='),
-        (['ablation'], [], '--gin_file=gin/suite/ablation.gin'),
-        (['spurious'], [], '--gin_file=gin/suite/spurious.gin'),
+        (['transfer'], [], 'python -m bench.run --gin_file=gin/suites/plumage.gin --results_dir='),
+        (['ablation'], [], '--gin_file=gin/suites/ablation.gin'),
+        (['spurious'], [], '--gin_file=gin/suites/spurious.gin'),
         (['transfer'], ['transfer.ipc = 0'], 'transfer.ipc: expected an integer >= 1, got 0'),
         (['transfer'], ["transfer.backbones = 'tiny_moco'"], "transfer.backbones: expected a list, got 'tiny_moco'"),
         (['transfer'], ['transfer.backbones = []'], 'transfer.backbones: expected at least 1 of them, got []'),
@@ -722,7 +722,7 @@ def test_every_cell_that_an_analysis_reads_is_made_by_the_file_it_names(path):
         analysis = config.choose('analysis', chosen['analysis'])
     made_by = ROOT / chosen['made_by']
     assert made_by.is_file()
-    evidence = Planned(ROOT / 'gin' / 'suite' / 'plumage.gin', made_by, made_by=chosen['made_by'])
+    evidence = Planned(ROOT / 'gin' / 'suites' / 'plumage.gin', made_by, made_by=chosen['made_by'])
     with contextlib.suppress(EverythingIsThere):
         assert analysis.row.load()(evidence, **analysis.settings).tables
     # and the check would notice: without one cell, or without the file, it is missing

@@ -9,7 +9,7 @@ from tests.conftest import ROOT
 
 RUNS = sorted((ROOT / 'gin').glob('*.gin'))
 # the files that run something; they include the others
-SUITE = [path for path in sorted((ROOT / 'gin' / 'suite').glob('*.gin')) if '\nrun.' in path.read_text()]
+SUITE = [path for path in sorted((ROOT / 'gin' / 'suites').glob('*.gin')) if '\nrun.' in path.read_text()]
 METHODS = sorted((ROOT / 'gin' / 'methods').glob('*.gin'))
 SMALL = [
     "run.datasets = ['toy_data']", "run.backbones = ['toy_net']", 'run.eval_backbones = None',
@@ -22,9 +22,9 @@ SMALL = [
 def test_every_folder_of_gin_files_is_tested():
     """`analysis` in test_analysis.py, `pretrain` in test_pretrain.py, `worlds` through the files that include them."""
     folders = {path.parent.name for path in (ROOT / 'gin').rglob('*.gin')}
-    assert folders == {'gin', 'methods', 'suite', 'worlds', 'analysis', 'pretrain'}
+    assert folders == {'gin', 'methods', 'suites', 'worlds', 'analysis', 'pretrain'}
     named = ''.join(path.read_text() for path in [*RUNS, *SUITE])
-    for path in [*(ROOT / 'gin' / 'worlds').glob('*.gin'), *(ROOT / 'gin' / 'suite').glob('*.gin')]:
+    for path in [*(ROOT / 'gin' / 'worlds').glob('*.gin'), *(ROOT / 'gin' / 'suites').glob('*.gin')]:
         assert path in SUITE or f"include '{path.relative_to(ROOT)}'" in named
 
 

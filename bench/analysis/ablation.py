@@ -11,7 +11,7 @@ from bench.analysis.report import Report
 from bench.analysis.stats import Sample, mean_of
 from bench.ranges import PositiveInt
 
-# label of a variant -> how it is shown; the labels are those of gin/suite/ablation.gin
+# label of a variant -> how it is shown; the labels are those of gin/suites/ablation.gin
 VARIANTS = {
     'lgm': 'full', 'no_decorrelation': '- decorrelation', 'no_pyramid': '- pyramid', 'no_augmentation': '- augmentation',
     'one_view': 'A = 1', 'three_views': 'A = 3', 'ten_views': 'A = 10',
