@@ -18,8 +18,10 @@ if TYPE_CHECKING:
     from bench.types import Places
 
 
-def start(main: Callable[[], int]) -> None:
+def start(main: Callable[..., int], *, words: bool = False) -> None:
     """Parse the flags, run `main`, and exit with the status it returns.
+
+    With `words`, `main` is given what stands on the command line beside the flags; without, such words are a mistake.
 
     Ctrl-C and SIGTERM end the command alike: the work under way is dropped, what is finished is on disk.
     """
@@ -32,10 +34,10 @@ def start(main: Callable[[], int]) -> None:
             print(f'{name}: {error}', file=sys.stderr)
             sys.exit(2)
 
-    app.run(lambda argv: guarded(main, argv, name=name), flags_parser=parse)
+    app.run(lambda argv: guarded(main, argv, name=name, words=words), flags_parser=parse)
 
 
-def guarded(main: Callable[[], int], argv: list[str], *, name: str) -> int:
+def guarded(main: Callable[..., int], argv: list[str], *, name: str, words: bool = False) -> int:
     """Run `main` after the flags are parsed and return the exit status; `argv` is what they left over."""
     logging.set_verbosity(logging.WARNING)
     # a hub that cannot be reached is told once, by the error, not at each of ten retries
@@ -43,9 +45,9 @@ def guarded(main: Callable[[], int], argv: list[str], *, name: str) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     sys.unraisablehook = interrupt_again
     try:
-        if argv[1:]:
+        if argv[1:] and not words:
             raise InputError(f'expected flags only, got {argv[1]!r}; see --help')
-        return main()
+        return main(argv[1:]) if words else main()
     except InputError as error:
         print(f'{name}: {error}', file=sys.stderr)
         return 2
@@ -64,7 +66,7 @@ def places() -> 'Places':
 
     roots = {}
     for name in ('data_root', 'weights_root'):
-        value = flags.FLAGS[name].value
+        value = flags.FLAGS[name].value if name in flags.FLAGS else None
         if value is not None and not Path(value).is_dir():
             raise InputError(f'--{name}={value}: expected an existing folder')
         roots[name] = Path(value) if value is not None else None

@@ -1,8 +1,10 @@
 """The table of datasets: one row a name, one file a family of loaders.
 
-A loader is `loader(places, *, settings...) -> bench.types.Dataset`.
+A loader is `loader(places, *, settings...) -> bench.types.Dataset`; the loader of a family in the catalogue, or of an open
+name such as `hf:<dataset>`, takes the name first. A published dataset is an entry of `bench.datasets.catalogue`.
 """
 
+from bench.datasets.catalogue import ENTRIES
 from bench.registry import Row
 
 ROWS = (
@@ -23,9 +25,6 @@ ROWS = (
         'four near-twin ducks on water or land, 95% at home in training, 50% in test, 8 groups; no download',
     ),
     Row('folder', 'bench.datasets.folder:folder', 'your own images: <data_root>/<folder.path>/<split>/<class>/<image>'),
-    Row('cub200', 'bench.datasets.cub200:cub200', 'Caltech-UCSD Birds-200-2011, 200 species; 1.1 GB download'),
-    Row('flowers102', 'bench.datasets.torchvision_sets:flowers102', 'Oxford Flowers, 102 kinds; 0.3 GB download'),
-    Row('food101', 'bench.datasets.torchvision_sets:food101', 'Food-101, 101 dishes; 5 GB download'),
-    Row('fgvc_aircraft', 'bench.datasets.torchvision_sets:fgvc_aircraft', 'FGVC Aircraft, 100 variants; 3 GB download'),
-    Row('oxford_pets', 'bench.datasets.torchvision_sets:oxford_pets', 'Oxford-IIIT Pet, 37 breeds; 0.8 GB download'),
+    Row('hf', 'bench.datasets.hub:hf', 'any image classification dataset of the Hugging Face hub', argument='dataset'),
+    *(Row(entry.name, entry.loader, entry.summary, fixed=entry.name) for entry in ENTRIES.values()),
 )

@@ -8,99 +8,147 @@ import shutil
 import stat
 import tarfile
 import tempfile
+import urllib.error
 import urllib.request
 import zipfile
 import zlib
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
+from filelock import FileLock
 from tqdm import tqdm
 
 from bench.datasets.files import reason_of
 from bench.errors import InputError
 
+# A cut connection is taken up again this often in a row without a byte gained.
+_ATTEMPTS = 3
+_CHUNK = 1 << 20
 
-def fetch_archive(url: str, archive: Path, folder: Path, *, md5: str) -> None:
-    """Make `folder` from the folder of the same name inside a published archive, unless it exists.
-
-    An archive that already lies at `archive` is used; one that was downloaded for this is removed afterwards.
-    """
-    if folder.is_dir():
-        return
-    fetched = download(url, archive, md5=md5)
-    try:
-        extract_safely(archive, folder, inside=folder.name)
-    except FileNotFoundError:
-        if not folder.is_dir():  # else another process has extracted and removed the archive in the meantime
-            raise
-    if fetched:
-        archive.unlink(missing_ok=True)
+# ---- fetching ----------------------------------------------------------------------------------------------------------
 
 
 def download(url: str, path: Path, *, sha256: str = '', md5: str = '') -> bool:
-    """Fetch a file, unless it is there: to a temporary name, checked, then renamed.
+    """Fetch a file, unless it is there: under a temporary name, checked, then renamed.
 
-    Not torchvision's downloader, because that one falls back from https to http and writes under the final name.
+    What a cut connection has brought is kept as `.<name>.part`; the same call goes on from there. Not torchvision's
+    downloader, because that one falls back from https to http, writes under the final name and starts anew.
 
     Args:
       url: http, https or file.
       path: where the file shall be; the folder is made.
       sha256: checksum to demand, as hex digits; or
-      md5: likewise, where only this one is published.
+      md5: likewise, where only this one is published. Without either, whatever comes whole is taken.
 
     Returns:
       Whether it was fetched, rather than there already.
 
     Raises:
-      InputError: where the file cannot be fetched or has another checksum. Nothing is left behind.
+      InputError: where the file cannot be fetched or has another checksum.
     """
-    kind, wanted = ('sha256', sha256) if sha256 else ('md5', md5)
-    assert wanted, 'a download needs a checksum'
     if path.exists():
-        with open(path, 'rb') as file:
-            found = hashlib.file_digest(file, lambda: hashlib.new(kind, usedforsecurity=False)).hexdigest()
-        if found != wanted:
-            raise InputError(f'{path}: expected {kind} {wanted}, got {found}; move it away and fetch {url}')
+        check_file(path, sha256=sha256, md5=md5, remedy=f'fetch {url}')
         return False
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f'.{path.name}.{os.getpid()}')
+    partial = path.with_name(f'.{path.name}.part')
+    lock = path.with_name(f'.{path.name}.lock')
     try:
-        found = _fetch(url, partial, kind)
-        if found != wanted:
-            expected = f'a file of {kind} {wanted}'
-            raise InputError(f'{url}: expected {expected}, got {found}; try again, or put it at {path} by hand')
-        os.replace(partial, path)
+        with FileLock(lock):
+            if path.exists():  # another process was faster
+                return False
+            _fetch(url, partial, title=path.name)
+            if problem := _wrong_checksum(partial, sha256=sha256, md5=md5):
+                partial.unlink()
+                raise InputError(f'{url}: {problem}; try again, or put the official file at {path} by hand')
+            os.replace(partial, path)
     except (OSError, http.client.HTTPException) as error:
-        reason = getattr(error, 'reason', None) or reason_of(error)
-        raise InputError(
-            f'{path.name}: expected to fetch it from {url}, got: {reason}; '
-            f'without a network, fetch it elsewhere and put it at {path}'
-        ) from error
+        raise InputError(_unreachable(error, url, path, partial)) from error
     finally:
-        partial.unlink(missing_ok=True)
+        lock.unlink(missing_ok=True)
     return True
 
 
-def _fetch(url: str, path: Path, kind: str) -> str:
-    """Write what the address holds to a file and return its checksum."""
-    digest = hashlib.new(kind, usedforsecurity=False)
-    request = urllib.request.Request(url, headers={'User-Agent': 'Mozilla/5.0'})
-    with urllib.request.urlopen(request, timeout=60) as response, open(path, 'wb') as file:
-        size = response.headers.get('Content-Length')
-        with tqdm(total=size and int(size), desc=path.name, unit='B', unit_scale=True, disable=None) as progress:
-            while chunk := response.read(1 << 20):
+def check_file(path: Path, *, sha256: str = '', md5: str = '', remedy: str) -> None:
+    """Check a file that is there against its published checksum.
+
+    Raises:
+      InputError: for another file; `remedy` says how to get the right one.
+    """
+    if problem := _wrong_checksum(path, sha256=sha256, md5=md5):
+        raise InputError(f'{path}: {problem}; move it away and {remedy}')
+
+
+def _unreachable(error: Exception, url: str, path: Path, partial: Path) -> str:
+    reason = getattr(error, 'reason', None) or reason_of(error)
+    begun = partial.stat().st_size if partial.exists() else 0
+    kept = f'{begun:,} bytes are kept and the same command goes on from there' if begun else 'nothing was kept'
+    return (
+        f'{path.name}: expected to fetch it from {url}, got: {reason}; {kept}; '
+        f'without a network, fetch it elsewhere and put it at {path}'
+    )
+
+
+def _wrong_checksum(path: Path, *, sha256: str, md5: str) -> str:
+    """Return what is wrong with a file's checksum, or ''."""
+    kind, wanted = ('sha256', sha256) if sha256 else ('md5', md5)
+    if not wanted:
+        return ''
+    with open(path, 'rb') as file:
+        found = hashlib.file_digest(file, lambda: hashlib.new(kind, usedforsecurity=False)).hexdigest()
+    return '' if found == wanted else f'expected a file of {kind} {wanted}, got {found}'
+
+
+def _fetch(url: str, partial: Path, *, title: str) -> None:
+    """Bring the rest of a file, however often the connection is cut, as long as each attempt gains something."""
+    vain = 0
+    while True:
+        before = partial.stat().st_size if partial.exists() else 0
+        try:
+            _append(url, partial, start=before, title=title)
+            return
+        except urllib.error.HTTPError:
+            raise  # the server has understood and refuses
+        except (OSError, http.client.HTTPException):
+            vain = 0 if partial.exists() and partial.stat().st_size > before else vain + 1
+            if vain >= _ATTEMPTS or not partial.exists():
+                raise
+
+
+def _append(url: str, partial: Path, *, start: int, title: str) -> None:
+    """Write what the address holds from byte `start` on; from the first where the server does not know parts."""
+    headers = {'User-Agent': 'Mozilla/5.0', **({'Range': f'bytes={start}-'} if start else {})}
+    try:
+        response = urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=60)
+    except urllib.error.HTTPError as error:
+        if start and error.code == 416:  # nothing lies beyond: it is whole, or another file; the checksum tells
+            return
+        raise
+    with response, open(partial, 'ab') as file:
+        if start and not response.headers.get('Content-Range', '').startswith(f'bytes {start}-'):
+            start = 0
+            file.truncate(0)
+        length = response.headers.get('Content-Length')
+        total = start + int(length) if length else None
+        bar = tqdm(total=total, initial=start, desc=title, unit='B', unit_scale=True, disable=None)
+        with bar as progress:
+            while chunk := response.read(_CHUNK):
                 file.write(chunk)
-                digest.update(chunk)
                 progress.update(len(chunk))
-    return digest.hexdigest()
+        if total is not None and file.tell() < total:
+            raise ConnectionError(f'the connection was cut after {file.tell():,} of {total:,} bytes')
 
 
-def extract_safely(archive: Path, folder: Path, *, inside: str = '') -> None:
+# ---- extracting --------------------------------------------------------------------------------------------------------
+
+
+def extract_safely(archive: Path, folder: Path, *, inside: str = '', nested: bool = False) -> None:
     """Extract a tar or zip archive into a new folder, all of it or nothing.
 
     Args:
       archive: the file; tar may be compressed.
       folder: made by this call: the files go to a temporary folder beside it, which is renamed at the end.
       inside: the folder of the archive that becomes `folder`; '' for the whole archive.
+      nested: the archive holds tar files, each of which becomes a folder of its own name.
 
     Raises:
       InputError: for an entry or link that would leave the folder, or a damaged archive. Nothing is left behind.
@@ -108,10 +156,13 @@ def extract_safely(archive: Path, folder: Path, *, inside: str = '') -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f'.{folder.name}-', dir=folder.parent))
     try:
-        if zipfile.is_zipfile(archive):
+        if nested:
+            _extract_tar_of_tars(archive, temporary)
+        elif zipfile.is_zipfile(archive):
             _extract_zip(archive, temporary)
         else:
-            _extract_tar(archive, temporary)
+            with tarfile.open(archive) as tar:
+                _extract_tar(tar, temporary, archive=archive)
         made = temporary / inside
         if not made.is_dir():
             raise InputError(f'{archive}: expected a folder {inside!r} inside, got {sorted(os.listdir(temporary))[:5]}')
@@ -132,7 +183,7 @@ def _rename_unless_there(made: Path, folder: Path) -> None:
             raise
 
 
-def _extract_tar(archive: Path, folder: Path) -> None:
+def _extract_tar(tar: tarfile.TarFile, folder: Path, *, archive: Path) -> None:
     if not hasattr(tarfile, 'data_filter'):
         raise InputError('expected a Python whose tarfile has safe filters (3.11.4 or newer); update Python')
 
@@ -140,8 +191,20 @@ def _extract_tar(archive: Path, folder: Path) -> None:
         _check_name(archive, member.name)  # the filter would quietly take the slash off an absolute path
         return tarfile.data_filter(member, destination)
 
-    with tarfile.open(archive) as tar:
-        tar.extractall(folder, filter=keep_inside)
+    tar.extractall(folder, members=_with_progress(tar, archive), filter=keep_inside)
+
+
+def _extract_tar_of_tars(archive: Path, folder: Path) -> None:
+    with tarfile.open(archive) as outer:
+        for member in _with_progress(outer, archive):
+            _check_name(archive, member.name)
+            content = outer.extractfile(member)
+            if content is None or PurePosixPath(member.name).suffix != '.tar':
+                raise InputError(f'{archive}: expected tar files only, got {member.name!r}; not extracted')
+            with tarfile.open(fileobj=content) as inner:
+                target = folder / PurePosixPath(member.name).stem
+                target.mkdir()
+                inner.extractall(target, filter='data')
 
 
 def _extract_zip(archive: Path, folder: Path) -> None:
@@ -151,7 +214,11 @@ def _extract_zip(archive: Path, folder: Path) -> None:
             if stat.S_ISLNK(entry.external_attr >> 16):
                 got = f'the link {entry.filename!r}'
                 raise InputError(f'{archive}: expected files and folders only, got {got}; not extracted')
-        zipped.extractall(folder)
+        zipped.extractall(folder, members=_with_progress(zipped.infolist(), archive))
+
+
+def _with_progress(members, archive: Path) -> Iterator:
+    yield from tqdm(members, desc=f'extracting {archive.name}', unit=' files', disable=None, leave=False)
 
 
 def _check_name(archive: Path, name: str) -> None:

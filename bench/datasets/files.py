@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -19,6 +19,9 @@ from bench.disk import write_atomic
 from bench.errors import InputError
 from bench.hashing import hash_bytes, short_hash
 from bench.types import Dataset, Places, Split
+
+if TYPE_CHECKING:
+    from bench.datasets.entries import Entry
 
 # Part of every fingerprint: raise it when `to_rgb` changes what a file looks like, so that stored features go stale.
 READING_RULES = 'files-v1'
@@ -194,6 +197,14 @@ def _read_all(images: ImageFiles, indices: Sequence[int]) -> dict[int, str]:
 # ---- datasets --------------------------------------------------------------------------------------------------------
 
 
+class Listing(NamedTuple):
+    """A split as the official index files give it: files relative to a root, labels, and groups where it has some."""
+
+    files: Sequence[str]
+    labels: Sequence[int]
+    groups: Sequence[int] | None = None
+
+
 def data_root_of(places: Places, name: str) -> Path:
     """Return the folder of the datasets.
 
@@ -208,53 +219,81 @@ def data_root_of(places: Places, name: str) -> Path:
     return places.data_root
 
 
+def load_mat(path: Path, *, root: Path) -> dict[str, Any]:
+    """Return the variables of an official MATLAB file, singleton dimensions removed.
+
+    Raises:
+      InputError: if it is missing or is no such file; `root` is the dataset's folder.
+    """
+    from scipy.io import loadmat
+
+    try:
+        return loadmat(path, squeeze_me=True)
+    except Exception as error:  # on damaged files scipy raises nearly anything
+        raise InputError(f'{path}: expected the official file, got: {reason_of(error)}; {remedy_for(root)}') from error
+
+
 def remedy_for(root: Path) -> str:
     """Return the advice for a published dataset that is not as published."""
     return f'restore the official files, or move {root} away to have it fetched anew'
 
 
 def official_dataset(
-    name: str,
+    entry: 'Entry',
     *,
     root: Path,
-    train: tuple[Sequence[str], Sequence[int]],
-    test: tuple[Sequence[str], Sequence[int]],
+    train: Listing,
+    test: Listing,
     class_names: Sequence[str],
-    expected: dict[str, int],
     cache_dir: Path,
-    licence: str,
-    source: str,
-    citation: str,
+    decode: bool = True,
 ) -> Dataset:
-    """Return a published dataset, after checking that all of it is there and readable.
+    """Return a published dataset of files, after checking that all of it is there and readable.
 
     Args:
-      name: the dataset's name.
+      entry: what the catalogue says of it.
       root: the folder that the files are relative to.
-      train: relative files and their labels, in the official order.
+      train: relative files with their labels (and groups), in the official order.
       test: likewise.
       class_names: C names, by label.
-      expected: the published numbers of 'train' and 'test' images and of 'classes'.
       cache_dir: remembers that the images were readable.
-      licence: of the images.
-      source: where exactly the files come from.
-      citation: whom to cite.
+      decode: whether every image is decoded once beforehand; without, a damaged one shows when it is used.
 
     Raises:
       InputError: for other sizes than the published ones, a missing file or an unreadable one.
     """
-    got = {'train': len(train[0]), 'test': len(test[0]), 'classes': len(class_names)}
     remedy = remedy_for(root)
-    if got != expected:
-        raise InputError(f'{name}: expected the published {expected}, got {got}; {remedy}')
-    splits = {}
-    for split, (files, labels) in (('train', train), ('test', test)):
-        if min(labels) < 0 or max(labels) >= len(class_names):
-            got = f'{min(labels)} to {max(labels)}'
-            raise InputError(f'{name}: expected labels 0 to {len(class_names) - 1} in {split}, got {got}; {remedy}')
-        images = ImageFiles(root, tuple(files))
-        fingerprint = files_fingerprint(root, files, labels)
+    splits = []
+    for name, listing in (('train', train), ('test', test)):
+        images = ImageFiles(root, tuple(listing.files))
+        fingerprint = files_fingerprint(root, listing.files, listing.labels)
+        groups_N = None if listing.groups is None else np.array(listing.groups, dtype=np.int64)
+        labels_N = np.array(listing.labels, dtype=np.int64)
+        groups = entry.groups if groups_N is not None else ()
+        splits.append(Split(name, images, labels_N, tuple(class_names), fingerprint, groups_N, groups))
+    dataset = checked_dataset(entry, *splits, remedy=remedy)
+    if decode:
         # A published set is used whole or not at all: numbers on parts of it would not be comparable.
-        verify_images(images, on_error='stop', cache_dir=cache_dir, fingerprint=fingerprint, hint=remedy)
-        splits[split] = Split(split, images, np.array(labels, dtype=np.int64), tuple(class_names), fingerprint)
-    return Dataset(name, splits['train'], splits['test'], licence, source, citation)
+        for split in splits:
+            verify_images(split.images, on_error='stop', cache_dir=cache_dir, fingerprint=split.fingerprint, hint=remedy)
+    return dataset
+
+
+def checked_dataset(entry: 'Entry', train: Split, test: Split, *, remedy: str) -> Dataset:
+    """Return two splits as the dataset of the catalogue.
+
+    Raises:
+      InputError: for other sizes than the published ones, or labels that no class has.
+    """
+    expected = {'train': entry.train, 'test': entry.test, 'classes': entry.classes}
+    got = {'train': len(train), 'test': len(test), 'classes': train.num_classes}
+    if {**got, **{name: size for name, size in expected.items() if size is not None}} != got:
+        raise InputError(f'{entry.name}: expected the published {expected}, got {got}; {remedy}')
+    if entry.train_groups and (sizes := tuple(np.bincount(train.groups_N).tolist())) != entry.train_groups:
+        raise InputError(f'{entry.name}: expected training groups of {entry.train_groups}, got {sizes}; {remedy}')
+    for split in (train, test):
+        low, high = split.labels_N.min(), split.labels_N.max()
+        if low < 0 or high >= entry.classes:
+            got = f'{low} to {high}'
+            raise InputError(f'{entry.name}: expected labels 0 to {entry.classes - 1} in {split.name}, got {got}; {remedy}')
+    return Dataset(entry.name, train, test, entry.licence, entry.source, entry.citation)

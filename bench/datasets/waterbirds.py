@@ -1,0 +1,41 @@
+"""Waterbirds: CUB birds pasted on scenes of land and water, 95 % of the training images on their own."""
+
+import csv
+
+from bench.datasets.catalogue import ENTRIES
+from bench.datasets.entries import obtain
+from bench.datasets.files import Listing, official_dataset, remedy_for
+from bench.errors import InputError
+from bench.types import Dataset, Places
+
+_COLUMNS = ('img_filename', 'y', 'split', 'place')
+_TRAIN, _TEST = '0', '2'  # 1 is validation, which is left out
+
+
+def waterbirds(name: str, places: Places) -> Dataset:
+    """Return Waterbirds with its official split, in the order of metadata.csv.
+
+    Groups are bird x place, number 2 * label + place.
+
+    Raises:
+      InputError: where the files are absent and cannot be fetched, or are not the official ones.
+    """
+    entry = ENTRIES[name]
+    root = obtain(entry, places)
+    path = root / 'metadata.csv'
+    if not path.is_file():
+        raise InputError(f'{name}: expected the official file {path}, got none; {remedy_for(root)}')
+    with open(path, newline='', encoding='utf-8') as file:
+        rows = list(csv.DictReader(file))
+    for number, row in enumerate(rows, start=2):
+        if not all(row.get(column) for column in _COLUMNS) or row['y'] not in '01' or row['place'] not in '01':
+            raise InputError(f'{path}:{number}: expected columns {", ".join(_COLUMNS)}, got {row}; {remedy_for(root)}')
+    splits = {}
+    for split, mark in (('train', _TRAIN), ('test', _TEST)):
+        kept = [row for row in rows if row['split'] == mark]
+        labels, places_ = ([int(row[column]) for row in kept] for column in ('y', 'place'))
+        groups = [2 * label + place for label, place in zip(labels, places_, strict=True)]
+        splits[split] = Listing([row['img_filename'] for row in kept], labels, groups)
+    return official_dataset(
+        entry, root=root, class_names=('landbird', 'waterbird'), cache_dir=places.cache_dir, **splits
+    )

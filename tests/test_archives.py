@@ -1,0 +1,291 @@
+"""Downloads from a web server on this machine, and archives: cut connections, wrong checksums, ways out of the folder."""
+
+import hashlib
+import http.server
+import io
+import stat
+import tarfile
+import threading
+import zipfile
+from dataclasses import replace
+from multiprocessing.pool import ThreadPool
+
+import pytest
+from absl import flags
+
+from bench import cli, data, run  # noqa: F401 - run defines the flags data_root and cache_dir
+from bench.datasets import archives, catalogue
+from bench.datasets.archives import download, extract_safely
+from bench.errors import InputError
+from tests.miniatures import install
+
+# --- downloads ----------------------------------------------------------------------------------------------------------
+
+CONTENT = bytes(range(256)) * 40
+SHA256 = hashlib.sha256(CONTENT).hexdigest()
+
+
+class Server:
+    """Files by address; `cut` tells after how many bytes each coming answer breaks off, `parts` whether it knows Range."""
+
+    def __init__(self):
+        self.files, self.cut, self.parts, self.asked = {'/file': CONTENT}, [], True, []
+
+    def url(self, path='/file'):
+        return f'http://127.0.0.1:{self.port}{path}'
+
+
+@pytest.fixture
+def server(monkeypatch):
+    monkeypatch.setenv('no_proxy', '*')
+    facts = Server()
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            content, wanted = facts.files.get(self.path), self.headers.get('Range')
+            facts.asked.append((self.path, wanted))
+            if content is None:
+                self.send_error(404)
+                return
+            start = int(wanted.removeprefix('bytes=').removesuffix('-')) if wanted and facts.parts else 0
+            if start >= len(content):
+                self.send_error(416)
+                return
+            self.send_response(206 if start else 200)
+            if start:
+                self.send_header('Content-Range', f'bytes {start}-{len(content) - 1}/{len(content)}')
+            self.send_header('Content-Length', str(len(content) - start))
+            self.end_headers()
+            rest = content[start:]
+            self.wfile.write(rest[: facts.cut.pop(0)] if facts.cut else rest)
+
+        def log_message(self, *args):
+            pass
+
+    with http.server.ThreadingHTTPServer(('127.0.0.1', 0), Handler) as running:
+        threading.Thread(target=running.serve_forever, args=(0.01,), daemon=True).start()
+        facts.port = running.server_port
+        yield facts
+        running.shutdown()
+
+
+def test_a_file_is_checked_before_it_gets_its_name(tmp_path, server):
+    target = tmp_path / 'below' / 'file.bin'
+    with pytest.raises(InputError, match=f'expected a file of sha256 {"0" * 64}, got {SHA256}; try again'):
+        download(server.url(), target, sha256='0' * 64)
+    with pytest.raises(InputError, match=r'file.bin: expected to fetch it from .*/gone, got: Not Found.*put it at'):
+        download(server.url('/gone'), target, sha256=SHA256)
+    assert not list(target.parent.iterdir()), 'nothing of another file is kept'
+    assert download(server.url(), target, sha256=SHA256) and target.read_bytes() == CONTENT
+    assert not download('http://nowhere.invalid', target, md5=hashlib.md5(CONTENT).hexdigest())
+    target.write_bytes(b'other')
+    with pytest.raises(InputError, match='expected a file of sha256 .*move it away and fetch'):
+        download(server.url(), target, sha256=SHA256)
+    assert target.read_bytes() == b'other' and list(target.parent.iterdir()) == [target]
+
+
+def test_a_cut_connection_is_taken_up_where_it_broke(tmp_path, server):
+    server.cut = [1000, 0, 3000]
+    assert download(server.url(), tmp_path / 'file.bin', sha256=SHA256)
+    assert [wanted for _, wanted in server.asked] == [None, 'bytes=1000-', 'bytes=1000-', 'bytes=4000-']
+    assert (tmp_path / 'file.bin').read_bytes() == CONTENT and len(list(tmp_path.iterdir())) == 1
+
+
+def test_what_was_brought_is_kept_for_the_next_call(tmp_path, server):
+    server.cut = [1000, 0, 0, 0, 0]
+    with pytest.raises(InputError, match='cut after 1,000 of 10,240 bytes; 1,000 bytes are kept and the same'):
+        download(server.url(), tmp_path / 'file.bin', sha256=SHA256)
+    assert [path.name for path in tmp_path.iterdir()] == ['.file.bin.part']
+    server.cut, server.asked = [], []
+    assert download(server.url(), tmp_path / 'file.bin', sha256=SHA256)
+    assert server.asked == [('/file', 'bytes=1000-')] and (tmp_path / 'file.bin').read_bytes() == CONTENT
+
+
+def test_a_server_that_knows_no_parts_starts_anew(tmp_path, server):
+    server.cut, server.parts = [1000], False
+    assert download(server.url(), tmp_path / 'file.bin', sha256=SHA256)
+    assert (tmp_path / 'file.bin').read_bytes() == CONTENT
+
+
+def test_a_part_that_is_whole_or_of_another_file_is_told_by_the_checksum(tmp_path, server):
+    (tmp_path / '.file.bin.part').write_bytes(CONTENT)
+    assert download(server.url(), tmp_path / 'file.bin', sha256=SHA256)
+    (tmp_path / 'file.bin').unlink()
+    (tmp_path / '.file.bin.part').write_bytes(b'x' * 1000)
+    with pytest.raises(InputError, match='expected a file of sha256'):
+        download(server.url(), tmp_path / 'file.bin', sha256=SHA256)
+    assert download(server.url(), tmp_path / 'file.bin', sha256=SHA256), 'the wrong part is gone'
+
+
+def test_two_processes_fetch_a_file_once(tmp_path, server):
+    with ThreadPool(4) as pool:
+        fetched = pool.map(lambda _: download(server.url(), tmp_path / 'file.bin', sha256=SHA256), range(4))
+    assert sorted(fetched) == [False, False, False, True] and len(server.asked) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ['file.bin']
+
+
+# --- python -m bench.data ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def bench_data(tmp_path, capsys):
+    """Run `python -m bench.data` in this process; returns status, output and errors."""
+    def command(*words):
+        flags.FLAGS.unparse_flags()
+        places = [f'--data_root={tmp_path / "data"}', f'--cache_dir={tmp_path / "cache"}']
+        left = flags.FLAGS(['bench.data', *words, *places])
+        status = cli.guarded(data.main, left, name='bench.data', words=True)
+        flags.FLAGS.unparse_flags()
+        return status, *capsys.readouterr()
+
+    return command
+
+
+@pytest.fixture
+def served(tmp_path, server, monkeypatch):
+    """Serve a miniature's official archives at the addresses of its entry."""
+
+    def serve(name):
+        (tmp_path / 'data').mkdir(exist_ok=True)
+        install(name, tmp_path / 'data', monkeypatch)
+        sources = []
+        for number, source in enumerate(catalogue.ENTRIES[name].sources):
+            path = tmp_path / 'data' / source.file
+            server.files[f'/{name}/{number}'] = path.read_bytes()
+            path.unlink()
+            sources.append(replace(source, url=server.url(f'/{name}/{number}')))
+        monkeypatch.setitem(catalogue.ENTRIES, name, replace(catalogue.ENTRIES[name], sources=tuple(sources)))
+
+    return serve
+
+
+def test_list_names_every_dataset_with_its_licence(bench_data):
+    status, out, err = bench_data('list')
+    assert (status, err) == (0, '')
+    lines = {line.split()[0]: line for line in out.splitlines()}
+    assert set(lines) == {'name', *catalogue.ENTRIES}
+    for name, entry in catalogue.ENTRIES.items():
+        assert entry.licence in lines[name] and entry.licence_url in lines[name]
+    assert '1.15 GB' in lines['cub200'] and '5,994' in lines['cub200'] and 'by hand' in lines['imagenet1k']
+
+
+@pytest.mark.parametrize('name', ['cub200', 'flowers102', 'stanford_dogs', 'eurosat', 'waterbirds'])
+def test_prepare_fetches_verifies_and_extracts(name, bench_data, served, server, tmp_path):
+    served(name)
+    status, out, _ = bench_data('check', name)
+    assert status == 1 and 'absent' in out and server.url(f'/{name}/0') in out
+    server.cut = [100, 100]
+    status, out, err = bench_data('prepare', name)
+    assert (status, err) == (0, '') and out.startswith(f'{name}: ') and 'licence: ' in out
+    kept = {path.name for path in (tmp_path / 'data').rglob('*') if path.suffix in ('.tgz', '.tar', '.zip', '.gz', '.part')}
+    assert not kept, 'archives go once they are extracted'
+    asked = len(server.asked)
+    assert bench_data('check', name)[0] == 0 and bench_data('prepare', name)[0] == 0 and len(server.asked) == asked
+
+
+def test_prepare_goes_on_with_the_other_datasets_and_ends_with_2(bench_data, served, server, monkeypatch, tmp_path):
+    served('cub200')
+    served('waterbirds')
+    server.files['/cub200/0'] = b'something else'
+    status, out, err = bench_data('prepare', 'cub200', 'waterbirds', 'imagenet1k')
+    assert status == 2 and out.startswith('waterbirds: ') and len(err.splitlines()) == 2
+    assert 'cub200/0: expected a file of md5' in err
+    assert 'imagenet1k: expected' in err and 'accept the terms at https://image-net.org/download.php' in err
+    assert [path.name for path in (tmp_path / 'data').iterdir()] == ['waterbird_complete95_forest2water2']
+
+
+@pytest.mark.parametrize(
+    'words, message',
+    [
+        ([], 'expected python -m bench.data list, check [names] or prepare names..., got \'nothing\''),
+        (['prepare'], 'got \'prepare\''),
+        (['fetch', 'cub200'], 'got \'fetch cub200\''),
+        (['check', 'cub20'], "unknown dataset 'cub20'; did you mean cub200"),
+    ],
+)
+def test_a_mistake_ends_in_one_line(words, message, bench_data, tmp_path):
+    status, out, err = bench_data(*words)
+    assert status == 2 and not out and message in err and len(err.splitlines()) == 1 and not (tmp_path / 'data').exists()
+
+
+# --- archives -----------------------------------------------------------------------------------------------------------
+
+
+def make_archive(path, entries):
+    """Write a tar or zip archive of (name, link target or None)."""
+    if path.suffix == '.zip':
+        with zipfile.ZipFile(path, 'w') as zipped:
+            for name, link in entries:
+                entry = zipfile.ZipInfo(name)
+                entry.external_attr = (stat.S_IFLNK if link else stat.S_IFREG | 0o644) << 16
+                zipped.writestr(entry, link or 'text')
+        return path
+    with tarfile.open(path, 'w:gz') as tar:
+        for name, link in entries:
+            entry = tarfile.TarInfo(name)
+            if link:
+                entry.type, entry.linkname = tarfile.SYMTYPE, link
+                tar.addfile(entry)
+            else:
+                entry.size = 4
+                tar.addfile(entry, io.BytesIO(b'text'))
+    return path
+
+
+EVIL_NAMES = ('../out.txt', '/out.txt', 'a/../../out.txt', 'C:\\out.txt')
+
+
+@pytest.mark.parametrize('suffix', ['.tgz', '.zip'])
+@pytest.mark.parametrize('evil', [*((name, None) for name in EVIL_NAMES), ('a/link', '../..'), ('a/link', '/etc')])
+def test_archives_that_lead_out_are_refused(tmp_path, suffix, evil):
+    archive = make_archive(tmp_path / f'evil{suffix}', [('a/fine.txt', None), evil])
+    with pytest.raises(InputError, match=f'evil{suffix}: expected'):
+        extract_safely(archive, tmp_path / 'data' / 'set')
+    assert not list((tmp_path / 'data').iterdir()) and sorted(tmp_path.iterdir()) == [tmp_path / 'data', archive]
+
+
+@pytest.mark.parametrize('suffix', ['.tgz', '.zip'])
+def test_archives_are_extracted_whole_or_not_at_all(tmp_path, suffix):
+    archive = make_archive(tmp_path / f'fine{suffix}', [('set/a/1.txt', None), ('other.txt', None)])
+    extract_safely(archive, tmp_path / 'data' / 'set', inside='set')
+    assert (tmp_path / 'data' / 'set' / 'a' / '1.txt').read_text() == 'text'
+    extract_safely(archive, tmp_path / 'data' / 'all')
+    assert sorted(path.name for path in (tmp_path / 'data' / 'all').iterdir()) == ['other.txt', 'set']
+    with pytest.raises(InputError, match="expected a folder 'missing' inside"):
+        extract_safely(archive, tmp_path / 'data' / 'missing', inside='missing')
+    archive.write_bytes(archive.read_bytes()[:60])
+    with pytest.raises(InputError, match='expected a sound archive'):
+        extract_safely(archive, tmp_path / 'data' / 'cut')
+    assert sorted(path.name for path in (tmp_path / 'data').iterdir()) == ['all', 'set']
+
+
+def tar_of(path, *members):
+    with tarfile.open(path, 'w') as tar:
+        for name, content in members:
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            tar.addfile(entry, io.BytesIO(content))
+    return path
+
+
+def test_a_tar_of_tars_becomes_a_folder_for_each(tmp_path):
+    inner = tar_of(tmp_path / 'inner.tar', ('a_1.JPEG', b'1'), ('a_2.JPEG', b'2')).read_bytes()
+    outer = tar_of(tmp_path / 'outer.tar', ('n01.tar', inner), ('n02.tar', inner))
+    extract_safely(outer, tmp_path / 'train', nested=True)
+    found = sorted(str(path.relative_to(tmp_path / 'train')) for path in (tmp_path / 'train').rglob('*.JPEG'))
+    assert found == ['n01/a_1.JPEG', 'n01/a_2.JPEG', 'n02/a_1.JPEG', 'n02/a_2.JPEG']
+
+
+@pytest.mark.parametrize('name, inner', [('../n03.tar', 'a'), ('n03.tar', '../../a'), ('n03.txt', 'a')])
+def test_a_tar_of_tars_that_leads_out_is_refused(tmp_path, name, inner):
+    content = tar_of(tmp_path / 'inner.tar', (inner, b'1')).read_bytes()
+    outer = tar_of(tmp_path / 'outer.tar', (name, content))
+    with pytest.raises(InputError, match='outer.tar: expected'):
+        extract_safely(outer, tmp_path / 'data' / 'train', nested=True)
+    assert not list((tmp_path / 'data').iterdir())
+
+
+def test_an_archive_without_safe_filters_is_refused(tmp_path, monkeypatch):
+    monkeypatch.delattr(archives.tarfile, 'data_filter')
+    with pytest.raises(InputError, match='whose tarfile has safe filters'):
+        extract_safely(tar_of(tmp_path / 'a.tar', ('a', b'1')), tmp_path / 'data')
