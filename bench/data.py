@@ -16,7 +16,7 @@ from absl import flags
 
 from bench import cli, registry
 from bench.datasets import catalogue, entries
-from bench.datasets.entries import Entry, gigabytes
+from bench.datasets.entries import Entry, size_of
 from bench.errors import InputError
 from bench.types import Places
 
@@ -32,7 +32,7 @@ def listing() -> str:
 
 
 def _facts(entry: Entry) -> tuple[str, ...]:
-    size = gigabytes(entry.num_bytes) if entry.num_bytes else 'unknown'
+    size = size_of(entry.num_bytes) if entry.num_bytes else 'unknown'
     download = f'{size} by hand' if entry.manual else size
     sizes = ('-' if size is None else f'{size:,}' for size in (entry.classes, entry.train, entry.test))
     return (entry.name, *sizes, str(len(entry.groups) or '-'), download, entry.licence, entry.licence_url)
@@ -44,9 +44,8 @@ def check(entry: Entry, places: Places) -> tuple[str, str]:
     Every image of a dataset that is there is decoded once (except ImageNet's, which are too many); a second call is quick.
     """
     if missing := entries.absent(entry, places.data_root):
-        begun = len(missing) < len(entry.sources)
-        whats = [entries.how_to_get(entry, source, places.data_root) for source in missing]
-        return 'absent', ('in part: ' if begun else '') + '; '.join(whats)
+        begun = 'in part: ' if len(missing) < len(entry.sources) else ''
+        return 'absent', begun + entries.how_to_get(entry, missing, places.data_root)
     try:
         dataset = _load(entry, places)
     except InputError as error:

@@ -84,7 +84,7 @@ def test_what_is_absent_is_told_with_its_address_and_place(name, places):
         assert not source.url or source.url in text
     assert not list(places.data_root.iterdir()) and not places.cache_dir.exists(), 'check fetches nothing'
     if catalogue.ENTRIES[name].manual:
-        with pytest.raises(InputError, match=f'{name}: expected .*, got none; put .* at .*: '):
+        with pytest.raises(InputError, match=f'{name}: expected .*, got none; copy .* to .*: '):
             load(name, places)
         assert not list(places.data_root.iterdir())
 

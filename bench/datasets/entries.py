@@ -1,5 +1,6 @@
 """What the catalogue of published datasets says of each, and how its files come to be where the loader reads them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -111,8 +112,9 @@ def _obtain(entry: Entry, source: Source, data_root: Path) -> None:
     else:
         fetched = False
         if not path.is_file():
-            raise InputError(f'{entry.name}: expected {path}, got none; {how_to_get(entry, source, data_root)}')
-        check_file(path, md5=source.md5, sha256=source.sha256, remedy=how_to_get(entry, source, data_root))
+            missing = how_to_get(entry, absent(entry, data_root), data_root)
+            raise InputError(f'{entry.name}: expected {path}, got none; {missing}')
+        check_file(path, md5=source.md5, sha256=source.sha256, remedy=how_to_get(entry, [source], data_root))
     if not source.makes:
         return
     target = data_root / source.makes
@@ -125,16 +127,21 @@ def _obtain(entry: Entry, source: Source, data_root: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def how_to_get(entry: Entry, source: Source, data_root: Path) -> str:
-    """Return what a person has to do for one missing file."""
-    size = f' ({gigabytes(source.num_bytes)})' if source.num_bytes else ''
-    if not source.url:
-        text = f'put {Path(source.file).name}{size} at {data_root / source.file}: {entry.manual}'
-    else:
-        text = f'fetch {source.url}{size} to {data_root / source.file}'
+def how_to_get(entry: Entry, sources: Sequence[Source], data_root: Path) -> str:
+    """Return what a person has to do for the files that are missing, in one line."""
+
+    def named(source: Source) -> str:
+        size = f' ({size_of(source.num_bytes)})' if source.num_bytes else ''
+        return f'{source.url or Path(source.file).name}{size} to {data_root / source.file}'
+
+    text = ('copy ' if entry.manual else 'fetch ') + ', '.join(map(named, sources))
+    if entry.manual:
+        text += f': {entry.manual}'
     return f'{text}; or {entry.alternative}' if entry.alternative else text
 
 
-def gigabytes(num_bytes: int) -> str:
+def size_of(num_bytes: int) -> str:
     """Return a size for people, such as '1.15 GB'."""
+    if num_bytes < 1e5:
+        return f'{num_bytes / 1e3:.1f} kB'
     return f'{num_bytes / 1e9:.2f} GB' if num_bytes >= 1e8 else f'{num_bytes / 1e6:.1f} MB'
