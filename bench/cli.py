@@ -66,7 +66,7 @@ def places() -> 'Places':
 
     roots = {}
     for name in ('data_root', 'weights_root'):
-        value = flags.FLAGS[name].value if name in flags.FLAGS else None
+        value = flags.FLAGS[name].value
         if value is not None and not Path(value).is_dir():
             raise InputError(f'--{name}={value}: expected an existing folder')
         roots[name] = Path(value) if value is not None else None

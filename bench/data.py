@@ -112,5 +112,6 @@ def _prepare(chosen: Sequence[Entry], places: Places) -> int:
 
 if __name__ == '__main__':
     flags.DEFINE_string('data_root', None, 'folder with the datasets')
+    flags.DEFINE_string('weights_root', None, 'of no use here; accepted because all commands with data take it')
     flags.DEFINE_string('cache_dir', None, 'remembers which images were readable (default: .cache, or $BENCH_CACHE)')
     cli.start(main, words=True)

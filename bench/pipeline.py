@@ -29,7 +29,7 @@ from bench.pictures import Timelapse
 from bench.probe import ProbeTask
 from bench.task import Task, check_ipc, needs_of
 from bench.tensorboard import CellLogs
-from bench.types import Dataset, Places
+from bench.types import Dataset, Places, Split
 
 
 @dataclass
@@ -240,7 +240,7 @@ def _draw(
 
 def _alone(bench: Bench, task: Task) -> Task:
     """Return the task for work of the leading process that the others take no part in."""
-    return replace(task, store=FeatureStore(bench.places.cache_dir) if task.store else None, world=ALONE)
+    return replace(task, store=replace(bench.store, world=ALONE) if task.store else None, world=ALONE)
 
 
 def _source_set(bench: Bench, cell: Cell, dataset: Dataset) -> DistilledSet | None:
@@ -258,12 +258,9 @@ def _probe(
 ) -> dict[str, Any]:
     """Train and test the cell's probe; returns the record."""
     backbone = bench.backbone(cell.eval)
-    targets_NC = distilled.soft_labels_NC
-    if targets_NC is None:
-        targets_NC = np.eye(dataset.train.num_classes, dtype=np.float32)[distilled.labels_N]
     is_full = distilled.indices_N is not None and len(np.unique(distilled.indices_N)) == len(dataset.train)
     task = ProbeTask(
-        train=distilled.split(dataset.train), targets_NC=targets_NC, is_full=is_full, test=dataset.test,
+        train=_as_split(distilled, dataset), targets_NC=distilled.soft_labels_NC, is_full=is_full, test=dataset.test,
         backbone=backbone, store=bench.store, title=f'probe of {cell.method.label} on {cell.eval.label}',
     )
     encoded = bench.store.images_encoded
@@ -291,6 +288,14 @@ def _probe(
         images_encoded=cost['images_encoded'] + bench.store.images_encoded - encoded,
         gin=_gin(bench, cell),
     )
+
+
+def _as_split(distilled: DistilledSet, dataset: Dataset) -> Split:
+    """Return the images that a probe is trained on; the whole training split is itself, so that its features are shared."""
+    train = dataset.train
+    if distilled.indices_N is None or not np.array_equal(distilled.indices_N, np.arange(len(train))):
+        return distilled.split(train)
+    return train if np.array_equal(distilled.labels_N, train.labels_N) else distilled.split(train)
 
 
 def _failed(bench: Bench, cell: Cell, error: Exception) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bench.backbones.base import Backbone
-from bench.features import FeatureStore
+from bench.features import FeatureStore, release
 from bench.hashing import derive_seed
 from bench.progress import progress
 from bench.ranges import NonNegative, Positive, PositiveInt
@@ -23,6 +23,10 @@ from bench.types import ProbeScore, Split
 PROBE_VERSION = 1
 # Freshly encoded features held at a time, in floats.
 _FRESH_FLOATS = 1 << 26
+# Images whose features and targets are held in float64 at a time.
+_BLOCK = 16384
+# A pool of more bytes than this is let go each time this many rows were read: each brings 64 KiB of its surroundings.
+_POOL_BYTES, _POOL_ROWS = 1 << 30, 1 << 14
 _CURVE_POINTS = 100
 
 
@@ -30,17 +34,29 @@ _CURVE_POINTS = 100
 class ProbeTask:
     """What a protocol is given.
 
-    `train` is the distilled set as a split, `targets_NC` its labels as distributions, `is_full` whether it is the whole
-    training split.
+    `train` is the distilled set as a split, `is_full` whether it is the whole training split. `targets_NC` are its labels
+    as distributions; where they are None, the labels of `train` count, and `targets_of` spells out a batch at a time.
     """
 
     train: Split
-    targets_NC: np.ndarray
+    targets_NC: np.ndarray | None
     is_full: bool
     test: Split
     backbone: Backbone
     store: FeatureStore
     title: str = ''
+
+    @property
+    def num_classes(self) -> int:
+        return self.train.num_classes if self.targets_NC is None else self.targets_NC.shape[1]
+
+    def targets_of(self, rows: Tensor | slice, *, dtype: torch.dtype, device: torch.device) -> Tensor:
+        """Return the targets of some images as distributions: the shape of `rows`, and an axis of classes behind it."""
+        if self.targets_NC is not None:
+            return torch.from_numpy(self.targets_NC)[rows].to(device, dtype)
+        picked = rows.numpy() if isinstance(rows, Tensor) else rows
+        labels = torch.from_numpy(np.array(self.train.labels_N[picked], dtype=np.int64)).to(device)[..., None]
+        return torch.zeros(*labels.shape[:-1], self.num_classes, dtype=dtype, device=device).scatter_(-1, labels, 1)
 
 
 def adam_probe(
@@ -87,12 +103,10 @@ def adam_probe(
         epoch_features = _pooled(f_VND, epochs)
 
     device = backbone.device
-    targets_NC = torch.from_numpy(task.targets_NC).float()
-    num_classes = targets_NC.shape[1]
     generators = [torch.Generator().manual_seed(derive_seed('probe', repeat)) for repeat in range(repeats)]
-    start_RCD = torch.stack([torch.randn(num_classes, backbone.feature_dim, generator=g) for g in generators])
+    start_RCD = torch.stack([torch.randn(task.num_classes, backbone.feature_dim, generator=g) for g in generators])
     w_RCD = torch.nn.Parameter((init_sigma * start_RCD).to(device))
-    b_RC = torch.nn.Parameter(torch.zeros(repeats, num_classes, device=device))
+    b_RC = torch.nn.Parameter(torch.zeros(repeats, task.num_classes, device=device))
     optimizer = torch.optim.Adam([w_RCD, b_RC], fused=device.type in ('cpu', 'cuda'))
     steps_per_epoch = math.ceil(len(task.train) / batch_size)
     peak_rate = rate_per_256 * batch_size / 256
@@ -105,7 +119,8 @@ def adam_probe(
                 done = (epoch * steps_per_epoch + step) / (epochs * steps_per_epoch)
                 for group in optimizer.param_groups:
                     group['lr'] = peak_rate * 0.5 * (1 + math.cos(math.pi * done))
-                f_RBD, y_RBC = gather(rows_RB, generators).to(device), targets_NC[rows_RB].to(device)
+                f_RBD = gather(rows_RB, generators).to(device)
+                y_RBC = task.targets_of(rows_RB, dtype=torch.float32, device=device)
                 loss += _adam_step(w_RCD, b_RC, optimizer, f_RBD, y_RBC) * rows_RB.shape[1]
             losses.append(loss / len(task.train))
             advance()
@@ -127,19 +142,32 @@ def ridge_probe(task: ProbeTask, *, strength: Positive = 0.1) -> ProbeScore:
     """
     backbone = task.backbone
     view = CenterView(backbone.input_side, backbone.interpolation)
-    f_ND = torch.from_numpy(np.array(task.store.features(task.train, backbone, view)[0])).double()
-    y_NC = torch.from_numpy(task.targets_NC).double()
-    mean_D, mean_C = f_ND.mean(dim=0), y_NC.mean(dim=0)
-    centred_ND = f_ND - mean_D
-    scale = centred_ND.square().sum(dim=1).mean().sqrt().clamp(min=1e-12)
-    z_ND = centred_ND / scale
-    count, dim = z_ND.shape
+    f_ND = task.store.features(task.train, backbone, view)[0]
+    count, dim = f_ND.shape
+    blocks = [slice(first, min(first + _BLOCK, count)) for first in range(0, count, _BLOCK)]
+
+    def features(rows: slice) -> Tensor:
+        return torch.from_numpy(np.array(f_ND[rows])).double()
+
+    def targets(rows: slice) -> Tensor:
+        return task.targets_of(rows, dtype=torch.float64, device=torch.device('cpu'))
+
+    mean_D = sum(features(rows).sum(dim=0) for rows in blocks) / count
+    mean_C = sum(targets(rows).sum(dim=0) for rows in blocks) / count
+    square_N = torch.cat([(features(rows) - mean_D).square().sum(dim=1) for rows in blocks])
+    scale = square_N.mean().sqrt().clamp(min=1e-12)
     if count <= dim:
+        whole = slice(0, count)
+        z_ND = (features(whole) - mean_D) / scale
         gram_NN = z_ND @ z_ND.T + strength * count * torch.eye(count, dtype=torch.float64)
-        w_DC = z_ND.T @ torch.linalg.solve(gram_NN, y_NC - mean_C)
+        w_DC = z_ND.T @ torch.linalg.solve(gram_NN, targets(whole) - mean_C)
     else:
-        gram_DD = z_ND.T @ z_ND + strength * count * torch.eye(dim, dtype=torch.float64)
-        w_DC = torch.linalg.solve(gram_DD, z_ND.T @ (y_NC - mean_C))
+        gram_DD, moment_DC = torch.zeros(dim, dim).double(), torch.zeros(dim, task.num_classes).double()
+        for rows in blocks:
+            z_BD = (features(rows) - mean_D) / scale
+            gram_DD += z_BD.T @ z_BD
+            moment_DC += z_BD.T @ (targets(rows) - mean_C)
+        w_DC = torch.linalg.solve(gram_DD + strength * count * torch.eye(dim, dtype=torch.float64), moment_DC)
     w_CD = (w_DC / scale).T
     b_C = mean_C - w_CD @ mean_D
     device = backbone.device
@@ -151,9 +179,15 @@ Gather = Callable[[Tensor, list[torch.Generator]], Tensor]
 
 def _pooled(f_VND: np.ndarray, epochs: int) -> Iterator[Gather]:
     """Yield, for each epoch, a function that gathers f_RBD: one cached view an image, each repeat drawing its own."""
+    mapped = 0
 
     def gather(rows_RB: Tensor, generators: list[torch.Generator]) -> Tensor:
+        nonlocal mapped
         size = rows_RB.shape[1:]
+        mapped += rows_RB.numel()
+        if mapped > _POOL_ROWS and f_VND.nbytes > _POOL_BYTES:
+            release(f_VND)
+            mapped = 0
         views_RB = torch.stack([torch.randint(len(f_VND), size, generator=g) for g in generators])
         return torch.from_numpy(f_VND[views_RB.numpy(), rows_RB.numpy()])
 

@@ -1,7 +1,10 @@
-"""Progress lines with the time left, on a terminal only."""
+"""Progress lines with the time left, on a terminal only, and how much of a loop was spent waiting."""
 
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
 
 
 @contextmanager
@@ -20,3 +23,33 @@ def progress(*, total: int, title: str, unit: str) -> Iterator[Callable[..., Non
             bar.update(count)
 
         yield advance
+
+
+def remark(line: str) -> None:
+    """Print a line, on a terminal or not, without spoiling a progress line."""
+    from tqdm import tqdm
+
+    with tqdm.external_write_mode():
+        print(line, flush=True)
+
+
+@dataclass
+class Waiting:
+    """How long a loop took and how long it waited for its items, in seconds."""
+
+    total: float = 0.0
+    waited: float = 0.0
+
+    @property
+    def share(self) -> float:
+        """The part of the time, in [0, 1], that was spent waiting."""
+        return self.waited / self.total if self.total else 0.0
+
+    def over(self, items: Iterable[Any]) -> Iterator[Any]:
+        """Yield the items; the time until each one comes (the first one with all that leads to it) is spent waiting."""
+        begun = asked = time.perf_counter()
+        for item in items:
+            self.waited += time.perf_counter() - asked
+            yield item
+            asked = time.perf_counter()
+        self.total = time.perf_counter() - begun

@@ -68,7 +68,8 @@ class RandomView:
 
         mode = F.InterpolationMode(self.interpolation)
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(derive_seed('view', self.seed, index, view))
+            # torch.manual_seed asks every kind of device, three times as long as drawing the view takes
+            torch.default_generator.manual_seed(derive_seed('view', self.seed, index, view))
             if self.crop:
                 crop = RandomResizedCrop(self.side, scale=self.scale, ratio=self.ratio, interpolation=mode)
                 image = crop(image)

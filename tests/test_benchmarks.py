@@ -1,7 +1,11 @@
 """The benchmarks: what they time computes the same gradient, and they say what they promise to say."""
 
 import json
+import multiprocessing
+import os
+import time
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -9,7 +13,8 @@ import torch.nn.functional as F
 from bench import records
 from bench.errors import InputError
 from bench.types import Places
-from benchmarks import lgm_accuracy, lgm_memory, lgm_step
+from benchmarks import imagenet_scale, lgm_accuracy, lgm_memory, lgm_step
+from benchmarks.imagenet_scale import Size
 from benchmarks.lgm_accuracy import Preset
 from methods._synthesis.augment import Augmentation, _grid
 from methods._synthesis.pyramid import Pyramid
@@ -202,3 +207,81 @@ def test_a_preset_is_a_word_a_file_and_updates():
     for text in ('gin/methods/lgm_fast.gin', 'two words=x.gin'):
         with pytest.raises(InputError, match='expected name=FILE'):
             Preset.parse(text)
+
+
+# --- the size of ImageNet-1k --------------------------------------------------------------------------------------------
+
+
+def test_class_sizes_are_those_of_imagenet_in_sum_and_range():
+    sizes = imagenet_scale.class_sizes(1_281_167, 1000)
+    assert (len(sizes), sizes.sum(), sizes.min(), sizes.max()) == (1000, 1_281_167, 732, 1300)
+    assert 850 < (sizes == 1300).sum() < 950
+    np.testing.assert_array_equal(imagenet_scale.class_sizes(1_281_167, 1000), sizes)
+    for images, classes in ((100, 10), (5000, 50), (31, 2)):
+        small = imagenet_scale.class_sizes(images, classes)
+        assert len(small) == classes and small.sum() == images and small.min() > 0
+    with pytest.raises(InputError, match='give at least 10 a class'):
+        imagenet_scale.class_sizes(40, 50)
+
+
+def test_pretended_features_are_of_one_image_each_and_lie_around_their_class():
+    parts = {'images': 3000, 'classes': 6, 'test_images': 600}
+    data = imagenet_scale.pretended_data(None, **parts)
+    backbone = imagenet_scale.pretended_backbone(None, CPU, **parts, width=48)
+    pictures = [split.images[i] for split in (data.train, data.test) for i in range(len(split))]
+    assert pictures[-1].getpixel((3, 3)) == (0, 3599 // 256, 3599 % 256)
+    x_NCHW = torch.tensor([picture.getpixel((0, 0)) for picture in pictures])[:, :, None, None] / 255
+    f_ND = backbone.encode(x_NCHW)
+    np.testing.assert_array_equal(f_ND, backbone.encode(x_NCHW))
+    assert len(f_ND.unique(dim=0)) == 3600
+    labels = torch.from_numpy(np.concatenate([data.train.labels_N, data.test.labels_N]))
+    centres = torch.stack([f_ND[:3000][labels[:3000] == label].mean(dim=0) for label in range(6)])
+    right = torch.cdist(f_ND[3000:], centres).argmin(dim=1) == labels[3000:]
+    assert 0.5 < right.double().mean() < 0.999
+
+
+def test_a_dry_run_of_few_images_runs_every_stage(own_plugins, tmp_path, capsys):
+    size = Size(images=300, classes=6, test_images=60, width=16, epochs=2, views=2, repeats=2)
+    rows = [
+        {'stage': name, 'seconds': 1.0, 'memory': 5e9, 'own': 1e9, 'records': imagenet_scale.run_stage(name, size, tmp_path)}
+        for name in imagenet_scale.STAGES
+    ]
+    printed = capsys.readouterr().out
+    assert 'k_center' in printed and 'full' in printed and 'FAILED' not in printed
+    found = {row['stage']: row['records'][0] for row in rows if row['records']}
+    assert found.keys() == {*imagenet_scale.SELECTORS, 'full data, ridge-v1', 'full data, paper-v1'}
+    # what they read was encoded in a stage of its own, but for the images they chose; herding's first are the centroid's
+    assert {name: record['images_encoded'] for name, record in found.items()} == {
+        'random, ipc 1': 6, 'centroid, ipc 1': 6, 'herding, ipc 1': 0, 'herding, ipc 10': 60, 'k_center, ipc 1': 6,
+        'full data, ridge-v1': 0, 'full data, paper-v1': 0,
+    }  # fmt: skip
+    assert found['full data, ridge-v1']['mean'] > 0.3 > 1 / 6
+    found['k_center, ipc 1']['seconds']['method'] = 42.0
+    found['full data, paper-v1']['seconds']['probe'] = 36.0
+    text = imagenet_scale.report(rows, size)
+    assert 'peak memory 5.0 GB of 6; slowest selector 42 s of 300' in text
+    # 36 s for 2 epochs x 2 repeats: 100 x 5 take 4500 s
+    assert '100 epochs x 5 repeats would take about 1.2 h, 8 views 0.0 GB of disk' in text
+
+
+def _hold(megabytes, ready):
+    held = np.ones(megabytes << 17)
+    ready.set()
+    time.sleep(30)
+    return held
+
+
+def test_memory_is_that_of_a_process_and_all_below_it():
+    ready = multiprocessing.get_context('fork').Event()
+    before, after = imagenet_scale.Watch(), imagenet_scale.Watch()
+    before.look(os.getpid())
+    child = multiprocessing.get_context('fork').Process(target=_hold, args=(200, ready))
+    child.start()
+    try:
+        assert ready.wait(20)
+        after.look(os.getpid())
+    finally:
+        child.kill()
+        child.join()
+    assert 190 << 20 < after.own - before.own < 300 << 20
+    assert before.memory >= before.own and imagenet_scale._fields('/proc/0/status') == {}

@@ -1,8 +1,10 @@
 """The feature store and the views: computed once, made again when anything differs, the same whoever asks."""
 
 import json
+import os
 import threading
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ import torch
 from conftest import Pictures
 from PIL import Image
 
+from bench import features, progress
 from bench.features import FeatureStore, encode
 from bench.transforms import CenterView, RandomView, resize_side
 from bench.types import Split
@@ -124,6 +127,35 @@ def test_a_damaged_entry_is_made_again_and_said_once(store, backbone, caplog, da
     assert len(said) == 1 and str(folder) in said[0] and 'made again' in said[0]
 
 
+def test_the_bytes_of_an_entry_are_read_through_once_unless_it_is_touched(store, backbone, monkeypatch):
+    read, checksum = [], features._checksum
+    monkeypatch.setattr(features, '_checksum', lambda path: read.append(path) or checksum(path))
+    expected = np.array(store.features(make_split(), backbone, VIEW))
+    assert len(read) == 1  # of what was written
+    store.features(make_split(), backbone, VIEW)
+    again = FeatureStore(store.cache_dir)
+    for _ in range(3):
+        again.features(make_split(), backbone, VIEW)
+    assert len(read) == 2
+    (folder,) = entries(store)
+    array = folder / 'features.npy'
+    content = bytearray(array.read_bytes())
+    content[-3] ^= 64
+    array.write_bytes(content)
+    os.utime(array, (1, 1))
+    np.testing.assert_array_equal(again.features(make_split(), backbone, VIEW), expected)
+    assert len(read) == 4 and again.images_encoded == N
+
+
+def test_released_pages_are_read_again(store, backbone):
+    f_VND = store.features(make_split(), backbone, RANDOM, num_views=2)
+    before = np.array(f_VND)
+    features.release(f_VND[1])
+    np.testing.assert_array_equal(f_VND, before)
+    features.release(before)  # an array in memory stays as it is
+    np.testing.assert_array_equal(f_VND, before)
+
+
 def test_two_writers_of_one_entry_at_once_both_get_it(store, backbone):
     meet = threading.Barrier(2, timeout=30)
 
@@ -163,10 +195,62 @@ def test_an_image_that_cannot_be_read_leaves_no_entry(store, backbone):
 def test_batch_size_and_workers_change_nothing(backbone, monkeypatch):
     split = make_split(count=257)
     whole = torch.cat(list(encode(split, backbone, RANDOM, views=range(2), batch_size=514)))
-    monkeypatch.setattr('os.cpu_count', lambda: 2)  # two workers, as there are more than 512 views
+    monkeypatch.setattr(features, '_workers', lambda count: 2)
     torch.testing.assert_close(torch.cat(list(encode(split, backbone, RANDOM, views=range(2), batch_size=7))), whole)
+    monkeypatch.undo()
     later = torch.cat(list(encode(split, backbone, RANDOM, views=range(1, 2))))
     torch.testing.assert_close(later, whole[257:])
+
+
+def test_there_is_a_worker_for_each_core_of_this_process_up_to_a_limit(monkeypatch):
+    def workers(count, cores):
+        monkeypatch.setattr(os, 'sched_getaffinity', lambda pid: range(cores), raising=False)
+        return features._workers(count)
+
+    monkeypatch.delenv('LOCAL_WORLD_SIZE', raising=False)
+    assert [workers(10_000, cores) for cores in (1, 2, 12, 64)] == [1, 2, 12, 16]
+    assert [workers(count, 64) for count in (500, 512, 1024)] == [0, 2, 4]
+    monkeypatch.setenv('LOCAL_WORLD_SIZE', '8')
+    assert [workers(10_000, cores) for cores in (2, 64, 256)] == [1, 8, 16]
+
+
+def test_views_travel_as_bytes_and_become_the_same_floats(backbone, monkeypatch):
+    passed, as_floats = [], features._as_floats
+    monkeypatch.setattr(features, '_as_floats', lambda x: passed.append(x) or as_floats(x))
+    split = make_split()
+    (f_ND,) = encode(split, backbone, VIEW, views=range(1))
+    assert [(x.dtype, len(x)) for x in passed] == [(torch.uint8, N)]
+    x_NCHW = torch.stack([VIEW(image, index=i, view=0).float() / 255 for i, image in enumerate(split.images)])
+    torch.testing.assert_close(f_ND, backbone.encode(x_NCHW), rtol=0, atol=0)
+    torch.testing.assert_close(as_floats(torch.arange(256, dtype=torch.uint8)), torch.arange(256) / 255, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+    'decoding, encoding, told',
+    [
+        (3.0, 1.0, '{}: 5 images in 20 s, waiting for data 75 % of the time\n'),
+        (0.5, 1.5, '{}: 5 images in 10 s, waiting for data 25 % of the time\n'),
+        (0.5, 0.4, ''),  # less than five seconds
+    ],
+)
+def test_a_long_pass_tells_how_long_the_device_waited_for_data(backbone, monkeypatch, capsys, decoding, encoding, told):
+    clock = [0.0]
+    monkeypatch.setattr(progress, 'time', SimpleNamespace(perf_counter=lambda: clock[0]))
+
+    class Slow(Pictures):
+        def __getitem__(self, i):
+            clock[0] += decoding
+            return super().__getitem__(i)
+
+    def network(x_NCHW):
+        clock[0] += encoding * len(x_NCHW)
+        return backbone.network(x_NCHW)
+
+    split = make_split()
+    split = replace(split, images=Slow(split.images.images_NHWC))
+    for title in ('features of train x toy_net', ''):
+        list(encode(split, replace(backbone, network=network), VIEW, views=range(1), batch_size=2, title=title))
+        assert capsys.readouterr().out == (told.format(title) if title else '')
 
 
 def test_a_view_depends_on_its_seed_index_and_number_and_leaves_the_global_generator_alone():

@@ -1,6 +1,7 @@
 """Probe protocols against autograd, closed forms and answers known beforehand."""
 
 import math
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -187,6 +188,44 @@ def test_weights_that_are_not_finite_are_an_error():
         adam_probe(task, repeats=1, epochs=2, num_views=4)
 
 
+@pytest.mark.parametrize('is_full', [False, True])
+def test_labels_are_spelled_out_a_batch_at_a_time_and_make_the_same_probe(weights, monkeypatch, is_full):
+    asked, targets_of = [], ProbeTask.targets_of
+
+    def noting(task, rows, **named):
+        found = targets_of(task, rows, **named)
+        asked.append(found.shape[:-1].numel())
+        return found
+
+    monkeypatch.setattr(ProbeTask, 'targets_of', noting)
+    monkeypatch.setattr(probe, '_BLOCK', 16)
+    spelled = random_task(count=40, classes=8, is_full=is_full)
+    hard = replace(spelled, targets_NC=None)
+    rules = {'repeats': 2, 'batch_size': 10, 'full_batch_size': 10, 'num_views': 4, 'full_views': 4, 'epochs': 3}
+    for train in (lambda task: adam_probe(task, full_epochs=3, rate_per_256=1.0, **rules), ridge_probe):
+        weights.clear()
+        scores = [train(task) for task in (spelled, hard)]
+        for one, other in zip(*weights, strict=True):
+            torch.testing.assert_close(one, other, rtol=0, atol=0)
+        assert scores[0].curves == scores[1].curves and (scores[0].correct_RN == scores[1].correct_RN).all()
+    assert max(asked) == 20  # two repeats of ten; ridge takes blocks of 16
+
+
+def test_a_pool_that_is_let_go_now_and_then_makes_the_same_probe(toy, tmp_path, weights, monkeypatch):
+    released, release = [], probe.release
+    monkeypatch.setattr(probe, 'release', lambda f_VND: released.append(f_VND.shape) or release(f_VND))
+    data, backbone = toy.toy_data(None), toy.toy_net(None, CPU)
+    task = ProbeTask(data.train, None, False, data.test, backbone, FeatureStore(tmp_path))
+    for pool_bytes in (1 << 30, 0):
+        monkeypatch.setattr(probe, '_POOL_BYTES', pool_bytes)
+        monkeypatch.setattr(probe, '_POOL_ROWS', 100)
+        adam_probe(task, repeats=2, epochs=6, num_views=3)
+        assert bool(released) == (pool_bytes == 0)
+    torch.testing.assert_close(*(w_RCD for w_RCD, _ in weights), rtol=0, atol=0)
+    # 39 images x 2 repeats a step: every second one
+    assert released == [(3, len(data.train), 8)] * 3
+
+
 # --- scores -----------------------------------------------------------------------------------------------------------
 
 
@@ -224,6 +263,22 @@ def test_ridge_is_penalised_least_squares_in_its_primal_and_its_dual_form(weight
     expected_DC = np.linalg.lstsq(rows, np.concatenate([y_NC - y_NC.mean(axis=0), np.zeros((D, 3))]), rcond=None)[0]
     np.testing.assert_allclose(w_CD * scale, expected_DC.T, atol=1e-5)
     np.testing.assert_allclose(f_ND.mean(axis=0) @ w_CD.T + b_C, y_NC.mean(axis=0), atol=1e-5)
+
+
+@pytest.mark.parametrize('soft', [False, True])
+def test_ridge_in_blocks_is_ridge_at_once(weights, monkeypatch, soft):
+    task = random_task(count=40, views=1, soft=soft)
+    for block in (100, 7):
+        monkeypatch.setattr(probe, '_BLOCK', block)
+        ridge_probe(task)
+    torch.testing.assert_close(weights[0], weights[1], rtol=1e-6, atol=1e-7)
+
+
+def test_the_whole_training_split_shares_the_features_that_methods_read(run_bench, tmp_path):
+    lines = ("datasets = ['toy_data']", "backbones = ['toy_net']", "methods = ['herding', 'full']", "protocol = 'ridge-v1'")
+    assert run_bench(*[f'--gin_bindings=run.{line}' for line in lines]).status == 0
+    # the training and the test split, herding's choice
+    assert len(list((tmp_path / 'cache' / 'features').iterdir())) == 3
 
 
 def test_ridge_does_not_care_about_the_scale_or_the_origin_of_features():

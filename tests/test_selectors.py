@@ -7,6 +7,7 @@ from bench.errors import InputError
 from bench.registry import find
 from bench.task import Task
 from bench.types import Split
+from methods import k_center
 from methods.herding import herd
 
 
@@ -67,6 +68,35 @@ def test_herding_keeps_the_running_mean_nearest_to_the_class_mean():
             assert distance <= np.linalg.norm(f_MD[swapped].mean(axis=0) - f_MD.mean(axis=0)) + 1e-9
 
 
+def plain_herd(f_MD, count):
+    mean_D, chosen = f_MD.mean(axis=0), []
+    for step in range(1, count + 1):
+        sum_D = sum((f_MD[i] for i in chosen), start=np.zeros(f_MD.shape[1]))
+        distance_M = np.linalg.norm((sum_D + f_MD) / step - mean_D, axis=1)
+        distance_M[chosen] = np.inf
+        chosen.append(int(distance_M.argmin()))
+    return chosen
+
+
+def random_features(generator, kind, count):
+    """Points in general position, far from the origin, on a grid (many equal distances), or with each one repeated."""
+    if kind == 'grid':
+        return generator.integers(0, 3, (count, 3)).astype(np.float32)
+    f_ND = generator.normal(size=(count, 6)) + (100 if kind == 'far' else 0)
+    return f_ND[generator.integers(0, count, count) if kind == 'repeated' else slice(None)].astype(np.float32)
+
+
+KINDS = ['general', 'far', 'grid', 'repeated']
+
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_herding_takes_what_its_plain_formula_would_the_first_of_equals(kind):
+    generator = np.random.default_rng(1)
+    for count in (1, 2, 30, 60):
+        f_MD = random_features(generator, kind, count)
+        assert herd(f_MD, count) == plain_herd(f_MD, count)
+
+
 def test_one_image_a_class_herding_is_the_centroid_and_more_are_distinct():
     assert choose('herding', random_task(1)) == choose('centroid', random_task(1))
     for name in ('herding', 'centroid', 'k_center', 'random'):
@@ -93,6 +123,52 @@ def test_k_center_covers_better_than_it_would_without_the_quota_of_a_near_class(
 
 def test_k_center_takes_everything_once_where_the_quota_is_everything():
     assert sorted(choose('k_center', random_task(20))) == list(range(60))
+
+
+def plain_cover(f_ND, labels_N, quota_C):
+    """Pass over all images for each choice, distances by their differences; argmax takes the first of equals."""
+    f_ND, quota_C = f_ND.astype(np.float64), quota_C.copy()
+    chosen = [int(np.square(f_ND - f_ND.mean(axis=0)).sum(axis=1).argmin())]
+    nearest_N = np.full(len(f_ND), np.inf)
+    while True:
+        quota_C[labels_N[chosen[-1]]] -= 1
+        if not quota_C.any():
+            return chosen
+        nearest_N = np.minimum(nearest_N, np.square(f_ND - f_ND[chosen[-1]]).sum(axis=1))
+        nearest_N[chosen[-1]] = -np.inf
+        chosen.append(int(np.where(quota_C[labels_N] > 0, nearest_N, -np.inf).argmax()))
+
+
+@pytest.mark.parametrize('kind', KINDS)
+@pytest.mark.parametrize('pool_size', [1, 5, 4096])
+def test_k_center_with_fewer_passes_takes_what_a_pass_for_each_choice_would(kind, pool_size, monkeypatch):
+    generator = np.random.default_rng(2)
+    for block, picks, ipc in ((4096, 512, 1), (7, 512, 4), (4096, 3, 9)):
+        monkeypatch.setattr(k_center, '_BLOCK', block)
+        monkeypatch.setattr(k_center, '_PICKS', picks)
+        f_ND, labels_N = random_features(generator, kind, 90), generator.permutation(np.arange(90) % 5)
+        quota_C = np.full(5, ipc)
+        found = k_center.cover(f_ND, labels_N, quota_C=quota_C, pool_size=pool_size)
+        assert found.tolist() == plain_cover(f_ND, labels_N, quota_C) and len(found) == 5 * ipc
+
+
+def test_k_center_passes_over_all_images_a_few_times_only(monkeypatch):
+    passes, bring_nearer = [], k_center._bring_nearer
+
+    def noting(nearest_N, *arguments, **named):
+        passes.append(len(named['rows']))
+        bring_nearer(nearest_N, *arguments, **named)
+
+    monkeypatch.setattr(k_center, '_bring_nearer', noting)
+    f_ND, labels_N = np.random.default_rng(0).normal(size=(6000, 8)), np.arange(6000) % 40
+    chosen = k_center.cover(f_ND, labels_N, quota_C=np.full(40, 3), pool_size=500)
+    assert len(chosen) == 120 and len(passes) < 12 and passes == sorted(passes, reverse=True)
+
+
+@pytest.mark.parametrize('name', ['herding', 'k_center'])
+def test_features_that_are_not_finite_are_an_error(name):
+    with pytest.raises(FloatingPointError, match='the features are not finite'):
+        choose(name, task_of([[0, 0], [np.nan, 0], [2, 0], [3, 0]], [0, 0, 1, 1]))
 
 
 def test_random_is_uniform_without_repeats_and_another_seed_draws_others():

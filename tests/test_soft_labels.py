@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from bench import leaderboard, probe, records, soft_labels
 from bench.distilled import DistilledSet
@@ -178,7 +179,7 @@ def test_soft_labels_reach_the_probe_the_record_and_a_table_of_their_own(run_ben
     score = probe._score
 
     def noting(task, w_RCD, b_RC, *, curves):
-        trained.append((task.targets_NC, b_RC.clone()))
+        trained.append((task.targets_of(slice(None), dtype=torch.float32, device=b_RC.device).numpy(), b_RC.clone()))
         return score(task, w_RCD, b_RC, curves=curves)
 
     monkeypatch.setattr(probe, '_score', noting)
