@@ -22,19 +22,18 @@ _MEANING = (
 
 def suites(results_dir: Path) -> list[Suite]:
     """Return the suites that are judged, whether they have records or not."""
-    evidence = Evidence(results_dir)
+    evidence, analysis = Evidence(results_dir), results_dir / 'analysis'
     large = {'backbones': _LARGE, 'distiller': 'dinov2_vitb14'}
     return [
         Suite(
             'embedded: plumage through four small encoders', evidence, 'plumage',
             ('tiny_clip', 'tiny_dino', 'tiny_mim', 'tiny_moco'), coarse='plumage_families', spurious='plumage_spurious',
-            distiller='tiny_dino', analyses=results_dir / 'analysis',
+            distiller='tiny_dino', analyses={name: analysis / f'{name}.csv' for name in ('alignment', 'embedding_images')},
         ),
         Suite('grocery through MobileNetV2', evidence, 'grocery', ('mobilenetv2_100',)),
-        Suite('CUB-200 through four large backbones', evidence, 'cub200', **large, spurious='waterbirds',
-              analyses=results_dir / 'analysis_cub200'),
+        Suite('CUB-200 through four large backbones', evidence, 'cub200', **large, spurious='waterbirds'),
         Suite('ImageNet-100 through four large backbones', evidence, 'imagenet100', **large, spurious='spawrious',
-              analyses=results_dir / 'analysis_imagenet100'),
+              analyses={'alignment': analysis / 'paper_table6.csv'}),
     ]  # fmt: skip
 
 

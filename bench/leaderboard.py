@@ -1,6 +1,6 @@
 """Records -> results/leaderboard.csv and leaderboard.md. Imports neither torch nor gin.
 
-    python -m bench.leaderboard [--results_dir=results]
+    python -m bench.leaderboard [--results_dir=results] [--nopublished]
 
 One row is one (dataset, method, source_backbone, eval_backbone, ipc, protocol). A row never mixes protocol hashes, nor
 records whose settings differ: such records make rows of their own, told apart in the column `settings`, with a warning.
@@ -16,8 +16,9 @@ What the numbers of a row mean, accuracies in percent:
   top1_std_probe            spread over probe seeds within one method seed, mean over method seeds
   seconds_method, _probe    mean over records; peak_memory_mb and n_train_images: the largest
   status                    ok, failed (no record of the row finished) or partial (some failed; numbers are of the rest)
+  published_mean, _std      what arXiv 2511.16674 gives for the same cell (`bench.published`), not ours; empty where nothing
 
-The text depends on the records only: the same records give the same bytes.
+The text depends on the records and the published numbers only: the same ones give the same bytes.
 """
 
 import csv
@@ -33,7 +34,7 @@ from typing import Any
 import numpy as np
 from absl import flags
 
-from bench import cli, records
+from bench import cli, published, records
 from bench.disk import replace_block, write_atomic
 from bench.errors import InputError
 
@@ -45,13 +46,13 @@ _TABLE = ('labels', 'dataset', 'protocol', 'protocol_hash')
 _FORMATS = {
     'top1_mean': '.4f', 'top1_std': '.4f', 'top1_ci_low': '.4f', 'top1_ci_high': '.4f', 'seconds_method': '.3f',
     'seconds_probe': '.3f', 'peak_memory_mb': '.1f', 'top1_std_seeds': '.4f', 'top1_std_probe': '.4f',
-    'worst_group': '.4f', 'group_adjusted': '.4f',
+    'worst_group': '.4f', 'group_adjusted': '.4f', 'published_mean': '.1f', 'published_std': '.1f',
 }  # fmt: skip
 COLUMNS = (
     *_IDENTITY, 'top1_mean', 'top1_std', 'top1_ci_low', 'top1_ci_high', 'n_repeats', 'n_train_images', 'seconds_method',
     'seconds_probe', 'peak_memory_mb', 'status', 'labels', 'settings', 'protocol_hash', 'n_seeds', 'n_probe_seeds',
     'n_failed', 'top1_std_seeds', 'top1_std_probe', 'worst_group', 'group_adjusted', 'dataset_fingerprint', 'eval_weights',
-    'error',
+    'error', 'published_mean', 'published_std',
 )  # fmt: skip
 _MEANING = (
     'Top-1 test accuracy in percent, mean ± standard deviation over the n repeats of a row (method seed × probe seed). '
@@ -60,6 +61,9 @@ _MEANING = (
 _SOFT = (
     'Trained on soft labels: not comparable with any table of hard labels, because such a label carries more information '
     'an image, one float for each class instead of one class.'
+)
+_PUBLISHED = (
+    'Published: what arXiv 2511.16674 gives for the cell to its left, ± over five runs. Not ours, so not ranked among ours.'
 )
 
 
@@ -87,10 +91,15 @@ class _Table:
 # --- records -> rows --------------------------------------------------------------------------------------------------
 
 
-def read(results_dir: Path | str) -> Board:
-    """Read every record of a results folder and summarise it."""
+def read(results_dir: Path | str, *, with_published: bool = True) -> Board:
+    """Read every record of a results folder and summarise it, with the published numbers beside ours unless told not to.
+
+    Raises:
+      InputError: for published numbers that cannot be read.
+    """
     table, problems = records.load_table(results_dir)
-    return Board(summarise(table), warnings_of(table), problems)
+    figures = published.load(results_dir) if with_published else {}
+    return Board(published.beside(summarise(table), figures), warnings_of(table), problems)
 
 
 def summarise(table: Any) -> list[Row]:
@@ -340,9 +349,11 @@ def _tables(rows: Sequence[Row]) -> list[_Table]:
     groups = _grouped(rows, _table_of)
     tables = []
     for (labels, dataset, protocol, digest), group in sorted(groups.items()):
-        backbones = sorted({row['eval_backbone'] for row in group})
+        columns = _columns(group)
         title = f'{dataset}, probe {protocol} ({_short(digest)}){_if_soft(labels, " · ")}'
-        table = _Table(title, _SOFT if labels == 'soft' else '', ['method', 'ipc', *backbones, 'n'])
+        remark = _SOFT if labels == 'soft' else _PUBLISHED if any(theirs for _, theirs in columns) else ''
+        head = ['published' if theirs else backbone for backbone, theirs in columns]
+        table = _Table(title, remark, ['method', 'ipc', *head, 'n'])
         placed = _grouped(group, lambda row: (_ipc_order(row['ipc']), row['method'], _origin(row), row['settings']))
         best = {
             key: max(_shown(row) for row in some)
@@ -353,17 +364,26 @@ def _tables(rows: Sequence[Row]) -> list[_Table]:
         }
         for (_, method, origin, settings), line in sorted(placed.items()):
             name = method + (f' (from {origin})' if origin else '') + (f' ({settings})' if settings else '')
-            cells = dict.fromkeys(backbones, '')
+            cells = dict.fromkeys(columns, '')
             for row in line:
-                column = row['eval_backbone']
-                cells[column] = _cell(row, name, table.notes)
-                if row['top1_mean'] is not None and _shown(row) == best.get((column, row['ipc'])):
-                    table.bold.add((len(table.body), 2 + backbones.index(column)))
+                backbone = row['eval_backbone']
+                cells[backbone, False] = _cell(row, name, table.notes)
+                if row['published_mean'] is not None:
+                    cells[backbone, True] = f'{row["published_mean"]:.1f}{_plus_minus(row["published_std"])}'
+                if row['top1_mean'] is not None and _shown(row) == best.get((backbone, row['ipc'])):
+                    table.bold.add((len(table.body), 2 + columns.index((backbone, False))))
             counts = sorted({row['n_repeats'] for row in line if row['n_repeats']})
             n = '' if not counts else f'{counts[0]}' if len(counts) == 1 else f'{counts[0]}–{counts[-1]}'
             table.body.append([name, _ipc_text(line[0]['ipc']), *cells.values(), n])
         tables.append(table)
     return tables
+
+
+def _columns(rows: Sequence[Row]) -> list[tuple[str, bool]]:
+    """Return (eval backbone, whether it holds published numbers): such a column follows ours where a row has a number."""
+    known = {row['eval_backbone'] for row in rows if row['published_mean'] is not None}
+    backbones = sorted({row['eval_backbone'] for row in rows})
+    return [(name, theirs) for name in backbones for theirs in (False, True) if not theirs or name in known]
 
 
 def _origin(row: Row) -> str:
@@ -378,8 +398,7 @@ def _shown(row: Row) -> float:
 
 def _cell(row: Row, name: str, notes: list[str]) -> str:
     """Return the text of one cell, and add a note where a record failed."""
-    spread = '' if row['top1_std'] is None else f' ± {row["top1_std"]:.1f}'
-    cell = 'failed' if row['top1_mean'] is None else f'{_shown(row):.1f}{spread}'
+    cell = 'failed' if row['top1_mean'] is None else f'{_shown(row):.1f}{_plus_minus(row["top1_std"])}'
     if row['n_failed']:
         error = ' '.join(str(row['error']).split())
         error = error if len(error) <= 200 else error[:199] + '…'
@@ -390,6 +409,10 @@ def _cell(row: Row, name: str, notes: list[str]) -> str:
         )
         cell += f' [{len(notes)}]'
     return cell
+
+
+def _plus_minus(std: float | None) -> str:
+    return '' if std is None else f' ± {std:.1f}'
 
 
 def _escape(cell: str) -> str:
@@ -422,12 +445,12 @@ def update(document: Path, board: Board) -> None:
     replace_block(document, 'leaderboard', tables)
 
 
-def run(results_dir: Path | str, into: Sequence[Path | str] = ()) -> int:
+def run(results_dir: Path | str, into: Sequence[Path | str] = (), *, with_published: bool = True) -> int:
     """Regenerate the leaderboard of a results folder, print it, and return the exit status.
 
     `into` names documents that show the tables between their markers.
     """
-    board = read(results_dir)
+    board = read(results_dir, with_published=with_published)
     for problem in board.problems:
         print(f'ignored: {problem}', file=sys.stderr)
     ignored = f'{_count(len(board.problems), "file")} ignored, named above' if board.problems else ''
@@ -448,7 +471,7 @@ def run(results_dir: Path | str, into: Sequence[Path | str] = ()) -> int:
 
 def main() -> int:
     try:
-        return run(flags.FLAGS.results_dir, flags.FLAGS.into)
+        return run(flags.FLAGS.results_dir, flags.FLAGS.into, with_published=flags.FLAGS.published)
     except OSError as error:
         raise InputError(f'{error.filename}: cannot be written: {error.strerror}') from error
 
@@ -456,4 +479,5 @@ def main() -> int:
 if __name__ == '__main__':
     flags.DEFINE_string('results_dir', 'results', 'folder with records/; the tables are written into it')
     flags.DEFINE_multi_string('into', [], 'document with the tables between its leaderboard markers, such as README.md')
+    flags.DEFINE_bool('published', True, 'show the published numbers (published.csv) beside ours, in columns of their own')
     cli.start(main)

@@ -219,7 +219,7 @@ def test_a_claim_is_not_decided_where_an_analysis_is_missing(results):
         path = results / 'analysis' / f'{name}.csv'
         path.unlink()
         assert verdict_of(number, results) == Verdict(UNKNOWN, f'missing: the analysis {path}')
-        without = replace(claims.suites(results)[0], analyses=None)
+        without = replace(claims.suites(results)[0], analyses={})
         assert judge(claim_of(number), without) == Verdict(UNKNOWN, f'missing: the analysis {name}')
     write_analyses(results / 'analysis')
     images = pd.read_csv(results / 'analysis' / 'embedding_images.csv')

@@ -1,11 +1,16 @@
-"""Paired comparison of two methods, against values worked by hand."""
+"""Paired comparison of two methods, and comparison with published numbers, against values worked by hand."""
+
+import subprocess
+import sys
 
 import numpy as np
 import pytest
+from conftest import ROOT
+from scipy import stats
 from test_leaderboard import put
 
-from bench import records
-from bench.compare import compare, text
+from bench import leaderboard, records
+from bench.compare import compare, compare_to_published, published_text, text
 from bench.errors import InputError
 
 
@@ -52,3 +57,107 @@ def test_what_cannot_be_compared_is_named(results):
     put(results, 'one', [0.7], source='tiny_a', seed=0, settings={'rate': 2})
     with pytest.raises(InputError, match='one has several records of seed 0'):
         compare(table(results), a='one', b='two')
+
+
+# --- to what was published ----------------------------------------------------------------------------------------------
+
+PUBLISHED = (
+    'dataset,method,source_backbone,eval_backbone,top1_mean,top1_std\n'
+    'toy,lgm,tiny_a,tiny_a,70.0,2.0\ntoy,centroid,tiny_a,tiny_a,55.0,0.0\ntoy,random,tiny_a,tiny_a,50.0,1.0\n'
+    'toy,full,tiny_a,tiny_a,90.0,\ntoy,lgm,tiny_a,tiny_b,40.0,1.0\ntoy,neighbors,tiny_a,tiny_a,66.0,1.0\n'
+)
+
+
+def with_published(tmp_path):
+    (tmp_path / 'published.csv').write_text(PUBLISHED)
+    return compare_to_published(leaderboard.read(tmp_path).rows)
+
+
+def welch(a, b):
+    """Return the ends of scipy's 95 % interval, from (mean, std, n) of two samples."""
+    (mean_a, std_a, n_a), (mean_b, std_b, n_b) = a, b
+    found = stats.ttest_ind_from_stats(mean_a, std_a, n_a, mean_b, std_b, n_b, equal_var=False)
+    half = (mean_a - mean_b) / found.statistic * stats.t.ppf(0.975, welch_freedom(std_a, n_a, std_b, n_b))
+    assert found.pvalue == pytest.approx(2 * stats.t.sf(abs(found.statistic), welch_freedom(std_a, n_a, std_b, n_b)))
+    return mean_a - mean_b - half, mean_a - mean_b + half
+
+
+def welch_freedom(std_a, n_a, std_b, n_b):
+    a, b = std_a**2 / n_a, std_b**2 / n_b
+    return (a + b) ** 2 / (a**2 / (n_a - 1) + b**2 / (n_b - 1))
+
+
+def test_a_row_is_compared_over_its_seeds_with_an_interval_like_scipys(tmp_path):
+    for seed, top1 in enumerate([(0.6, 0.7), (0.75, 0.75), (0.8, 0.7)]):  # means 65, 75, 75
+        put(tmp_path, 'lgm', top1, source='tiny_a', seed=seed)
+    (row,) = with_published(tmp_path)
+    assert (row['n'], row['unit'], row['top1_mean']) == (3, 'seeds', pytest.approx(215 / 3))
+    assert row['difference'] == pytest.approx(215 / 3 - 70)
+    ours = (215 / 3, np.std([65, 75, 75], ddof=1), 3)
+    # the published 2.0 divides by 5; a sample's divides by 4
+    assert (row['low'], row['high']) == pytest.approx(welch(ours, (70, 2 * np.sqrt(5 / 4), 5)))
+    shown = published_text([row]).splitlines()[1]
+    assert shown.startswith('toy x tiny_a: lgm, paper-v1 ') and shown.endswith('  3 seeds')
+    assert shown.split()[5:10] == ['71.7', '70.0', '±', '2.0', '+1.7']
+
+
+def test_an_interval_worked_by_hand(tmp_path):
+    # one seed: over its probes 55, 60, 65, so std 5 and variance of the mean 25 / 3; published 1.0: 1.25 / 5 = 1 / 4
+    put(tmp_path, 'random', (0.55, 0.6, 0.65))
+    (row,) = with_published(tmp_path)
+    assert (row['n'], row['unit'], row['difference']) == (3, 'probes', pytest.approx(10))
+    error = (25 / 3 + 1 / 4) ** 0.5
+    freedom = (25 / 3 + 1 / 4) ** 2 / ((25 / 3) ** 2 / 2 + (1 / 4) ** 2 / 4)
+    assert freedom == pytest.approx(2.12, abs=0.01)
+    assert row['high'] - 10 == pytest.approx(stats.t.ppf(0.975, freedom) * error) == pytest.approx(10 - row['low'])
+
+
+def test_without_a_spread_there_is_a_difference_and_no_interval(tmp_path):
+    put(tmp_path, 'neighbors', (0.6,), source='tiny_a')  # one run of ours
+    put(tmp_path, 'full', (0.9, 0.95), ipc=None)  # published without ±
+    put(tmp_path, 'centroid', (0.5, 0.5), source='tiny_a')  # ± 0.0 on both sides
+    rows = {row['method']: row for row in with_published(tmp_path)}
+    differences = {name: round(row['difference'], 6) for name, row in rows.items()}
+    assert differences == {'neighbors': -6.0, 'full': 2.5, 'centroid': -5.0}
+    assert all(row['low'] is row['high'] is None for row in rows.values())
+    assert all(' - ' in line for line in published_text(list(rows.values())).splitlines()[1:4])
+
+
+def test_what_has_no_published_number_is_left_out(tmp_path):
+    put(tmp_path, 'lgm', (0.7, 0.8), source='tiny_a', on='tiny_b')
+    put(tmp_path, 'lgm', (0.7, 0.8), source='tiny_b', on='tiny_b')
+    put(tmp_path, 'lgm', None, source='tiny_a')  # failed
+    put(tmp_path, 'random', (0.7, 0.8), ipc=10)
+    put(tmp_path, 'random', (0.7, 0.8), protocol='ridge-v1')
+    put(tmp_path, 'random', (0.7, 0.8), dataset='other')
+    (row,) = with_published(tmp_path)
+    assert (row['source_backbone'], row['eval_backbone'], row['difference']) == ('tiny_a', 'tiny_b', pytest.approx(35))
+    assert 'toy x tiny_b: lgm from tiny_a, paper-v1' in published_text([row])
+
+
+def command(*arguments):
+    return subprocess.run(
+        [sys.executable, '-m', 'bench.compare', *arguments], cwd=ROOT, capture_output=True, text=True
+    )  # fmt: skip
+
+
+def test_the_command_compares_with_what_was_published(tmp_path):
+    put(tmp_path, 'lgm', (0.6, 0.7, 0.8), source='dinov2_vitb14', on='dinov2_vitb14', dataset='cub200')
+    done = command('--to=published', f'--results_dir={tmp_path}')
+    assert (done.returncode, done.stderr) == (0, '')
+    assert 'cub200 x dinov2_vitb14: lgm, paper-v1' in done.stdout and '86.0 ± 0.1' in done.stdout and '-16.0' in done.stdout
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'said'),
+    [
+        (['--to=published'], 'found records of toy on tiny_a'),
+        (['--to=lgm'], '--to=lgm: expected --to=published'),
+        (['--to=published', '--a=lgm'], 'expected either --to=published or --a=METHOD --b=METHOD, got both'),
+        (['--a=lgm'], 'expected --a=METHOD --b=METHOD, such as --a=lgm --b=lgm_plus, or --to=published'),
+    ],
+)
+def test_what_the_command_cannot_compare_is_one_line(results, arguments, said):
+    done = command(*arguments, f'--results_dir={results}')
+    assert done.returncode == 2 and done.stdout == '' and said in done.stderr, done
+    assert done.stderr.startswith('bench.compare: ') and done.stderr.count('\n') == 1

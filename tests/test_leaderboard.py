@@ -88,19 +88,52 @@ def _rows(results_dir):
     return leaderboard.read(results_dir).rows
 
 
-def _command(results_dir):
-    command = [sys.executable, '-m', 'bench.leaderboard', f'--results_dir={results_dir}']
+def _command(results_dir, *flags):
+    command = [sys.executable, '-m', 'bench.leaderboard', f'--results_dir={results_dir}', *flags]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
 
 
 def test_golden_records_give_the_golden_table(tmp_path):
     shutil.copytree(GOLDEN / 'records', tmp_path / 'records')
+    shutil.copy(GOLDEN / 'published.csv', tmp_path)
     for _ in range(2):  # the second time over its own output
         done = _command(tmp_path)
         assert done.returncode == 0 and done.stderr == '', done.stderr
         for name in ('leaderboard.csv', 'leaderboard.md'):
             assert (tmp_path / name).read_bytes() == (GOLDEN / name).read_bytes()
     assert 'lgm (from tiny_a)' in done.stdout and 'wrote' in done.stdout
+
+
+def test_published_numbers_stand_beside_ours_and_never_win(tmp_path):
+    shutil.copytree(GOLDEN / 'records', tmp_path / 'records')
+    shutil.copy(GOLDEN / 'published.csv', tmp_path)
+    board = leaderboard.read(tmp_path)
+    shown = {(row['method'], row['eval_backbone']): row for row in board.rows if row['published_mean'] is not None}
+    assert {place: (row['published_mean'], row['published_std']) for place, row in shown.items()} == {
+        ('lgm', 'tiny_a'): (99.5, 0.1), ('lgm', 'tiny_b'): (71.0, 0.4), ('random', 'tiny_a'): (66.0, None),
+        ('full', 'tiny_a'): (98.0, 0.0),
+    }  # fmt: skip
+    # neither ten images a class, nor a protocol of our own, nor soft labels
+    assert {(row['ipc'], row['protocol'], row['labels']) for row in shown.values()} == {
+        (1, 'paper-v1', 'hard'), (None, 'paper-v1', 'hard'),
+    }  # fmt: skip
+    tables = leaderboard.markdown(board.rows).split('\n## ')[1:]
+    assert '**87.5 ± 3.5 [1]** | 99.5 ± 0.1 |' in tables[0] and 'not ours' in tables[0].lower()
+    assert not any('ublished' in table for table in tables[1:])
+    # without them, the tables are those of before; the columns of the CSV stay
+    assert _command(tmp_path, '--nopublished').returncode == 0
+    text = (tmp_path / 'leaderboard.md').read_text()
+    assert 'ublished' not in text and '**87.5 ± 3.5 [1]** | failed [2] | 2 |' in text
+    with open(tmp_path / 'leaderboard.csv') as file:
+        assert {(row['published_mean'], row['published_std']) for row in csv.DictReader(file)} == {('', '')}
+
+
+def test_changed_rules_of_the_probe_have_no_published_number(tmp_path):
+    shutil.copy(GOLDEN / 'published.csv', tmp_path)
+    for protocol in ('paper-v1', 'paper-v1-exact', 'paper-v1+72e8c6'):
+        put(tmp_path, 'random', (0.5, 0.6), protocol=protocol)
+    found = {row['protocol']: row['published_mean'] for row in _rows(tmp_path)}
+    assert found == {'paper-v1': 66.0, 'paper-v1-exact': 66.0, 'paper-v1+72e8c6': None}
 
 
 def test_golden_records_are_what_this_code_writes(tmp_path):

@@ -5,8 +5,8 @@ comparison is settled where the 95 % interval of the paired difference lies on o
 """
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -38,7 +38,7 @@ class NotEnough(Exception):
 class Suite:
     """Data sets and backbones whose records are judged together.
 
-    `analyses` is the folder of the analyses' files, for claims that rest on features.
+    `analyses` names the tables of analyses, for claims that rest on features.
     """
 
     name: str
@@ -50,7 +50,7 @@ class Suite:
     distiller: str = ''  # the backbone of the DINO family
     protocol: str = 'paper-v1'
     convex: str = 'ridge-v1'
-    analyses: Path | None = None
+    analyses: Mapping[str, Path] = field(default_factory=dict)
 
     def scores(
         self, method: str, source: str, tested: str, *, dataset: str = '', protocol: str = ''
@@ -96,7 +96,7 @@ class Suite:
         Raises:
           NotEnough: if it was not run.
         """
-        path = self.analyses / f'{name}.csv' if self.analyses else None
+        path = self.analyses.get(name)
         if path is None or not path.is_file():
             raise NotEnough(f'the analysis {path or name}')
         return pd.read_csv(path)

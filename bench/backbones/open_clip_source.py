@@ -1,10 +1,19 @@
 """Any image tower of open_clip."""
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from bench.backbones import hub
 from bench.backbones.base import Backbone, frozen_backbone
-from bench.backbones.timm_source import load_checkpoint, unavailable
+from bench.backbones.state_dicts import load_checkpoint
 from bench.errors import InputError
 from bench.registry import near
 from bench.types import Places, Precision
+
+FILES = ('open_clip_model.safetensors', 'open_clip_pytorch_model.bin')
 
 
 def open_clip(
@@ -18,50 +27,64 @@ def open_clip(
     """Return the image tower of an open_clip model: the projected image embedding, not normalised.
 
     Args:
-      argument: `<architecture>/<tag of the pretrained weights>`, such as `ViT-B-16/openai`; `ViT-B-16` alone needs a
-        `checkpoint`.
+      argument: `<architecture>/<tag of the pretrained weights>`, such as `ViT-B-16/openai`, with an optional `@revision` of
+        their repository; `ViT-B-16` alone needs a `checkpoint`.
       places: `weights_root` holds local checkpoints.
       device: where the tower runs.
-      checkpoint: safetensors file of the whole model, relative to `weights_root`; '' takes the tag's weights from the hub's
-        cache or the network.
+      checkpoint: file of weights (safetensors, or one of torch) of the whole model or of its image tower, relative to
+        `weights_root`; '' takes the tag's weights from the hub's cache or the network.
       precision: of the network's arithmetic; features are always returned as float32.
 
     Raises:
       InputError: unknown architecture or tag, missing checkpoint, keys that do not fit, weights that cannot be fetched.
     """
+    wanted, weights = hub.open_weights('open_clip', argument, checkpoint=checkpoint, root=places.weights_root)
+    return load(wanted, weights, device, precision=precision)
+
+
+def load(
+    argument: str, weights: hub.Weights, device, *, input_side: int | None = None, precision: Precision = 'float32'
+) -> Backbone:
+    """Return an image tower with these weights; see `open_clip`.
+
+    Args:
+      input_side: pixels; position embeddings are resampled where it is not the tower's own. None takes its own.
+    """
     import open_clip as library
 
-    name = f'open_clip:{argument}'
     architecture, _, tag = argument.partition('/')
-    if architecture not in library.list_models():
-        hint = near(architecture, library.list_models())[:300]
-        raise InputError(f'open_clip knows no architecture {architecture!r}{hint}')
-    tags = library.list_pretrained_tags_by_model(architecture)
-    if tag and tag not in tags:
-        raise InputError(f'open_clip has no weights {tag!r} for {architecture}; it has: {", ".join(tags) or "none"}')
-    if not tag and not checkpoint:
-        raise InputError(f'{name}: expected open_clip:<architecture>/<tag>, with a tag among: {", ".join(tags) or "none"}')
+    _check_name(architecture, tag, weights)
     # OpenAI's weights were trained with QuickGELU; without it features are quietly wrong
     facts_of_tag = library.get_pretrained_cfg(architecture, tag) if tag else {}
-    quick_gelu = bool(facts_of_tag.get('quick_gelu'))
+    origin = origin_of(facts_of_tag, weights.revision)
     try:
-        # the facts are the tag's even where its weights come from a local file
-        model = library.create_model(
-            architecture, pretrained=None if checkpoint else tag, force_quick_gelu=quick_gelu,
-            force_preprocess_cfg=facts_of_tag,
-        )
+        with silence():
+            # the facts are the tag's even where its weights come from a local file
+            model = library.create_model(
+                architecture, pretrained=None if weights.file else _published(origin) or tag, pretrained_text=False,
+                force_quick_gelu=bool(facts_of_tag.get('quick_gelu')), force_image_size=input_side,
+                force_preprocess_cfg=facts_of_tag,
+            )  # fmt: skip
     except Exception as error:
-        if checkpoint:
+        if weights.file:
             raise
-        raise InputError(unavailable(name, error)) from error
-    if checkpoint:
-        load_checkpoint(model, checkpoint, places=places, name=name)
+        raise weights.unavailable(origin, error) from error
+    if weights.file:
+        load_tower(model, weights.file, name=weights.label)
+    shown = weights.shown or origin.pinned() or 'its pretrained tag'
+    return tower(model, device, name=weights.label, source=f'open_clip:{argument} from {shown}', precision=precision)
+
+
+def tower(model, device, *, name: str, source: str, precision: Precision) -> Backbone:
+    """Return the image tower of an open_clip model, with the facts that the model was made with."""
+    import open_clip as library
+
     facts = library.get_model_preprocess_cfg(model)
     side = facts['size'][-1] if isinstance(facts['size'], (tuple, list)) else facts['size']
     return frozen_backbone(
         model.visual,
         name=name,
-        source=f'{name} from {checkpoint or "its pretrained tag"}',
+        source=source,
         device=device,
         input_side=side,
         mean=facts['mean'],
@@ -70,3 +93,65 @@ def open_clip(
         feature='projected image embedding, not normalised',
         precision=precision,
     )
+
+
+def origin_of(facts: dict[str, Any], revision: str = '') -> hub.Origin:
+    """Return where open_clip takes the weights of a tag from: `hf_hub` is `<repository>/` or `<repository>/<file>`."""
+    repository, _, file = facts.get('hf_hub', '').rpartition('/')
+    if not repository:
+        return hub.Origin(url=facts.get('url', ''))
+    safe = (f'{file[:-4]}.safetensors',) if file.endswith(('.bin', '.pth')) else ()
+    return hub.Origin(repository, (*safe, file) if file else FILES, revision=revision)
+
+
+def load_tower(model, path: Path, *, name: str) -> None:
+    """Load the image tower of an open_clip model from a file of the whole model, in the keys of OpenAI's release."""
+
+    def image_tower(state: dict[str, Any]) -> dict[str, Any]:
+        from open_clip.convert import convert_state_dict
+        from open_clip.model import resize_pos_embed
+
+        state = convert_state_dict(model, state)
+        resize_pos_embed(state, model)
+        return {key.removeprefix('visual.'): value for key, value in state.items() if key.startswith('visual.')}
+
+    hint = 'check the architecture against the checkpoint'
+    load_checkpoint(model.visual, path, name=name, conversions=(image_tower,), hint=hint)
+
+
+def _published(origin: hub.Origin) -> str:
+    """Return the path of published weights, fetched if need be; '' where open_clip takes them from elsewhere."""
+    from open_clip.pretrained import download_pretrained_from_hf
+
+    if not origin.repository:
+        if hub.is_offline():
+            raise OSError('HF_HUB_OFFLINE is set')
+        return ''
+    # open_clip tries the safetensors file beside it first
+    return download_pretrained_from_hf(origin.repository, filename=origin.files[-1], revision=origin.revision or None)
+
+
+def _check_name(architecture: str, tag: str, weights: hub.Weights) -> None:
+    import open_clip as library
+
+    if architecture not in library.list_models():
+        hint = near(architecture, library.list_models())[:300]
+        raise InputError(f'open_clip knows no architecture {architecture!r}{hint}')
+    tags = library.list_pretrained_tags_by_model(architecture)
+    if tag and tag not in tags:
+        raise InputError(f'open_clip has no weights {tag!r} for {architecture}; it has: {", ".join(tags) or "none"}')
+    if not tag and not weights.file:
+        raise InputError(
+            f'{weights.label}: expected open_clip:<architecture>/<tag>, with a tag among: {", ".join(tags) or "none"}'
+        )
+
+
+@contextmanager
+def silence() -> Iterator[None]:
+    """Keep open_clip from logging that it starts from random weights, or what our one line says anyway."""
+    before = logging.root.manager.disable
+    logging.disable(logging.ERROR)
+    try:
+        yield
+    finally:
+        logging.disable(before)

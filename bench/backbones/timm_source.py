@@ -1,10 +1,14 @@
 """Any timm model, with its pretrained weights from the hub or from a local checkpoint."""
 
+import sys
 from collections.abc import Mapping
-from pathlib import Path
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
+from bench.backbones import hub
 from bench.backbones.base import Backbone, frozen_backbone
+from bench.backbones.state_dicts import Conversion, load_checkpoint
 from bench.errors import InputError
 from bench.ranges import PositiveInt
 from bench.types import Places, Precision
@@ -24,11 +28,11 @@ def timm(
     """Return a timm model as a frozen feature extractor: the input of its classifier, pooled as timm's default does.
 
     Args:
-      argument: timm model name, with an optional `.tag` of pretrained weights.
+      argument: timm model name, with an optional `.tag` of pretrained weights and `@revision` of their repository.
       places: `weights_root` holds local checkpoints.
       device: where the model runs.
-      checkpoint: safetensors file, relative to `weights_root`; '' takes the weights of `argument` from the hub's cache or
-        the network.
+      checkpoint: file of weights (safetensors, or one of torch), relative to `weights_root`, in timm's layout or that of
+        the original release; '' takes the weights of `argument` from the hub's cache or the network.
       model_kwargs: passed to `timm.create_model`, such as `{'num_classes': 1001, 'pad_type': 'same'}`.
       pretrained_cfg: overrides of the model's own metadata (mean, std, interpolation, ...), for a checkpoint trained
         with others than timm's.
@@ -38,76 +42,101 @@ def timm(
     Raises:
       InputError: unknown model, missing checkpoint, keys or shapes that do not fit, weights that cannot be fetched.
     """
+    # the revision is part of the name and no setting of its own: settings enter the keys of records
+    model, weights = hub.open_weights('timm', argument, checkpoint=checkpoint, root=places.weights_root)
+    return load(
+        model, weights, device, model_kwargs=model_kwargs, pretrained_cfg=pretrained_cfg, input_side=input_side,
+        precision=precision,
+    )
+
+
+def load(
+    argument: str,
+    weights: hub.Weights,
+    device,
+    *,
+    model_kwargs: Mapping[str, Any] | None = None,
+    pretrained_cfg: Mapping[str, Any] | None = None,
+    input_side: int | None = None,
+    precision: Precision = 'float32',
+    conversions: tuple[Conversion, ...] = (),
+) -> Backbone:
+    """Return a timm model with these weights; see `timm`.
+
+    Args:
+      conversions: from the keys of the weights' file to timm's, besides those that timm has for the model.
+    """
     import timm as timm_library
     from timm.data import resolve_model_data_config
 
-    name = f'timm:{argument}'
-    kwargs = dict(model_kwargs or {})
-    if input_side is not None and timm_library.is_model(argument.partition('.')[0]) and _takes_img_size(argument):
-        kwargs.setdefault('img_size', input_side)
-    overlay = dict(pretrained_cfg) if pretrained_cfg else None
-    _check_name(argument)
+    kwargs, overlay = dict(model_kwargs or {}), dict(pretrained_cfg or {})
+    config = _config(argument)
+    config = replace(config, **{key: value for key, value in overlay.items() if hasattr(config, key)})
+    if input_side is not None and config.fixed_input_size:
+        kwargs.setdefault('img_size', input_side)  # vision transformers fix their input when they are created
+    origin = origin_of(config, weights.revision)
+    if weights.revision:
+        if not origin.repository:
+            raise hub.without_revisions(weights.label, origin)
+        overlay['hf_hub_id'] = f'{origin.repository}@{weights.revision}'
     try:
-        network = timm_library.create_model(argument, pretrained=not checkpoint, pretrained_cfg_overlay=overlay, **kwargs)
+        if not weights.file and origin.url and not origin.cached() and hub.is_offline():
+            raise OSError('HF_HUB_OFFLINE is set')  # timm would try
+        network = timm_library.create_model(
+            argument, pretrained=not weights.file, pretrained_cfg_overlay=overlay or None, **kwargs
+        )
     except (TypeError, AssertionError) as error:
-        raise InputError(f'{name}: timm does not accept these settings ({error}); see timm.model_kwargs') from error
+        raise InputError(f'{weights.label}: timm does not accept these settings ({error}); see timm.model_kwargs') from error
     except Exception as error:
-        if checkpoint:
+        if weights.file:
             raise
-        raise InputError(unavailable(name, error)) from error
-    if checkpoint:
-        load_checkpoint(network, checkpoint, places=places, name=name)
-    config = resolve_model_data_config(network)
+        raise weights.unavailable(origin, error) from error
+    if weights.file:
+        heads = network.pretrained_cfg.get('classifier') or ()
+        load_checkpoint(
+            network, weights.file, name=weights.label, conversions=(*conversions, *_published_layouts(network)),
+            unused=tuple(f'{head}.' for head in ([heads] if isinstance(heads, str) else heads)),
+            hint='check timm.model_kwargs against the checkpoint',
+        )  # fmt: skip
+    data = resolve_model_data_config(network)
     network.reset_classifier(0)
     return frozen_backbone(
         network,
-        name=name,
-        source=f'{name} from {checkpoint or network.pretrained_cfg.get("hf_hub_id") or "timm"}',
+        name=weights.label,
+        source=f'timm:{argument} from {weights.shown or origin.pinned() or "timm"}',
         device=device,
-        input_side=input_side or config['input_size'][-1],
-        mean=config['mean'],
-        std=config['std'],
-        interpolation=config['interpolation'],
+        input_side=input_side or data['input_size'][-1],
+        mean=data['mean'],
+        std=data['std'],
+        interpolation=data['interpolation'],
         feature=f'classifier input, pooled by {_pooling(network)}',
         precision=precision,
     )
 
 
-def load_checkpoint(network, checkpoint: str, *, places: Places, name: str) -> None:
-    """Load a safetensors file into a network, every key and shape fitting.
+def origin_of(config, revision: str = '') -> hub.Origin:
+    """Return where timm takes the weights of a pretrained configuration from."""
+    if config.hf_hub_id:
+        repository = config.hf_hub_id.partition('@')[0]
+        files = (config.hf_hub_filename,) if config.hf_hub_filename else ('model.safetensors', 'pytorch_model.bin')
+        return hub.Origin(repository, files, revision=revision)
+    return hub.Origin(url=config.url if isinstance(config.url, str) else '')
+
+
+def _config(argument: str):
+    """Return timm's metadata of a model, of a repository of the hub where the argument is `hf-hub:<repository>`.
 
     Raises:
-      InputError: if the file is missing, is not safetensors, or does not fit.
+      InputError: for a model or a tag that timm does not know.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
+    from timm.models import PretrainedCfg, get_pretrained_cfg, load_model_config_from_hf
 
-    path = Path(places.weights_root or '.') / checkpoint
-    if not path.is_file():
-        raise InputError(f'{name}: no checkpoint at {path}; put the file there or pass --weights_root=<its folder>')
-    try:
-        state = load_file(path)
-    except SafetensorError as error:
-        raise InputError(f'{name}: {path} is not a readable safetensors file ({error})') from error
-    own = network.state_dict()
-    missing, extra = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
-    shapes = sorted(k for k in own.keys() & state.keys() if own[k].shape != state[k].shape)
-    parts = [('missing', missing), ('not in the model', extra), ('of another shape', shapes)]
-    problems = [f'{len(keys)} {what} (first: {keys[0]})' for what, keys in parts if keys]
-    if problems:
-        raise InputError(
-            f'{name}: the keys of {path} do not fit: {"; ".join(problems)}; check timm.model_kwargs against the checkpoint'
-        )
-    network.load_state_dict(state, strict=True)
-
-
-def unavailable(name: str, error: Exception) -> str:
-    """Return the line for pretrained weights that could not be had."""
-    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    return (
-        f'{name}: its pretrained weights are not in the local cache and could not be fetched ({reason}); connect to the '
-        'network once, copy the Hugging Face cache (HF_HOME) from a machine that has them, or bind a local checkpoint'
-    )
+    if argument.startswith('hf-hub:'):
+        known = PretrainedCfg.__dataclass_fields__
+        facts = load_model_config_from_hf(argument.removeprefix('hf-hub:'))[0]
+        return PretrainedCfg(**{key: value for key, value in facts.items() if key in known})
+    _check_name(argument)
+    return get_pretrained_cfg(argument) or PretrainedCfg()
 
 
 def _check_name(argument: str) -> None:
@@ -123,12 +152,10 @@ def _check_name(argument: str) -> None:
         raise InputError(f'timm has no weights {tag!r} for {stem}; it has: {", ".join(tags) or "none"}')
 
 
-def _takes_img_size(argument: str) -> bool:
-    """Whether the model fixes its input size when it is created, as vision transformers do."""
-    from timm.models import get_pretrained_cfg
-
-    config = get_pretrained_cfg(argument, allow_unregistered=True)
-    return bool(config and config.fixed_input_size)
+def _published_layouts(network) -> tuple[Conversion, ...]:
+    """Return timm's own conversion from original checkpoints to its keys, and of position embeddings to another size."""
+    convert = getattr(sys.modules[type(network).__module__], 'checkpoint_filter_fn', None)
+    return (partial(convert, model=network),) if convert else ()
 
 
 def _pooling(network) -> str:

@@ -1,0 +1,86 @@
+"""Any repository of the Hugging Face hub that timm or open_clip can read."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from bench.backbones import hub, open_clip_source, timm_source
+from bench.backbones.base import Backbone
+from bench.errors import InputError
+from bench.ranges import PositiveInt
+from bench.types import Places, Precision
+
+_TIMM, _OPEN_CLIP = 'config.json', 'open_clip_config.json'
+
+
+def hf_hub(
+    argument: str,
+    places: Places,
+    device,
+    *,
+    input_side: PositiveInt | None = None,
+    precision: Precision = 'float32',
+) -> Backbone:
+    """Return the model of a repository as a frozen feature extractor, with the preprocessing that the repository states.
+
+    One of timm (`config.json` with an `architecture`) gives the input of its classifier, one of open_clip
+    (`open_clip_config.json`) the projected image embedding. A repository with both is timm's.
+
+    Args:
+      argument: `<organisation>/<name>`, with an optional `@revision` (commit, branch or tag).
+      places: not used: weights come from the hub's cache or the network.
+      device: where it runs.
+      input_side: pixels; None takes the model's own.
+      precision: of the network's arithmetic; features are always returned as float32.
+
+    Raises:
+      InputError: if the repository is of neither kind, or cannot be fetched.
+    """
+    repository, _, revision = argument.partition('@')
+    weights = hub.Weights(f'hf-hub:{argument}', revision=revision)
+    if repository.count('/') != 1:
+        raise InputError(f'{weights.label}: expected hf-hub:<organisation>/<name>, with an optional @<revision>')
+    try:
+        config = _config(repository, _TIMM, revision)
+        if 'architecture' in config:
+            fixed = config.get('pretrained_cfg', config).get('fixed_input_size')
+            kwargs = {'img_size': input_side} if input_side and fixed else {}
+            return timm_source.load(
+                f'hf-hub:{argument}', weights, device, model_kwargs=kwargs, input_side=input_side, precision=precision
+            )
+        if 'model_cfg' in _config(repository, _OPEN_CLIP, revision):
+            return _open_clip(repository, weights, device, input_side, precision)
+    except InputError:
+        raise
+    except Exception as error:
+        raise weights.unavailable(hub.Origin(repository, open_clip_source.FILES, revision=revision), error) from error
+    raise InputError(
+        f'{weights.label}: expected a repository of timm ({_TIMM} with an architecture) or of open_clip ({_OPEN_CLIP}); got '
+        'neither'
+    )
+
+
+def _config(repository: str, file: str, revision: str) -> dict[str, Any]:
+    """Return a JSON file of a repository, {} where it has none."""
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError
+
+    try:
+        return json.loads(Path(hf_hub_download(repository, file, revision=revision or None)).read_text(encoding='utf-8'))
+    except EntryNotFoundError:
+        # also where it is not in the cache and there is no network: the other kind's file may be
+        if file == _OPEN_CLIP:
+            raise
+        return {}
+
+
+def _open_clip(repository: str, weights: hub.Weights, device, side: int | None, precision: Precision) -> Backbone:
+    import open_clip as library
+    from open_clip.pretrained import download_pretrained_from_hf
+
+    path = Path(download_pretrained_from_hf(repository, revision=weights.revision or None))
+    with open_clip_source.silence():
+        # the folder of one commit, with the configuration beside the weights
+        model = library.create_model(f'local-dir:{path.parent}', pretrained_text=False, force_image_size=side)
+    source = f'open_clip:hf-hub:{repository}@{hub.commit_of(path)}'
+    return open_clip_source.tower(model, device, name=weights.label, source=source, precision=precision)

@@ -1,0 +1,39 @@
+"""MoCo v3's vision transformer: timm's network with the checkpoint of the original release.
+
+The release (https://github.com/facebookresearch/moco-v3, CONFIG.md) holds two encoders, a predictor and the optimiser. What
+its linear evaluation uses is the base encoder up to the class token after the final norm, without the projection head.
+Position embeddings are fixed sines and cosines, kept in the checkpoint like any weight.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from bench.backbones import hub, timm_source
+from bench.backbones.base import Backbone
+from bench.types import Precision
+
+# of its linear evaluation: ImageNet's mean and std, torchvision's resize
+PREPROCESSING = {'mean': (0.485, 0.456, 0.406), 'std': (0.229, 0.224, 0.225), 'interpolation': 'bilinear'}
+
+
+def load(
+    argument: str,
+    weights: hub.Weights,
+    device,
+    *,
+    model_kwargs: Mapping[str, Any] | None = None,
+    input_side: int | None = None,
+    precision: Precision = 'float32',
+) -> Backbone:
+    """Return MoCo v3's encoder; `argument` names timm's network. See `bench.backbones.timm_source.load`."""
+    return timm_source.load(
+        argument, weights, device, model_kwargs=model_kwargs, pretrained_cfg=PREPROCESSING, input_side=input_side,
+        precision=precision, conversions=(base_encoder,),
+    )
+
+
+def base_encoder(state: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the base encoder without its projection head, in timm's keys: those after `module.base_encoder.`"""
+    matches = {key: re.fullmatch(r'(?:module\.)?base_encoder\.(?!head\.)(.+)', key) for key in state}
+    return {match[1]: state[key] for key, match in matches.items() if match}

@@ -1,0 +1,119 @@
+"""From a file of weights to a network: every key and shape fits, or one line says what does not."""
+
+import contextlib
+import io
+import itertools
+import textwrap
+import warnings
+import zipfile
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from bench.errors import InputError
+
+# Under these keys training scripts keep the weights beside optimiser and counters; a teacher is what they evaluate.
+_WRAPPERS = ('state_dict', 'model_state_dict', 'model', 'teacher', 'module')
+Conversion = Callable[[dict[str, Any]], dict[str, Any]]
+
+
+def load_checkpoint(
+    network: nn.Module,
+    path: Path,
+    *,
+    name: str,
+    conversions: Iterable[Conversion] = (),
+    unused: tuple[str, ...] = (),
+    hint: str,
+) -> None:
+    """Load a file into a network, every key and shape fitting: as it is, or else after one of the conversions.
+
+    Args:
+      network: takes the weights.
+      path: safetensors, or a file of torch that holds nothing but weights and plain values.
+      name: what messages call the backbone.
+      conversions: from the keys of published checkpoints to those of the network.
+      unused: prefixes of what the features do not use, such as `head.`: such keys may be missing or more than there are.
+      hint: what to check where nothing fits.
+
+    Raises:
+      InputError: if the file is missing, cannot be read, or does not fit.
+    """
+    states, misfits = unwrapped(read(path, name=name)), []
+    for state, convert in itertools.product(states, (dict, *conversions)):
+        try:
+            # the libraries' conversions tell what they do on standard output
+            with contextlib.redirect_stdout(io.StringIO()):
+                state = convert(dict(state))
+        except Exception:  # a conversion of some other layout
+            continue
+        state = {key: value for key, value in state.items() if isinstance(value, torch.Tensor)}
+        misfit = _misfit(network, state, unused)
+        if not misfit:
+            own = network.state_dict().keys()
+            network.load_state_dict({key: value for key, value in state.items() if key in own}, strict=False)
+            return
+        misfits.append(misfit)
+    nearest = min(misfits, key=lambda misfit: sum(map(len, misfit.values())))
+    problems = '; '.join(f'{len(keys)} {what} (first: {keys[0]})' for what, keys in nearest.items())
+    raise InputError(f'{name}: the keys of {path} do not fit: {problems}; {hint}')
+
+
+def read(path: Path, *, name: str) -> dict[str, Any]:
+    """Return what a file of weights holds.
+
+    Raises:
+      InputError: if the file is missing or cannot be read without running code that it brings along.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    if not path.is_file():
+        raise InputError(f'{name}: no checkpoint at {path}; put the file there or pass --weights_root=<its folder>')
+    if path.suffix == '.safetensors':
+        try:
+            return load_file(path)
+        except SafetensorError as error:
+            raise InputError(f'{name}: {path} is not a readable safetensors file ({error})') from error
+    try:
+        with warnings.catch_warnings(action='ignore'):
+            # a training checkpoint may be four times its weights: only what is used is read
+            state = torch.load(path, map_location='cpu', weights_only=True, mmap=zipfile.is_zipfile(path))
+    except Exception as error:
+        reason = textwrap.shorten((str(error).strip() or type(error).__name__).splitlines()[0], 150, placeholder=' ...')
+        raise InputError(
+            f'{name}: {path} cannot be read as weights alone ({reason}); save its state dict as a safetensors file'
+        ) from error
+    if not isinstance(state, Mapping):
+        raise InputError(f'{name}: expected a state dict in {path}, got {type(state).__name__}; save one as safetensors')
+    return dict(state)
+
+
+def unwrapped(raw: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the state dict within a training checkpoint, and the backbone within that where there is one."""
+    while inner := next((raw[key] for key in _WRAPPERS if isinstance(raw.get(key), Mapping)), None):
+        raw = inner
+    if raw and all(key.startswith('module.') for key in raw):
+        raw = {key.removeprefix('module.'): value for key, value in raw.items()}
+    # what self-distillation trains is a backbone with a projection head beside it
+    backbone = {key.removeprefix('backbone.'): value for key, value in raw.items() if key.startswith('backbone.')}
+    return [dict(raw), backbone] if backbone else [dict(raw)]
+
+
+def _misfit(network: nn.Module, state: Mapping[str, torch.Tensor], unused: tuple[str, ...]) -> dict[str, list[str]]:
+    """Return what does not fit: reason -> sorted keys."""
+    own = network.state_dict()
+
+    def used(keys: Iterable[str]) -> list[str]:
+        # the batches that a norm has counted play no part once it is trained, and old files lack them
+        return sorted(key for key in keys if not key.startswith(unused) and not key.endswith('.num_batches_tracked'))
+
+    found = {
+        'missing': used(own.keys() - state.keys()),
+        'not in the model': used(state.keys() - own.keys()),
+        'of another shape': sorted(key for key in own.keys() & state.keys() if own[key].shape != state[key].shape),
+    }
+    return {what: keys for what, keys in found.items() if keys}
