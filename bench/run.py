@@ -42,7 +42,7 @@ def main() -> int:
         for cell in cells:
             print(f'{cell.key}  {"done" if finished(results_dir, cell) else "to do"}  {cell}')
         return 0
-    device, world = _device()
+    device, world = choose_device()
     bench = Bench(cli.places(), results_dir, device, world=world, force=FLAGS.force, asked=asked)
     bench.say = partial(print, flush=True) if world.leads else _silent
     todo = prepare(bench, cells)
@@ -67,7 +67,7 @@ def _silent(line: str) -> None:
     """Say nothing: the leading process speaks for all."""
 
 
-def _device():
+def choose_device():
     """Return the torch device of this process, and its place among those that torchrun started."""
     import torch
 

@@ -197,8 +197,8 @@ def main() -> int:
     if not presets:
         raise InputError('expected at least one --preset=name=FILE, such as --preset=fast=gin/methods/lgm_fast.gin')
     updates = _positive(FLAGS.updates, f'--updates={",".join(FLAGS.updates)}')
-    device, world = run._device()
-    bench = Bench(run._places(), Path(FLAGS.results_dir), device, world=world, force=FLAGS.force)
+    device, world = run.choose_device()
+    bench = Bench(cli.places(), Path(FLAGS.results_dir), device, world=world, force=FLAGS.force)
     rows = measure(
         bench, presets, method=FLAGS.method, updates=updates, gin_files=FLAGS.gin_file,
         bindings=FLAGS.gin_bindings, cold=FLAGS.cache_dir is None,
@@ -209,10 +209,15 @@ def main() -> int:
     return 1 if any(row['status'] != 'ok' for row in rows) else 0
 
 
-if __name__ == '__main__':
+def define_flags() -> None:
+    """Define the flags that this command has beside those of bench.run."""
     flags.DEFINE_multi_string('preset', [], 'name=FILE or name=FILE@50,100; the first is the reference')
     flags.DEFINE_string('method', 'lgm', 'the method that the presets configure')
     flags.DEFINE_list('updates', [], "values of its num_updates, such as 50,100,200 (default: each preset's own)")
     flags.DEFINE_string('json', None, 'file for the rows')
+
+
+if __name__ == '__main__':
+    define_flags()
     FLAGS.set_default('results_dir', 'out/lgm_accuracy')
     cli.start(main)

@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from absl import flags
+from conftest import TOY_LINES
 
-from bench import records
+from bench import cli, records
 from bench.errors import InputError
 from bench.types import Places
 from benchmarks import imagenet_scale, lgm_accuracy, lgm_memory, lgm_step
@@ -191,6 +193,19 @@ def test_accuracy_has_a_row_for_every_preset_and_time_and_goes_on_from_its_recor
     more = accuracy_of({**presets, 'own': ''}, bindings=['run.seeds = [0]'])
     assert [(row['preset'], row['updates']) for row in more] == [('slow', 7), ('fast', 7), ('own', 6)]
     assert accuracy_of(presets, updates=[5, 6], bindings=['run.seeds = [0, 1]']) == rows  # seconds and all: nothing ran
+
+
+def test_the_accuracy_command_prints_its_table_and_writes_its_rows(toy, tmp_path, capsys):
+    if 'preset' not in flags.FLAGS:
+        lgm_accuracy.define_flags()
+    lines = [*TOY_LINES, 'run.seeds = [0]', 'lgm.level_every = 1', 'lgm.num_augmentations = 1', 'lgm.num_updates = 5']
+    flags.FLAGS.unparse_flags()
+    arguments = ['--preset=own=', f'--results_dir={tmp_path / "results"}', f'--json={tmp_path / "rows.json"}']
+    left = flags.FLAGS(['lgm_accuracy', *arguments, *(f'--gin_bindings={line}' for line in lines)])
+    status = cli.guarded(lgm_accuracy.main, left, name='benchmarks.lgm_accuracy')
+    flags.FLAGS.unparse_flags()
+    assert status == 0 and 'toy_data x toy_net, ipc 1' in capsys.readouterr().out
+    assert [row['preset'] for row in json.loads((tmp_path / 'rows.json').read_text())] == ['own']
 
 
 def test_updates_that_end_before_the_last_level_are_refused_before_any_work(accuracy_of, tmp_path):
