@@ -1,6 +1,6 @@
 """The catalogue of published datasets: what there is, what is here, and how to get the rest.
 
-    python -m bench.data list                                       name, sizes, licence, download
+    python -m bench.data list [--into=docs/datasets.md]             name, sizes, licence, download; or the whole table
     python -m bench.data check [names] --data_root=/data            present, absent (and what to put where) or damaged
     python -m bench.data prepare names... --data_root=/data         fetch, verify and extract what is absent
 
@@ -16,7 +16,8 @@ from absl import flags
 
 from bench import cli, registry
 from bench.datasets import catalogue, entries
-from bench.datasets.entries import Entry, size_of
+from bench.datasets.entries import Entry, Source, size_of
+from bench.disk import replace_block
 from bench.errors import InputError
 from bench.types import Places
 
@@ -36,6 +37,25 @@ def _facts(entry: Entry) -> tuple[str, ...]:
     download = f'{size} by hand' if entry.manual else size
     sizes = ('-' if size is None else f'{size:,}' for size in (entry.classes, entry.train, entry.test))
     return (entry.name, *sizes, str(len(entry.groups) or '-'), download, entry.licence, entry.licence_url)
+
+
+def markdown() -> str:
+    """Return the catalogue as a markdown table: all that is known of each dataset."""
+    lines = ['| name | what | family | classes | train | test | groups | files, checksums | revision | licence | cite |']
+    lines += ['| --- | --- | --- | ---: | ---: | ---: | --- | --- | --- | --- | --- |']
+    for entry in catalogue.ENTRIES.values():
+        name, classes, train, test, *_ = _facts(entry)
+        files = '<br>'.join(_file(source) for source in entry.sources)
+        licence = f'[{entry.licence}]({entry.licence_url})'
+        facts = (f'`{name}`', entry.summary, f'`{entry.family}`', classes, train, test, ', '.join(entry.groups), files)
+        lines.append('| ' + ' | '.join([*facts, entry.revision, licence, entry.citation]) + ' |')
+    return '\n'.join(lines)
+
+
+def _file(source: Source) -> str:
+    name = f'[{Path(source.file).name}]({source.url})' if source.url else f'{Path(source.file).name}, by hand'
+    size = f', {size_of(source.num_bytes)}' if source.num_bytes else ''
+    return f'{name}{size}, {source.checksum}'
 
 
 def check(entry: Entry, places: Places) -> tuple[str, str]:
@@ -72,7 +92,10 @@ def main(words: Sequence[str]) -> int:
     command, *names = words or ['']
     chosen = [_entry(name) for name in names]
     if command == 'list':
-        print(listing())
+        if flags.FLAGS.into:
+            replace_block(Path(flags.FLAGS.into), 'datasets', markdown())
+        else:
+            print(listing())
         return 0
     if command not in ('check', 'prepare') or (command == 'prepare' and not names):
         raise InputError(f'{_USAGE}, got {" ".join(words) or "nothing"!r}')
@@ -110,7 +133,13 @@ def _prepare(chosen: Sequence[Entry], places: Places) -> int:
     return status
 
 
+def define_flags() -> None:
+    """Define the flag that this command has beside those of bench.run."""
+    flags.DEFINE_string('into', None, 'markdown file whose block of datasets list writes')
+
+
 if __name__ == '__main__':
+    define_flags()
     flags.DEFINE_string('data_root', None, 'folder with the datasets')
     flags.DEFINE_string('weights_root', None, 'of no use here; accepted because all commands with data take it')
     flags.DEFINE_string('cache_dir', None, 'remembers which images were readable (default: .cache, or $BENCH_CACHE)')

@@ -12,6 +12,7 @@ from multiprocessing.pool import ThreadPool
 
 import pytest
 from absl import flags
+from conftest import ROOT
 
 from bench import cli, data, run  # noqa: F401 - run defines the flags data_root and cache_dir
 from bench.datasets import archives, catalogue
@@ -130,6 +131,9 @@ def test_two_processes_fetch_a_file_once(tmp_path, server):
 @pytest.fixture
 def bench_data(tmp_path, capsys):
     """Run `python -m bench.data` in this process; returns status, output and errors."""
+    if 'into' not in flags.FLAGS:
+        data.define_flags()
+
     def command(*words):
         flags.FLAGS.unparse_flags()
         places = [f'--data_root={tmp_path / "data"}', f'--cache_dir={tmp_path / "cache"}']
@@ -167,6 +171,13 @@ def test_list_names_every_dataset_with_its_licence(bench_data):
     for name, entry in catalogue.ENTRIES.items():
         assert entry.licence in lines[name] and entry.licence_url in lines[name]
     assert '1.15 GB' in lines['cub200'] and '5,994' in lines['cub200'] and 'by hand' in lines['imagenet1k']
+
+
+def test_the_documented_table_is_that_of_the_catalogue(bench_data, tmp_path):
+    committed = (ROOT / 'docs' / 'datasets.md').read_text(encoding='utf-8')
+    (tmp_path / 'datasets.md').write_text(committed, encoding='utf-8')
+    assert bench_data('list', f'--into={tmp_path / "datasets.md"}') == (0, '', '')
+    assert (tmp_path / 'datasets.md').read_text(encoding='utf-8') == committed
 
 
 @pytest.mark.parametrize('name', ['cub200', 'flowers102', 'stanford_dogs', 'eurosat', 'waterbirds'])
