@@ -17,6 +17,7 @@ from absl import flags
 from bench import cli, registry
 from bench.datasets import catalogue, entries
 from bench.datasets.entries import Entry, Source, size_of
+from bench.datasets.files import reason_of
 from bench.disk import replace_block
 from bench.errors import InputError
 from bench.types import Places
@@ -61,7 +62,7 @@ def _file(source: Source) -> str:
 def check(entry: Entry, places: Places) -> tuple[str, str]:
     """Return 'present', 'absent' or 'damaged', and what to know of it. Fetches nothing.
 
-    Every image of a dataset that is there is decoded once (except ImageNet's, which are too many); a second call is quick.
+    Every image of a dataset that is there is decoded once (except imagenet1k's and imagenet100's, which are too many); a second call is quick.
     """
     if missing := entries.absent(entry, places.data_root):
         begun = 'in part: ' if len(missing) < len(entry.sources) else ''
@@ -102,9 +103,17 @@ def main(words: Sequence[str]) -> int:
     if flags.FLAGS.data_root is None:
         raise InputError('expected --data_root=<folder that holds the datasets>, got none')
     if command == 'prepare':
-        Path(flags.FLAGS.data_root).mkdir(parents=True, exist_ok=True)
+        _make_folder(Path(flags.FLAGS.data_root))
     places = cli.places()
     return _check(chosen, places) if command == 'check' else _prepare(chosen, places)
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        got = f'{reason_of(error)} ({error.filename})'
+        raise InputError(f'--data_root={folder}: expected a folder that is there or can be made, got: {got}') from error
 
 
 def _entry(name: str) -> Entry:

@@ -101,9 +101,12 @@ def _lines(results_dir: Path | str, name: str, columns: tuple[str, ...]) -> Iter
     path = next((path for path in (Path(results_dir, name), _OWN / name) if path.is_file()), None)
     if path is None:
         return
-    with path.open(encoding='utf-8', newline='') as file:
-        reader = csv.DictReader(file)
-        if missing := [column for column in columns if column not in (reader.fieldnames or ())]:
-            raise InputError(f'{path}: expected the columns {", ".join(columns)}, got none named {missing[0]}')
-        for line in reader:
-            yield line, f'{path}, line {reader.line_num}'
+    try:
+        with path.open(encoding='utf-8', newline='') as file:
+            reader = csv.DictReader(file)
+            if missing := [column for column in columns if column not in (reader.fieldnames or ())]:
+                raise InputError(f'{path}: expected the columns {", ".join(columns)}, got none named {missing[0]}')
+            for line in reader:
+                yield line, f'{path}, line {reader.line_num}'
+    except (UnicodeError, csv.Error) as error:
+        raise InputError(f'{path}: expected a table in UTF-8, got: {error}; restore the file') from error

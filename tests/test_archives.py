@@ -3,6 +3,8 @@
 import hashlib
 import http.server
 import io
+import re
+import shutil
 import stat
 import tarfile
 import threading
@@ -219,6 +221,29 @@ def test_a_mistake_ends_in_one_line(words, message, bench_data, tmp_path):
     assert status == 2 and not out and message in err and len(err.splitlines()) == 1 and not (tmp_path / 'data').exists()
 
 
+def test_a_file_where_a_folder_belongs_and_the_reverse_end_in_one_line(bench_data, served, tmp_path):
+    (tmp_path / 'data').write_text('no folder')
+    status, out, err = bench_data('prepare', 'cub200')
+    assert (status, out, len(err.splitlines())) == (2, '', 1)
+    assert f'--data_root={tmp_path / "data"}: expected a folder that is there or can be made, got: file exists' in err
+    (tmp_path / 'data').unlink()
+    for name in ('cub200', 'stanford_dogs', 'eurosat'):
+        served(name)
+    (tmp_path / 'data' / 'CUB_200_2011').write_text('no folder')
+    for folder in (tmp_path / 'data' / 'stanford_dogs', tmp_path / 'data' / 'eurosat'):
+        shutil.rmtree(folder)
+    (tmp_path / 'data' / 'stanford_dogs').write_text('no folder')
+    (tmp_path / 'data' / 'eurosat' / 'EuroSAT.zip').mkdir(parents=True)
+    status, out, err = bench_data('prepare', 'cub200', 'stanford_dogs', 'eurosat')
+    assert (status, out, len(err.splitlines())) == (2, '', 3)
+    for said in (
+        'cub200: expected to extract .*CUB_200_2011.tgz to .*, got: a file of that name; make room for it there',
+        'images.tar: expected to fetch it from .*, got: file exists .*/data/stanford_dogs.; nothing was kept',
+        'EuroSAT.zip: expected a file, got a folder; move it away and fetch',
+    ):
+        assert re.search(said, err)
+
+
 # --- archives -----------------------------------------------------------------------------------------------------------
 
 
@@ -270,6 +295,44 @@ def test_archives_are_extracted_whole_or_not_at_all(tmp_path, suffix):
     assert sorted(path.name for path in (tmp_path / 'data').iterdir()) == ['all', 'set']
 
 
+def tar_with_link(path, kind, name, target):
+    """Write a tar of `a/fine.txt` and one link, of tarfile's `kind`."""
+    tar_of(path, ('a/fine.txt', b'1'))
+    with tarfile.open(path, 'a') as tar:
+        entry = tarfile.TarInfo(name)
+        entry.type, entry.linkname = kind, target
+        tar.addfile(entry)
+    return path
+
+
+@pytest.mark.parametrize('nested', [False, True], ids=['plain', 'tar of tars'])
+@pytest.mark.parametrize(
+    'kind, name, target',
+    [
+        (tarfile.SYMTYPE, 'a/b', 'c/../../..'), (tarfile.SYMTYPE, 'a/b', '..'), (tarfile.SYMTYPE, 'b', '/etc'),
+        (tarfile.LNKTYPE, 'a/b', '../../out.txt'), (tarfile.LNKTYPE, 'a/b', 'a/../../../out.txt'),
+        (tarfile.LNKTYPE, 'b', '/etc/hostname'), (tarfile.CHRTYPE, 'null', ''), (tarfile.FIFOTYPE, 'pipe', ''),
+    ],
+)  # fmt: skip
+def test_links_out_and_devices_are_refused(tmp_path, kind, name, target, nested):
+    archive = tar_with_link(tmp_path / 'evil.tar', kind, name, target)
+    if nested:
+        archive = tar_of(tmp_path / 'evil.tar', ('n01.tar', archive.read_bytes()))
+    with pytest.raises(InputError, match='evil.tar: expected'):
+        extract_safely(archive, tmp_path / 'data' / 'set', nested=nested)
+    assert not list((tmp_path / 'data').iterdir()) and sorted(tmp_path.iterdir()) == [tmp_path / 'data', archive]
+
+
+def test_links_are_not_followed_out_whatever_the_filter_lets_pass(tmp_path, monkeypatch):
+    monkeypatch.setattr(archives.tarfile, 'data_filter', lambda member, _: member)
+    archive = tar_with_link(tmp_path / 'evil.tar', tarfile.SYMTYPE, 'a/up', 'x/../..')
+    with pytest.raises(InputError, match=r"evil.tar: expected entries that stay inside the folder, got 'x/../..'"):
+        extract_safely(archive, tmp_path / 'data' / 'set')
+    inside = tar_with_link(tmp_path / 'fine.tar', tarfile.SYMTYPE, 'a/link.txt', 'fine.txt')
+    extract_safely(inside, tmp_path / 'data' / 'set')
+    assert (tmp_path / 'data' / 'set' / 'a' / 'link.txt').read_text() == '1'
+
+
 def tar_of(path, *members):
     with tarfile.open(path, 'w') as tar:
         for name, content in members:
@@ -287,13 +350,18 @@ def test_a_tar_of_tars_becomes_a_folder_for_each(tmp_path):
     assert found == ['n01/a_1.JPEG', 'n01/a_2.JPEG', 'n02/a_1.JPEG', 'n02/a_2.JPEG']
 
 
-@pytest.mark.parametrize('name, inner', [('../n03.tar', 'a'), ('n03.tar', '../../a'), ('n03.txt', 'a')])
+@pytest.mark.parametrize(
+    'name, inner', [('../n03.tar', 'a'), ('n03.tar', '../../a'), ('n03.tar', '/a'), ('n03.txt', 'a'), ('..tar', 'a')]
+)
 def test_a_tar_of_tars_that_leads_out_is_refused(tmp_path, name, inner):
     content = tar_of(tmp_path / 'inner.tar', (inner, b'1')).read_bytes()
     outer = tar_of(tmp_path / 'outer.tar', (name, content))
     with pytest.raises(InputError, match='outer.tar: expected'):
         extract_safely(outer, tmp_path / 'data' / 'train', nested=True)
     assert not list((tmp_path / 'data').iterdir())
+    twice = tar_of(tmp_path / 'twice.tar', ('n03.tar', b'\0' * 10240), ('n03.tar', b'\0' * 10240))
+    with pytest.raises(InputError, match="twice.tar: expected tar files of different names, got 'n03.tar'"):
+        extract_safely(twice, tmp_path / 'data' / 'train', nested=True)
 
 
 def test_an_archive_without_safe_filters_is_refused(tmp_path, monkeypatch):

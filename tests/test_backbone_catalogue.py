@@ -428,11 +428,16 @@ def test_a_file_that_needs_more_than_weights_is_refused_in_one_line(small, place
     torch.save({'model': {}, 'args': Custom()}, places.weights_root / 'custom.pth')
     torch.jit.script(torch.nn.Linear(2, 2)).save(places.weights_root / 'scripted.pt')
     torch.save([torch.ones(1)], places.weights_root / 'list.bin')
+    torch.save({'model': {1: torch.ones(1)}}, places.weights_root / 'numbers.pth')
+    (places.weights_root / 'page.pth').write_text('<html>not found</html>')
     (places.weights_root / 'cut.pth').write_bytes(b'PK\x03\x04')
     (places.weights_root / 'cut.safetensors').write_bytes(b'1234')
     for file, message in (
-        ('custom.pth', 'cannot be read as weights alone'), ('scripted.pt', 'cannot be read as weights alone'),
+        ('custom.pth', r'cannot be read as weights alone \(.*Unsupported global.*Custom'),
+        ('scripted.pt', 'cannot be read as weights alone'),
         ('cut.pth', 'cannot be read as weights alone'), ('list.bin', 'expected a state dict .* got list'),
+        ('numbers.pth', r'the keys of .* do not fit: \d+ missing'),
+        ('page.pth', r'cannot be read as weights alone \(Unsupported operand'),
         ('cut.safetensors', 'is not a readable safetensors file'), ('absent.pth', 'no checkpoint at'),
     ):  # fmt: skip
         with pytest.raises(InputError, match=f'mae_vitb16: .*{message}') as caught:
@@ -634,6 +639,9 @@ def test_a_repository_that_is_neither_or_is_not_there_ends_in_one_line(places, c
         ('hf-hub:someone/text', 'expected a repository of timm .* or of open_clip .*; got neither'),
         ('hf-hub:someone/absent', 'its pretrained weights are not .*; run hf download someone/absent where'),
         ('hf-hub:someone/text@v2', 'its .*; run hf download someone/text --revision v2 where there is a network'),
+        ('hf-hub:a b/c', 'expected hf-hub:<organisation>/<name>, with an optional @<revision>'),
+        ('hf-hub:../text', 'expected hf-hub:<organisation>/<name>, with an optional @<revision>'),
+        ('timm:hf-hub:someone/half', 'expected a model of timm; a repository of the hub is named hf-hub:someone/half'),
         ('hf-hub:text', 'expected hf-hub:<organisation>/<name>, with an optional @<revision>'),
     ):
         with pytest.raises(InputError, match=f'{name}: {message}') as caught:

@@ -1,8 +1,10 @@
 """Every published dataset: a miniature in the official layout, loaded by the production loader from its archives."""
 
 import hashlib
+import pickle
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -72,6 +74,31 @@ def test_cifar_rows_are_planes_of_red_green_and_blue(places, monkeypatch):
     assert pixels.shape == (32, 32, 3) and (pixels == (20, 20, 30)).all()
 
 
+class Evil:
+    """A pickle that runs code when it is opened."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+def test_a_pickle_other_than_the_published_one_is_not_opened(places, tmp_path, monkeypatch):
+    install('cifar10', places.data_root, monkeypatch)
+    load('cifar10', places)
+    folder, ran = places.data_root / 'cifar-10-batches-py', tmp_path / 'ran'
+    for file in ('data_batch_1', 'batches.meta'):
+        before = (folder / file).read_bytes()
+        (folder / file).write_bytes(pickle.dumps(Evil(ran)))
+        with pytest.raises(InputError, match='cifar10: expected the official files, got: .*restore'):
+            load('cifar10', places)
+        assert not ran.exists()
+        (folder / file).write_bytes(before)
+    pickle.loads(pickle.dumps(Evil(ran)))
+    assert ran.exists(), 'opened, it would have run'
+
+
 # --- absent, damaged, not as published --------------------------------------------------------------------------------
 
 
@@ -82,6 +109,7 @@ def test_what_is_absent_is_told_with_its_address_and_place(name, places):
     for source in catalogue.ENTRIES[name].sources:
         assert str(places.data_root / source.file) in text
         assert not source.url or source.url in text
+    assert text.count('size not known') == sum(not source.num_bytes for source in catalogue.ENTRIES[name].sources)
     assert not list(places.data_root.iterdir()) and not places.cache_dir.exists(), 'check fetches nothing'
     if catalogue.ENTRIES[name].manual:
         with pytest.raises(InputError, match=f'{name}: expected .*, got none; copy .* to .*: '):
@@ -99,7 +127,7 @@ def test_check_tells_present_from_damaged(name, places, monkeypatch):
     if expected.test:
         victim = places.data_root / entry.folder / expected.test[0]
         victim.write_bytes(b'')
-        assert entry.folder == 'imagenet' or data.check(entry, places)[0] == 'damaged'
+        assert data.check(entry, places)[0] == 'damaged'
         victim.unlink()
     else:
         victim = next((places.data_root / entry.folder).glob('test*'))
@@ -147,7 +175,11 @@ def test_a_wrong_number_of_training_images_in_a_group_or_class_is_refused(places
             'expected one image a label in .*val, got 4 for 2 labels',
         ),
         ('waterbirds', 'metadata.csv', 'img_id,img_filename,y,split,place\n1,a.jpg,2,0,0\n', 'metadata.csv:2: expected col'),
-        ('waterbirds', 'metadata.csv', None, 'expected the official file .*metadata.csv, got none'),
+        ('waterbirds', 'metadata.csv', None, 'metadata.csv: expected the official file, got: no such file'),
+        ('waterbirds', 'metadata.csv', 'é'.encode('latin-1'), 'metadata.csv: expected the official file, got: .*decode'),
+        ('eurosat', 'eurosat-test.txt', 'é', 'eurosat-test.txt: expected the official list, got: .*decode'),
+        ('dtd', 'labels/test1.txt', '', "dtd: expected the published .*got {'train': 3, 'test': 0"),
+        ('fgvc_aircraft', 'data/images_variant_trainval.txt', '', "expected the published .*got {'train': 0"),
         ('eurosat', 'eurosat-test.txt', 'Moon_1.jpg\n', "expected images of Forest, SeaLake, got 'Moon' in eurosat-test"),
     ],
 )  # fmt: skip
@@ -156,7 +188,7 @@ def test_index_files_that_are_not_official_are_named(name, file, content, messag
     load(name, places)
     path = places.data_root / catalogue.ENTRIES[name].folder / file
     assert path.exists()
-    path.unlink() if content is None else path.write_text(content)
+    path.unlink() if content is None else path.write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(InputError, match=message) as caught:
         load(name, places)
     assert '\n' not in str(caught.value)

@@ -38,7 +38,7 @@ def hf_hub(
     """
     repository, _, revision = argument.partition('@')
     weights = hub.Weights(f'hf-hub:{argument}', revision=revision)
-    if repository.count('/') != 1:
+    if repository.count('/') != 1 or not _is_name(repository):
         raise InputError(f'{weights.label}: expected hf-hub:<organisation>/<name>, with an optional @<revision>')
     try:
         config = _config(repository, _TIMM, revision)
@@ -58,6 +58,18 @@ def hf_hub(
         f'{weights.label}: expected a repository of timm ({_TIMM} with an architecture) or of open_clip ({_OPEN_CLIP}); got '
         'neither'
     )
+
+
+def _is_name(repository: str) -> bool:
+    """Return whether the hub could have a repository of this name."""
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id
+
+    try:
+        validate_repo_id(repository)
+    except HFValidationError:
+        return False
+    return True
 
 
 def _config(repository: str, file: str, revision: str) -> dict[str, Any]:

@@ -11,10 +11,11 @@ from typing import Any
 
 from bench.backbones import hub, timm_source
 from bench.backbones.base import Backbone
+from bench.backbones.catalogue import IMAGENET
 from bench.types import Precision
 
 # of its linear evaluation: ImageNet's mean and std, torchvision's resize
-PREPROCESSING = {'mean': (0.485, 0.456, 0.406), 'std': (0.229, 0.224, 0.225), 'interpolation': 'bilinear'}
+_PREPROCESSING = {'mean': IMAGENET[0], 'std': IMAGENET[1], 'interpolation': 'bilinear'}
 
 
 def load(
@@ -28,7 +29,7 @@ def load(
 ) -> Backbone:
     """Return MoCo v3's encoder; `argument` names timm's network. See `bench.backbones.timm_source.load`."""
     return timm_source.load(
-        argument, weights, device, model_kwargs=model_kwargs, pretrained_cfg=PREPROCESSING, input_side=input_side,
+        argument, weights, device, model_kwargs=model_kwargs, pretrained_cfg=_PREPROCESSING, input_side=input_side,
         precision=precision, conversions=(base_encoder,),
     )
 

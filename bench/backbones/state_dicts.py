@@ -83,7 +83,7 @@ def read(path: Path, *, name: str) -> dict[str, Any]:
             # a training checkpoint may be four times its weights: only what is used is read
             state = torch.load(path, map_location='cpu', weights_only=True, mmap=zipfile.is_zipfile(path))
     except Exception as error:
-        reason = textwrap.shorten((str(error).strip() or type(error).__name__).splitlines()[0], 150, placeholder=' ...')
+        reason = textwrap.shorten(_unreadable(error), 150, placeholder=' ...')
         raise InputError(
             f'{name}: {path} cannot be read as weights alone ({reason}); save its state dict as a safetensors file'
         ) from error
@@ -92,15 +92,22 @@ def read(path: Path, *, name: str) -> dict[str, Any]:
     return dict(state)
 
 
+def _unreadable(error: Exception) -> str:
+    """Return why torch read no weights: what it met in the file, rather than its advice to let the file run code."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return next((line for line in lines if 'unsupported' in line.casefold()), lines[0])
+
+
 def unwrapped(raw: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the state dict within a training checkpoint, and the backbone within that where there is one."""
     while inner := next((raw[key] for key in _WRAPPERS if isinstance(raw.get(key), Mapping)), None):
         raw = inner
+    raw = {key: value for key, value in raw.items() if isinstance(key, str)}
     if raw and all(key.startswith('module.') for key in raw):
         raw = {key.removeprefix('module.'): value for key, value in raw.items()}
     # what self-distillation trains is a backbone with a projection head beside it
     backbone = {key.removeprefix('backbone.'): value for key, value in raw.items() if key.startswith('backbone.')}
-    return [dict(raw), backbone] if backbone else [dict(raw)]
+    return [raw, backbone] if backbone else [raw]
 
 
 def _misfit(network: nn.Module, state: Mapping[str, torch.Tensor], unused: tuple[str, ...]) -> dict[str, list[str]]:

@@ -42,6 +42,8 @@ def timm(
     Raises:
       InputError: unknown model, missing checkpoint, keys or shapes that do not fit, weights that cannot be fetched.
     """
+    if argument.startswith('hf-hub:'):
+        raise InputError(f'timm:{argument}: expected a model of timm; a repository of the hub is named {argument}')
     # the revision is part of the name and no setting of its own: settings enter the keys of records
     model, weights = hub.open_weights('timm', argument, checkpoint=checkpoint, root=places.weights_root)
     return load(

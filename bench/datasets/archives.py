@@ -12,7 +12,7 @@ import urllib.error
 import urllib.request
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from filelock import FileLock
@@ -49,22 +49,23 @@ def download(url: str, path: Path, *, sha256: str = '', md5: str = '') -> bool:
     if path.exists():
         check_file(path, sha256=sha256, md5=md5, remedy=f'fetch {url}')
         return False
-    path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f'.{path.name}.part')
     lock = path.with_name(f'.{path.name}.lock')
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(lock):
-            if path.exists():  # another process was faster
-                return False
-            _fetch(url, partial, title=path.name)
-            if problem := _wrong_checksum(partial, sha256=sha256, md5=md5):
-                partial.unlink()
-                raise InputError(f'{url}: {problem}; try again, or put the official file at {path} by hand')
-            os.replace(partial, path)
+            try:
+                if path.exists():  # another process was faster
+                    return False
+                _fetch(url, partial, title=path.name)
+                if problem := _wrong_checksum(partial, sha256=sha256, md5=md5):
+                    partial.unlink()
+                    raise InputError(f'{url}: {problem}; try again, or put the official file at {path} by hand')
+                os.replace(partial, path)
+            finally:
+                lock.unlink(missing_ok=True)  # while it is held: later, it might be another process's
     except (OSError, http.client.HTTPException) as error:
         raise InputError(_unreachable(error, url, path, partial)) from error
-    finally:
-        lock.unlink(missing_ok=True)
     return True
 
 
@@ -80,6 +81,8 @@ def check_file(path: Path, *, sha256: str = '', md5: str = '', remedy: str) -> N
 
 def _unreachable(error: Exception, url: str, path: Path, partial: Path) -> str:
     reason = getattr(error, 'reason', None) or reason_of(error)
+    if isinstance(error, OSError) and not isinstance(error, urllib.error.URLError) and error.filename:
+        reason = f'{reason} ({error.filename})'  # nothing is wrong with the network
     begun = partial.stat().st_size if partial.exists() else 0
     kept = f'{begun:,} bytes are kept and the same command goes on from there' if begun else 'nothing was kept'
     return (
@@ -90,6 +93,8 @@ def _unreachable(error: Exception, url: str, path: Path, partial: Path) -> str:
 
 def _wrong_checksum(path: Path, *, sha256: str, md5: str) -> str:
     """Return what is wrong with a file's checksum, or ''."""
+    if not path.is_file():
+        return 'expected a file, got a folder'
     kind, wanted = ('sha256', sha256) if sha256 else ('md5', md5)
     if not wanted:
         return ''
@@ -162,13 +167,13 @@ def extract_safely(archive: Path, folder: Path, *, inside: str = '', nested: boo
             _extract_zip(archive, temporary)
         else:
             with tarfile.open(archive) as tar:
-                _extract_tar(tar, temporary, archive=archive)
+                _extract_tar(tar, temporary, archive=archive, members=_with_progress(tar, archive))
         made = temporary / inside
         if not made.is_dir():
             raise InputError(f'{archive}: expected a folder {inside!r} inside, got {sorted(os.listdir(temporary))[:5]}')
         made.chmod(0o755)  # mkdtemp makes folders that nobody else can read
         _rename_unless_there(made, folder)
-    except (tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, EOFError, zlib.error) as error:
+    except (tarfile.TarError, zipfile.BadZipFile, RuntimeError, gzip.BadGzipFile, EOFError, zlib.error) as error:
         got = reason_of(error)
         raise InputError(f'{archive}: expected a sound archive, got: {got}; move it away and fetch it again') from error
     finally:
@@ -183,15 +188,20 @@ def _rename_unless_there(made: Path, folder: Path) -> None:
             raise
 
 
-def _extract_tar(tar: tarfile.TarFile, folder: Path, *, archive: Path) -> None:
+def _extract_tar(
+    tar: tarfile.TarFile, folder: Path, *, archive: Path, members: Iterable[tarfile.TarInfo] | None = None
+) -> None:
+    """Extract all members, or these, refusing names and links that lead out of the folder, and devices."""
     if not hasattr(tarfile, 'data_filter'):
         raise InputError('expected a Python whose tarfile has safe filters (3.11.4 or newer); update Python')
 
     def keep_inside(member: tarfile.TarInfo, destination: str) -> tarfile.TarInfo:
         _check_name(archive, member.name)  # the filter would quietly take the slash off an absolute path
+        if member.issym() or member.islnk():
+            _check_name(archive, member.linkname)  # in older Pythons the filter follows chains of links out of the folder
         return tarfile.data_filter(member, destination)
 
-    tar.extractall(folder, members=_with_progress(tar, archive), filter=keep_inside)
+    tar.extractall(folder, members=members, filter=keep_inside)
 
 
 def _extract_tar_of_tars(archive: Path, folder: Path) -> None:
@@ -203,8 +213,10 @@ def _extract_tar_of_tars(archive: Path, folder: Path) -> None:
                 raise InputError(f'{archive}: expected tar files only, got {member.name!r}; not extracted')
             with tarfile.open(fileobj=content) as inner:
                 target = folder / PurePosixPath(member.name).stem
+                if target.exists():
+                    raise InputError(f'{archive}: expected tar files of different names, got {member.name!r}; not extracted')
                 target.mkdir()
-                inner.extractall(target, filter='data')
+                _extract_tar(inner, target, archive=archive)
 
 
 def _extract_zip(archive: Path, folder: Path) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from bench.datasets.catalogue import ENTRIES
 from bench.datasets.entries import obtain
-from bench.datasets.files import Listing, official_dataset, remedy_for
+from bench.datasets.files import Listing, official_dataset, reason_of, remedy_for
 from bench.errors import InputError
 from bench.types import Dataset, Places
 
@@ -37,10 +37,14 @@ def eurosat(name: str, places: Places) -> Dataset:
     kinds = _folders(root / '2750', root)
     splits = {}
     for split in ('train', 'test'):
-        files = (root / f'eurosat-{split}.txt').read_text(encoding='ascii').split()
+        path = root / f'eurosat-{split}.txt'
+        try:
+            files = path.read_text(encoding='ascii').split()
+        except (OSError, UnicodeError) as error:
+            raise InputError(f'{path}: expected the official list, got: {reason_of(error)}; {remedy_for(root)}') from error
         names = [file.rpartition('_')[0] for file in files]
         if unknown := sorted(set(names) - set(kinds)):
-            got = f'{unknown[0]!r} in eurosat-{split}.txt'
+            got = f'{unknown[0]!r} in {path.name}'
             raise InputError(f'{name}: expected images of {", ".join(kinds)}, got {got}; {remedy_for(root)}')
         paths = [f'2750/{kind}/{file}' for kind, file in zip(names, files, strict=True)]
         splits[split] = Listing(paths, [kinds.index(kind) for kind in names])

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.datasets.archives import check_file, download, extract_safely
-from bench.datasets.files import data_root_of
+from bench.datasets.files import data_root_of, reason_of
 from bench.errors import InputError
 from bench.types import Places
 
@@ -120,9 +120,12 @@ def _obtain(entry: Entry, source: Source, data_root: Path) -> None:
     target = data_root / source.makes
     try:
         extract_safely(path, target, inside=source.inside, nested=source.nested)
-    except FileNotFoundError:
+    except OSError as error:
         if not target.is_dir():  # else another process has extracted and removed the archive in the meantime
-            raise
+            got = 'a file of that name' if target.is_file() or target.is_symlink() else reason_of(error)
+            raise InputError(
+                f'{entry.name}: expected to extract {path} to {target}, got: {got}; make room for it there'
+            ) from error
     if fetched:
         path.unlink(missing_ok=True)
 
@@ -131,8 +134,8 @@ def how_to_get(entry: Entry, sources: Sequence[Source], data_root: Path) -> str:
     """Return what a person has to do for the files that are missing, in one line."""
 
     def named(source: Source) -> str:
-        size = f' ({size_of(source.num_bytes)})' if source.num_bytes else ''
-        return f'{source.url or Path(source.file).name}{size} to {data_root / source.file}'
+        size = size_of(source.num_bytes) if source.num_bytes else 'size not known'
+        return f'{source.url or Path(source.file).name} ({size}) to {data_root / source.file}'
 
     text = ('copy ' if entry.manual else 'fetch ') + ', '.join(map(named, sources))
     if entry.manual:

@@ -1,4 +1,4 @@
-"""Images that lie in files: reading, fingerprints, checking, downloads and archives, shared by the loaders.
+"""Images that lie in files: reading, fingerprints, checking, and published splits of them, shared by the loaders.
 
 Shape suffixes: N samples, C classes, H height, W width.
 """
@@ -235,7 +235,7 @@ def load_mat(path: Path, *, root: Path) -> dict[str, Any]:
 
 def remedy_for(root: Path) -> str:
     """Return the advice for a published dataset that is not as published."""
-    return f'restore the official files, or move {root} away to have it fetched anew'
+    return f'restore the official files, or move {root} away and get it anew (python -m bench.data)'
 
 
 def official_dataset(

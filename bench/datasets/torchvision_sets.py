@@ -57,14 +57,16 @@ def files_of(name: str, places: Places) -> Dataset:
 def _listing(view: Any, root: Path) -> Listing:
     """Return the files, relative to the root, and labels that torchvision has read."""
     if hasattr(view, '_samples'):
-        files, labels = zip(*view._samples, strict=True)
+        files, labels = [file for file, _ in view._samples], [label for _, label in view._samples]
     else:
-        files, labels = getattr(view, '_image_files', None) or view._images, view._labels
+        files, labels = view._image_files if hasattr(view, '_image_files') else view._images, view._labels
     return Listing([Path(os.path.relpath(file, root)).as_posix() for file in files], [int(label) for label in labels])
 
 
 def cifar(name: str, places: Places) -> Dataset:
     """Return CIFAR-10 or CIFAR-100 (fine labels): 32 px images, held in memory.
+
+    The official files are pickles. torchvision opens none whose md5 is not the published one, so no other code can run.
 
     Raises:
       InputError: where the files are absent and cannot be fetched, or are not the official ones.

@@ -4,7 +4,7 @@ import csv
 
 from bench.datasets.catalogue import ENTRIES
 from bench.datasets.entries import obtain
-from bench.datasets.files import Listing, official_dataset, remedy_for
+from bench.datasets.files import Listing, official_dataset, reason_of, remedy_for
 from bench.errors import InputError
 from bench.types import Dataset, Places
 
@@ -23,10 +23,11 @@ def waterbirds(name: str, places: Places) -> Dataset:
     entry = ENTRIES[name]
     root = obtain(entry, places)
     path = root / 'metadata.csv'
-    if not path.is_file():
-        raise InputError(f'{name}: expected the official file {path}, got none; {remedy_for(root)}')
-    with open(path, newline='', encoding='utf-8') as file:
-        rows = list(csv.DictReader(file))
+    try:
+        with open(path, newline='', encoding='utf-8') as file:
+            rows = list(csv.DictReader(file))
+    except (OSError, UnicodeError, csv.Error) as error:
+        raise InputError(f'{path}: expected the official file, got: {reason_of(error)}; {remedy_for(root)}') from error
     for number, row in enumerate(rows, start=2):
         if not all(row.get(column) for column in _COLUMNS) or row['y'] not in '01' or row['place'] not in '01':
             raise InputError(f'{path}:{number}: expected columns {", ".join(_COLUMNS)}, got {row}; {remedy_for(root)}')
