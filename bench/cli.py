@@ -60,7 +60,7 @@ def places() -> 'Places':
     """Return the folders that the flags data_root, weights_root and cache_dir name; $BENCH_CACHE, else .cache by default.
 
     Raises:
-      InputError: for a root that does not exist.
+      InputError: for a root that does not exist, or a file in place of the cache.
     """
     from bench.types import Places
 
@@ -70,7 +70,10 @@ def places() -> 'Places':
         if value is not None and not Path(value).is_dir():
             raise InputError(f'--{name}={value}: expected an existing folder')
         roots[name] = Path(value) if value is not None else None
-    return Places(**roots, cache_dir=Path(flags.FLAGS.cache_dir or os.environ.get('BENCH_CACHE') or '.cache'))
+    cache_dir = Path(flags.FLAGS.cache_dir or os.environ.get('BENCH_CACHE') or '.cache')
+    if cache_dir.exists() and not cache_dir.is_dir():
+        raise InputError(f'--cache_dir={cache_dir}: expected a folder, or nothing yet; got a file')
+    return Places(**roots, cache_dir=cache_dir)
 
 
 def gin_command(name: str) -> str:

@@ -1,6 +1,6 @@
 """The catalogue of published datasets: what there is, what is here, and how to get the rest.
 
-    python -m bench.data list [--into=docs/datasets.md]             name, sizes, licence, download; or the whole table
+    python -m bench.data list [names]                               sizes, licence, download; --into=FILE: the whole table
     python -m bench.data check [names] --data_root=/data            present, absent (and what to put where) or damaged
     python -m bench.data prepare names... --data_root=/data         fetch, verify and extract what is absent
 
@@ -9,7 +9,7 @@ Status 1: check found something damaged, or a dataset that was named is not ther
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from absl import flags
@@ -22,13 +22,13 @@ from bench.disk import replace_block
 from bench.errors import InputError
 from bench.types import Places
 
-_USAGE = 'expected python -m bench.data list, check [names] or prepare names...'
+_USAGE = 'expected python -m bench.data list [names], check [names] or prepare names...'
 
 
-def listing() -> str:
-    """Return the catalogue as aligned columns: sizes, groups, download and licence of every published dataset."""
+def listing(chosen: Iterable[Entry]) -> str:
+    """Return datasets as aligned columns: sizes, groups, download and licence of each."""
     head = ('name', 'classes', 'train', 'test', 'groups', 'download', 'licence', 'stated at')
-    lines = [head, *(_facts(entry) for entry in catalogue.ENTRIES.values())]
+    lines = [head, *(_facts(entry) for entry in chosen)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(head) - 1)]
     return '\n'.join('  '.join([*(f.ljust(w) for f, w in zip(line, widths, strict=False)), line[-1]]) for line in lines)
 
@@ -62,7 +62,8 @@ def _file(source: Source) -> str:
 def check(entry: Entry, places: Places) -> tuple[str, str]:
     """Return 'present', 'absent' or 'damaged', and what to know of it. Fetches nothing.
 
-    Every image of a dataset that is there is decoded once (except imagenet1k's and imagenet100's, which are too many); a second call is quick.
+    Every image of a dataset that is there is decoded once (except those of imagenet1k and imagenet100, which are too many);
+    a second call is quick.
     """
     if missing := entries.absent(entry, places.data_root):
         begun = 'in part: ' if len(missing) < len(entry.sources) else ''
@@ -96,7 +97,7 @@ def main(words: Sequence[str]) -> int:
         if flags.FLAGS.into:
             replace_block(Path(flags.FLAGS.into), 'datasets', markdown())
         else:
-            print(listing())
+            print(listing(chosen or catalogue.ENTRIES.values()))
         return 0
     if command not in ('check', 'prepare') or (command == 'prepare' and not names):
         raise InputError(f'{_USAGE}, got {" ".join(words) or "nothing"!r}')

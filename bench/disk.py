@@ -55,5 +55,5 @@ def replace_block(document: Path, name: str, block: str) -> None:
     before, found_start, rest = content.partition(start)
     _, found_end, after = rest.partition(end)
     if not (found_start and found_end):
-        raise InputError(f'{document}: expected the lines {start} and {end}, and the {name} goes between them')
+        raise InputError(f'{document}: expected the lines {start} and {end}, got none or one; add both')
     write_atomic(document, f'{before}{start}\n\n{block}\n{end}{after}')

@@ -8,6 +8,8 @@ import shutil
 import stat
 import tarfile
 import threading
+import urllib.error
+import urllib.request
 import zipfile
 from dataclasses import replace
 from multiprocessing.pool import ThreadPool
@@ -120,6 +122,13 @@ def test_a_part_that_is_whole_or_of_another_file_is_told_by_the_checksum(tmp_pat
     assert download(server.url(), tmp_path / 'file.bin', sha256=SHA256), 'the wrong part is gone'
 
 
+def test_a_redirect_from_https_to_http_is_refused():
+    handler, request = archives._NeverToHttp(), urllib.request.Request('https://here/a')
+    assert handler.redirect_request(request, None, 302, '', {}, 'https://there/a').full_url == 'https://there/a'
+    with pytest.raises(urllib.error.HTTPError, match='not https'):
+        handler.redirect_request(request, None, 302, '', {}, 'http://there/a')
+
+
 def test_two_processes_fetch_a_file_once(tmp_path, server):
     with ThreadPool(4) as pool:
         fetched = pool.map(lambda _: download(server.url(), tmp_path / 'file.bin', sha256=SHA256), range(4))
@@ -196,6 +205,10 @@ def test_prepare_fetches_verifies_and_extracts(name, bench_data, served, server,
     assert bench_data('check', name)[0] == 0 and bench_data('prepare', name)[0] == 0 and len(server.asked) == asked
 
 
+def test_list_takes_names(bench_data):
+    assert [line.split()[0] for line in bench_data('list', 'dtd', 'cub200')[1].splitlines()] == ['name', 'dtd', 'cub200']
+
+
 def test_prepare_goes_on_with_the_other_datasets_and_ends_with_2(bench_data, served, server, monkeypatch, tmp_path):
     served('cub200')
     served('waterbirds')
@@ -210,7 +223,7 @@ def test_prepare_goes_on_with_the_other_datasets_and_ends_with_2(bench_data, ser
 @pytest.mark.parametrize(
     'words, message',
     [
-        ([], 'expected python -m bench.data list, check [names] or prepare names..., got \'nothing\''),
+        ([], 'expected python -m bench.data list [names], check [names] or prepare names..., got \'nothing\''),
         (['prepare'], 'got \'prepare\''),
         (['fetch', 'cub200'], 'got \'fetch cub200\''),
         (['check', 'cub20'], "unknown dataset 'cub20'; did you mean cub200"),

@@ -103,6 +103,12 @@ def test_what_cannot_be_fetched_ends_in_one_line(library, places):
     assert '\n' not in str(caught.value)
 
 
+@pytest.mark.parametrize('name', ['../elsewhere', '/etc'])
+def test_folders_outside_the_data_root_are_refused(name, places):
+    with pytest.raises(InputError, match='a folder below --data_root'):
+        hub.hf(name, places)
+
+
 def test_it_runs_through_the_pipeline(library, tmp_path, run_bench):
     write(library, tmp_path / 'data' / 'owner' / 'pets')
     outcome = run_bench(

@@ -25,6 +25,17 @@ from bench.errors import InputError
 _ATTEMPTS = 3
 _CHUNK = 1 << 20
 
+class _NeverToHttp(urllib.request.HTTPRedirectHandler):
+    """Follows redirects, but not from https to http: not every dataset has a checksum."""
+
+    def redirect_request(self, req, fp, code, msg, headers, newurl):
+        if req.full_url.startswith('https:') and not newurl.startswith('https:'):
+            raise urllib.error.HTTPError(newurl, code, f'a redirect to {newurl}, which is not https', headers, fp)
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+_OPENER = urllib.request.build_opener(_NeverToHttp)
+
 # ---- fetching ----------------------------------------------------------------------------------------------------------
 
 
@@ -123,7 +134,7 @@ def _append(url: str, partial: Path, *, start: int, title: str) -> None:
     """Write what the address holds from byte `start` on; from the first where the server does not know parts."""
     headers = {'User-Agent': 'Mozilla/5.0', **({'Range': f'bytes={start}-'} if start else {})}
     try:
-        response = urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=60)
+        response = _OPENER.open(urllib.request.Request(url, headers=headers), timeout=60)
     except urllib.error.HTTPError as error:
         if start and error.code == 416:  # nothing lies beyond: it is whole, or another file; the checksum tells
             return

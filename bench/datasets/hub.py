@@ -4,6 +4,7 @@ import io
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -47,7 +48,7 @@ def hf(
     import datasets as library
 
     name = f'hf:{argument}'
-    local = places.data_root / argument if places.data_root and (places.data_root / argument).is_dir() else None
+    local = _local(name, argument, places)
     splits, class_names = [], ()
     for kind, wanted in (('train', train_split), ('test', test_split)):
         try:
@@ -72,6 +73,14 @@ def hf(
     commit = '' if local else _commit(info, argument)
     source = str(argument) if local else f'https://huggingface.co/datasets/{argument} {commit}'.strip()
     return Dataset('hf', *splits, info.license or 'see the dataset card', source, info.citation.strip())
+
+
+def _local(name: str, argument: str, places: Places) -> Path | None:
+    """Return the folder below the data root, or None where the name is the hub's."""
+    if Path(argument).is_absolute() or '..' in Path(argument).parts:
+        raise InputError(f'{name}: expected hf:<owner>/<name>, or a folder below --data_root, got {argument!r}')
+    folder = places.data_root / argument if places.data_root else None
+    return folder if folder and folder.is_dir() else None
 
 
 @dataclass(frozen=True)
