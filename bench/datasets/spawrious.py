@@ -10,8 +10,6 @@ from bench.datasets.files import Listing, official_dataset, remedy_for
 from bench.errors import InputError
 from bench.types import Dataset, Places
 
-_DOGS = ('bulldog', 'corgi', 'dachshund', 'labrador')
-_SCENES = ('desert', 'jungle', 'mountain', 'snow', 'beach')
 # dog -> its scene in training, and in test, in the order of the published loader
 _HOMES = {
     'bulldog': ('jungle', 'mountain'),
@@ -19,6 +17,7 @@ _HOMES = {
     'labrador': ('snow', 'desert'),
     'corgi': ('desert', 'jungle'),
 }
+_DOGS = sorted(_HOMES)  # by label
 _FILLER = 'beach'
 _PER_FOLDER = 3168
 # Of each training environment: the share of a dog's images in its own scene; the rest is at the beach.
@@ -51,7 +50,7 @@ def spawrious(name: str, places: Places) -> Dataset:
             label = _DOGS.index(dog)
             files += [f'{folder}/{file}' for file in found]
             labels += [label] * len(found)
-            groups += [label * len(_SCENES) + _SCENES.index(scene)] * len(found)
+            groups += [entry.groups.index(f'{dog} in {scene}')] * len(found)
         splits[split] = Listing(files, labels, groups)
     return official_dataset(entry, root=root, class_names=_DOGS, cache_dir=places.cache_dir, **splits)
 
