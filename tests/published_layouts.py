@@ -3,6 +3,8 @@
 They were read from the releases' own code; values are made up.
 """
 
+import json
+
 import torch
 
 
@@ -164,3 +166,19 @@ def random_state(keys, seed=0):
         scale = key.endswith('running_var') or key.endswith('weight') and any(p in key for p in ('norm', 'ln_', 'bn'))
         state[key] = 1 + value if scale else value
     return state
+
+
+def add_small_clip(path, monkeypatch):
+    """Register an architecture of one narrow layer with open_clip, named as its new configuration file is."""
+    import open_clip
+    from open_clip import factory
+
+    monkeypatch.setattr(factory, '_MODEL_CONFIGS', dict(factory._MODEL_CONFIGS))
+    monkeypatch.setattr(factory, '_MODEL_CONFIG_PATHS', list(factory._MODEL_CONFIG_PATHS))
+    config = {
+        'embed_dim': 6,
+        'vision_cfg': {'image_size': 32, 'layers': 1, 'width': 64, 'patch_size': 16},
+        'text_cfg': {'context_length': 8, 'vocab_size': 20, 'width': 8, 'heads': 2, 'layers': 1},
+    }
+    path.write_text(json.dumps(config))
+    open_clip.add_model_config(path)

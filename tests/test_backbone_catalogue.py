@@ -22,6 +22,7 @@ import timm as timm_library
 import torch
 from conftest import ROOT, all_records
 from published_layouts import (
+    add_small_clip,
     below,
     clip,
     dinov2,
@@ -244,17 +245,9 @@ def shrink(name, monkeypatch, tmp_path):
 
 def tiny_clip(monkeypatch, tmp_path):
     """Register a small architecture with open_clip, whose weights are OpenAI's."""
-    from open_clip import factory, pretrained
+    from open_clip import pretrained
 
-    monkeypatch.setattr(factory, '_MODEL_CONFIGS', dict(factory._MODEL_CONFIGS))
-    monkeypatch.setattr(factory, '_MODEL_CONFIG_PATHS', list(factory._MODEL_CONFIG_PATHS))
-    config = {
-        'embed_dim': 6,
-        'vision_cfg': {'image_size': 32, 'layers': 1, 'width': 64, 'patch_size': 16},
-        'text_cfg': {'context_length': 8, 'vocab_size': 20, 'width': 8, 'heads': 2, 'layers': 1},
-    }
-    (tmp_path / 'ViT-tiny.json').write_text(json.dumps(config))
-    open_clip_library.add_model_config(tmp_path / 'ViT-tiny.json')
+    add_small_clip(tmp_path / 'ViT-tiny.json', monkeypatch)
     facts = {**open_clip_library.get_pretrained_cfg('ViT-B-16', 'openai'), 'hf_hub': 'someone/tiny/'}
     monkeypatch.setitem(pretrained._PRETRAINED, 'ViT-tiny', {'openai': facts})
     return 'ViT-tiny'

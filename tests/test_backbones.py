@@ -4,13 +4,13 @@ The named rows are in test_backbone_catalogue.py.
 """
 
 import copy
-import json
 import time
 
 import numpy as np
 import pytest
 import timm as timm_library
 import torch
+from published_layouts import add_small_clip
 from safetensors.torch import save_file
 from torch import nn
 
@@ -254,18 +254,10 @@ def test_weights_that_cannot_be_fetched_end_soon_in_one_line(places):
 def tiny_clip(tmp_path, monkeypatch):
     """A tiny architecture with a tag whose facts are unusual, and weights of it in the weights root."""
     import open_clip
-    from open_clip import factory, pretrained
+    from open_clip import pretrained
 
-    monkeypatch.setattr(factory, '_MODEL_CONFIGS', dict(factory._MODEL_CONFIGS))
-    monkeypatch.setattr(factory, '_MODEL_CONFIG_PATHS', list(factory._MODEL_CONFIG_PATHS))
-    config = {
-        'embed_dim': 6,
-        'vision_cfg': {'image_size': 32, 'layers': 1, 'width': 64, 'patch_size': 16},
-        'text_cfg': {'context_length': 8, 'vocab_size': 20, 'width': 8, 'heads': 2, 'layers': 1},
-    }
     (tmp_path / 'configs').mkdir()
-    (tmp_path / 'configs' / 'ViT-tiny.json').write_text(json.dumps(config))
-    open_clip.add_model_config(tmp_path / 'configs' / 'ViT-tiny.json')
+    add_small_clip(tmp_path / 'configs' / 'ViT-tiny.json', monkeypatch)
     facts = {'mean': (0.1, 0.2, 0.3), 'std': (0.4, 0.5, 0.6), 'interpolation': 'bilinear'}
     tags = {'plain': {'url': 'none'}, 'quick': {'url': 'none', 'quick_gelu': True, **facts}}
     monkeypatch.setitem(pretrained._PRETRAINED, 'ViT-tiny', tags)
