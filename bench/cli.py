@@ -1,6 +1,5 @@
 """What all commands share: mistakes in the input end in one line and exit status 2, an interrupt in 130."""
 
-import _thread
 import os
 import signal
 import sys
@@ -86,6 +85,7 @@ def gin_command(name: str) -> str:
 def interrupt_again(unraisable: Any) -> None:
     """Ask again for an interrupt that came while a destructor ran (tqdm's, say), where Python drops it."""
     if issubclass(unraisable.exc_type, KeyboardInterrupt):
-        threading.Timer(0.05, _thread.interrupt_main).start()
+        # a real signal, which also ends a wait; `guarded` has made SIGTERM an interrupt, where SIGINT may be ignored (nohup)
+        threading.Timer(0.05, signal.pthread_kill, (threading.main_thread().ident, signal.SIGTERM)).start()
     else:
         sys.__unraisablehook__(unraisable)
