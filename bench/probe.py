@@ -154,7 +154,10 @@ def ridge_probe(task: ProbeTask, *, strength: Positive = 0.1) -> ProbeScore:
 
     mean_D = sum(features(rows).sum(dim=0) for rows in blocks) / count
     mean_C = sum(targets(rows).sum(dim=0) for rows in blocks) / count
-    square_N = torch.cat([(features(rows) - mean_D).square().sum(dim=1) for rows in blocks])
+    # filled in place: small results kept between blocks would keep the blocks' freed memory from being used again
+    square_N = torch.empty(count, dtype=torch.float64)
+    for rows in blocks:
+        square_N[rows] = (features(rows) - mean_D).square().sum(dim=1)
     scale = square_N.mean().sqrt().clamp(min=1e-12)
     if count <= dim:
         whole = slice(0, count)
