@@ -24,7 +24,7 @@ PROBE_VERSION = 1
 # Freshly encoded features held at a time, in floats.
 _FRESH_FLOATS = 1 << 26
 # Images whose features and targets are held in float64 at a time.
-_BLOCK = 16384
+_BLOCK = 8192
 # A pool of more bytes than this is let go each time this many rows were read: each brings 64 KiB of its surroundings.
 _POOL_BYTES, _POOL_ROWS = 1 << 30, 1 << 14
 _CURVE_POINTS = 100

@@ -332,7 +332,7 @@ def main() -> int:
     rows = []
     for name in STAGES:
         rows.append(measure(name, size, out))
-        print(f'{name}: {rows[-1]["seconds"]:.1f} s', flush=True)
+        print(f'{name}: {rows[-1]["seconds"]:.1f} s, {rows[-1]["memory"] / _GB:.2f} GB', flush=True)
     print(report(rows, size))
     shutil.rmtree(out / 'cache')
     return 0
