@@ -83,9 +83,8 @@ class Cell:
     def protocol_hash(self) -> str:
         from bench.probe import PROBE_VERSION
 
-        rules = self.protocol.row.target
-        rules = rules if isinstance(rules, str) else f'{rules.__module__}:{rules.__qualname__}'
-        return short_hash({'version': PROBE_VERSION, 'rules': rules, 'settings': self.protocol.settings})
+        row = self.protocol.row
+        return short_hash({'version': PROBE_VERSION, 'rules': row.rules or row.name, 'settings': self.protocol.settings})
 
     @cached_property
     def protocol_label(self) -> str:

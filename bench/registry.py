@@ -42,6 +42,8 @@ class Row:
     defaults. `argument`, where given, says what follows the colon of an open name such as `timm:<model name>`; `fixed` is
     the argument that a plain name stands for.
     `base` names the row whose gin bindings this one follows except where it says otherwise (a variant).
+    `rules` is the frozen name of a protocol's rules: keys hold it, wherever the code lies. Where it is '', they
+    hold the row's name.
     """
 
     name: str
@@ -51,6 +53,7 @@ class Row:
     argument: str = ''
     fixed: str = ''
     base: str = ''
+    rules: str = ''
 
     @property
     def identifier(self) -> str:

@@ -1,7 +1,11 @@
 """The grid: how many cells, what their keys depend on, and labels that tell changed rules apart."""
 
+import sys
+from dataclasses import replace
+
 import pytest
 
+from bench import protocols
 from bench.config import loaded
 from bench.errors import InputError
 from bench.grid import grid
@@ -95,6 +99,18 @@ def test_keys_are_stable_from_one_version_to_the_next():
     (cell,) = cells_of("run.methods = ['random']", "run.protocol = 'ridge-v1'")
     assert cell.key == '243237556eb6645f'
     assert cell.distilled_key == '8cdb9b64c21e3de1'
+
+
+def test_keys_hold_no_address_of_code(monkeypatch):
+    lines = ["run.protocol = 'paper-v1'", "run.protocol = 'ridge-v1'"]
+    before = [cell_of(line) for line in lines]
+    monkeypatch.setitem(sys.modules, 'elsewhere', sys.modules['bench.probe'])
+    moved = [replace(row, target=row.target.replace('bench.probe', 'elsewhere')) for row in protocols.ROWS]
+    monkeypatch.setattr(protocols, 'ROWS', tuple(moved))
+    after = [cell_of(line) for line in lines]
+    assert [cell.protocol.row.target for cell in after] == ['elsewhere:adam_probe', 'elsewhere:ridge_probe']
+    assert [(cell.key, cell.protocol_hash) for cell in after] == [(cell.key, cell.protocol_hash) for cell in before]
+    assert all(row.rules for row in protocols.ROWS), 'else a renamed row would make its records stale'
 
 
 def test_keys_change_with_every_setting():
