@@ -4,8 +4,8 @@ from pathlib import Path
 
 from absl import flags
 
-from bench import cli
-from bench.errors import InputError
+from bench.core import cli
+from bench.core.errors import InputError
 
 
 def settings(*, analysis: str = '', name: str = '', made_by: str = '') -> dict[str, str]:
@@ -23,7 +23,7 @@ def main() -> int:
     """Flags -> config -> analysis -> files; returns the exit status."""
     from bench.analysis import report
     from bench.analysis.evidence import Evidence
-    from bench.config import ANALYZE, loaded
+    from bench.config.gin_files import ANALYZE, loaded
 
     values = flags.FLAGS
     if not values.gin_file:
@@ -49,7 +49,7 @@ def _bench():
     """Return what loads data sets and backbones; imports torch."""
     import torch
 
-    from bench.pipeline import Bench
+    from bench.pipeline.execute import Bench
 
     device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
     return Bench(cli.places(), Path(flags.FLAGS.results_dir), device)

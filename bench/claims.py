@@ -5,11 +5,11 @@ from pathlib import Path
 
 from absl import flags
 
-from bench import cli
 from bench.analysis.claims import CLAIMS, HOLDS, Claim, Suite, Verdict, judge
 from bench.analysis.evidence import Evidence
-from bench.disk import replace_block, write_atomic
-from bench.errors import InputError
+from bench.core import cli
+from bench.core.disk import replace_block, write_atomic
+from bench.core.errors import InputError
 
 _LARGE = ('clip_vitb16', 'dinov2_vitb14', 'eva02_vitb14', 'mocov3_vitb16')
 _MEANING = (

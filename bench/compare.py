@@ -14,8 +14,11 @@ from typing import Any
 import numpy as np
 from absl import flags
 
-from bench import cli, leaderboard, published, records
-from bench.errors import InputError
+from bench import leaderboard
+from bench.core import cli
+from bench.core.errors import InputError
+from bench.results import published
+from bench.results import record as records
 
 _WHERE = ['dataset', 'eval_backbone', 'ipc', 'protocol', 'protocol_hash', 'labels']
 

@@ -14,13 +14,15 @@ from pathlib import Path
 
 from absl import flags
 
-from bench import cli, registry
-from bench.datasets import catalogue, entries
-from bench.datasets.entries import Entry, Source, size_of
-from bench.datasets.files import reason_of
-from bench.disk import replace_block
-from bench.errors import InputError
-from bench.types import Places
+from bench.config import registry
+from bench.core import cli
+from bench.core.disk import replace_block
+from bench.core.errors import InputError
+from bench.core.types import Places
+from bench.datasets.images import reason_of
+from bench.datasets.published import catalogue
+from bench.datasets.published import obtain as entries
+from bench.datasets.published.obtain import Entry, Source, size_of
 
 _USAGE = 'expected python -m bench.data list [names], check [names] or prepare names...'
 

@@ -13,13 +13,14 @@ from typing import Any
 import numpy as np
 from absl import flags
 
-from bench import cli, registry
 from bench.backbones import ROWS
-from bench.disk import write_atomic
-from bench.errors import InputError
-from bench.hashing import numpy_generator
+from bench.config import registry
+from bench.core import cli
+from bench.core.disk import write_atomic
+from bench.core.errors import InputError
+from bench.core.hashing import numpy_generator
+from bench.core.types import Places
 from bench.list import given_weights_root, whereabouts
-from bench.types import Places
 
 REFERENCES = Path(__file__).parent / 'backbones' / 'fingerprints.json'
 # Of the root mean square feature. Orders of summation differ by 1e-5, other weights or preprocessing by 1e-1 and more.

@@ -16,7 +16,7 @@ What the numbers of a row mean, accuracies in percent:
   top1_std_probe            spread over probe seeds within one method seed, mean over method seeds
   seconds_method, _probe    mean over records; peak_memory_mb and n_train_images: the largest
   status                    ok, failed (no record of the row finished) or partial (some failed; numbers are of the rest)
-  published_mean, _std      what arXiv 2511.16674 gives for the same cell (`bench.published`), not ours; empty where nothing
+  published_mean, _std      what arXiv 2511.16674 gives for the same cell (`bench.results.published`); empty where nothing
 
 The text depends on the records and the published numbers only: the same ones give the same bytes.
 """
@@ -34,9 +34,11 @@ from typing import Any
 import numpy as np
 from absl import flags
 
-from bench import cli, published, records
-from bench.disk import replace_block, write_atomic
-from bench.errors import InputError
+from bench.core import cli
+from bench.core.disk import replace_block, write_atomic
+from bench.core.errors import InputError
+from bench.results import published
+from bench.results import record as records
 
 Row = dict[str, Any]
 _IDENTITY = ('dataset', 'method', 'source_backbone', 'eval_backbone', 'ipc', 'protocol')

@@ -12,12 +12,13 @@ from pathlib import Path
 
 from absl import flags
 
-from bench import cli, plugins, registry
 from bench.backbones.catalogue import CATALOGUE, IMAGENET, OPENAI
-from bench.backbones.hub import local_file
-from bench.backbones.tiny import NETWORK_OF
-from bench.disk import replace_block
-from bench.errors import InputError
+from bench.backbones.tiny.encoders import NETWORK_OF
+from bench.backbones.weights import local_file
+from bench.config import plugins, registry
+from bench.core import cli
+from bench.core.disk import replace_block
+from bench.core.errors import InputError
 
 _NORMALISATIONS = {IMAGENET: 'ImageNet', OPENAI: 'CLIP'}
 

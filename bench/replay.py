@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 from absl import flags
 
-from bench import cli, records
-from bench.errors import InputError
+from bench.core import cli
+from bench.core.errors import InputError
+from bench.results import record as records
 
 # Points of mean accuracy by which a replay on another platform may differ.
 TOLERANCE = 0.03
@@ -60,15 +61,15 @@ class Replay:
 
 
 def cell_of(record: dict[str, Any]) -> Any:
-    """Return the cell (`bench.grid.Cell`) of a record, from nothing but the record.
+    """Return the cell (`bench.pipeline.grid.Cell`) of a record, from nothing but the record.
 
     Raises:
       InputError: if its key is not the key of this cell here: the code's settings have changed since. Also for a name that
         is not known here, such as a plug-in's.
     """
-    from bench import registry
-    from bench.config import Choice
-    from bench.grid import Cell
+    from bench.config import registry
+    from bench.config.gin_files import Choice
+    from bench.pipeline.grid import Cell
 
     kept = record['cell']
 
@@ -107,13 +108,13 @@ def replay(record: dict[str, Any], bench: Any) -> Replay:
 
     Args:
       record: a finished one.
-      bench: a `bench.pipeline.Bench` whose results folder does not hold the record.
+      bench: a `bench.pipeline.execute.Bench` whose results folder does not hold the record.
 
     Raises:
       InputError: if the record failed, cannot be rebuilt, or stands for other data or weights than those found here.
       RuntimeError: if the cell fails.
     """
-    from bench.pipeline import execute, prepare
+    from bench.pipeline.execute import execute, prepare
 
     if record['status'] != 'ok':
         raise InputError(f'record {record["key"]} is of a cell that failed: there is nothing to compare with')
@@ -135,7 +136,7 @@ def main() -> int:
     """Paths -> replays; returns 1 if one differs by more than the tolerance."""
     import torch
 
-    from bench.pipeline import Bench
+    from bench.pipeline.execute import Bench
 
     values = flags.FLAGS
     if not values.record:

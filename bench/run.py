@@ -6,8 +6,8 @@ from pathlib import Path
 
 from absl import flags
 
-from bench import cli
-from bench.errors import InputError
+from bench.core import cli
+from bench.core.errors import InputError
 
 flags.DEFINE_multi_string('gin_file', [], 'gin file; relative to the working directory or to the repository')
 flags.DEFINE_multi_string('gin_bindings', [], 'gin binding, such as "run.ipc = [1, 5]"; wins over the files')
@@ -24,10 +24,12 @@ FLAGS = flags.FLAGS
 
 def main() -> int:
     """Flags -> config -> cells -> records -> leaderboard; returns the exit status."""
-    from bench import distributed, leaderboard, plugins
-    from bench.config import loaded
-    from bench.grid import grid
-    from bench.pipeline import Bench, execute, finished, prepare
+    from bench import leaderboard
+    from bench.config import plugins
+    from bench.config.gin_files import loaded
+    from bench.machine import processes as distributed
+    from bench.pipeline.execute import Bench, execute, finished, prepare
+    from bench.pipeline.grid import grid
 
     if not FLAGS.gin_file and not FLAGS.gin_bindings:
         raise InputError('expected --gin_file=FILE, such as gin/quickstart.gin; got none')
@@ -71,8 +73,8 @@ def choose_device():
     """Return the torch device of this process, and its place among those that torchrun started."""
     import torch
 
-    from bench import distributed
-    from bench.runtime import keep_freed_memory
+    from bench.machine import processes as distributed
+    from bench.machine.device import keep_freed_memory
 
     available = {'cuda': torch.cuda.is_available(), 'mps': torch.backends.mps.is_available(), 'cpu': True}
     wanted = FLAGS.device

@@ -30,11 +30,12 @@ from absl import flags
 from PIL import Image
 from torch import Tensor, nn
 
-from bench import cli, registry
 from bench.backbones.base import Backbone, frozen_backbone
-from bench.errors import InputError
-from bench.hashing import derive_seed, hash_bytes, numpy_generator
-from bench.types import Dataset, Places, Split
+from bench.config import registry
+from bench.core import cli
+from bench.core.errors import InputError
+from bench.core.hashing import derive_seed, hash_bytes, numpy_generator
+from bench.core.types import Dataset, Places, Split
 
 # ImageNet-1k: training images, classes, images of the largest and the smallest class, classes that are not the largest.
 IMAGES, CLASSES, LARGEST, SMALLEST, SHORT = 1_281_167, 1000, 1300, 732, 105
@@ -177,10 +178,10 @@ STAGES = (
 def run_stage(name: str, size: Size, out: Path) -> list[dict[str, Any]]:
     """Run one of `STAGES` in this process; returns the method, seconds and accuracy of each record that it wrote."""
     from bench import leaderboard
-    from bench.config import loaded
-    from bench.grid import grid
-    from bench.pipeline import Bench, execute, finished, prepare
-    from bench.runtime import keep_freed_memory
+    from bench.config.gin_files import loaded
+    from bench.machine.device import keep_freed_memory
+    from bench.pipeline.execute import Bench, execute, finished, prepare
+    from bench.pipeline.grid import grid
 
     keep_freed_memory()  # as bench.run does
     registry.register('dataset', registry.Row('pretended_data', pretended_data, 'numbered pictures'))
@@ -212,7 +213,7 @@ def run_stage(name: str, size: Size, out: Path) -> list[dict[str, Any]]:
 
 def _fill_store(bench: Any, cell: Any, size: Size, *, random: bool) -> None:
     """Encode what the selectors and the ridge probe read, or the pool of the published probe."""
-    from bench.transforms import CenterView, RandomView
+    from bench.features.views import CenterView, RandomView
 
     data, backbone = bench.dataset(cell.dataset), bench.backbone(cell.eval)
     if random:

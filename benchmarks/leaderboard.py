@@ -12,9 +12,10 @@ from pathlib import Path
 import numpy as np
 from absl import app, flags
 
-from bench import provenance, records
-from bench.hashing import short_hash
-from bench.types import Dataset, ProbeScore, Split
+from bench.core.hashing import short_hash
+from bench.core.types import Dataset, ProbeScore, Split
+from bench.results import provenance
+from bench.results import record as records
 
 REPEATS = 5
 # name, classes, test images: the sizes that the suite meets.
@@ -25,7 +26,7 @@ SETTINGS = {f'setting_{i}': i / 7 for i in range(20)}
 
 
 def generate(results_dir: Path, *, count: int, seed: int = 0) -> int:
-    """Write `count` records and return their bytes; as `bench.records.write` does it, less the wait for the disk."""
+    """Write `count` records and return their bytes; as `bench.results.record.write` does it, less the wait for the disk."""
     generator = np.random.default_rng(seed)
     origin = provenance.collect()
     total = 0

@@ -22,8 +22,10 @@ from typing import Any
 
 from absl import flags
 
-from bench import cli, leaderboard, records, run
-from bench.errors import InputError
+from bench import leaderboard, run
+from bench.core import cli
+from bench.core.errors import InputError
+from bench.results import record as records
 
 FLAGS = flags.FLAGS
 
@@ -58,7 +60,7 @@ def measure(
     """Run what has no record yet and return one row a preset, number of updates and place.
 
     Args:
-      bench: of `bench.pipeline`; its results folder is read and written.
+      bench: of `bench.pipeline.execute`; its results folder is read and written.
       presets: the first is the reference.
       method: name of the method that they configure.
       updates: values of its `num_updates` for presets without their own; empty takes what they bind.
@@ -69,7 +71,7 @@ def measure(
     Raises:
       InputError: as bench.run, before any work.
     """
-    from bench.pipeline import execute, prepare
+    from bench.pipeline.execute import execute, prepare
 
     jobs = []
     for preset in presets:
@@ -98,8 +100,8 @@ def _cells(
     preset: Preset, updates: int | None, *, method: str, gin_files: Sequence[str], bindings: Sequence[str]
 ) -> tuple[list[Any], dict[str, Any]]:
     """Return the cells of a preset under a label of their own, and the bindings they were made with."""
-    from bench.config import loaded
-    from bench.grid import grid
+    from bench.config.gin_files import loaded
+    from bench.pipeline.grid import grid
 
     label = f'{preset.name}_{updates}' if updates else preset.name
     lines = [f"run.methods = ['{label}={method}']", 'run.seeds_for = None', *bindings]
@@ -112,7 +114,7 @@ def _cells(
 
 def _warm_up(bench: Any, cell: Any) -> None:
     """Encode a few images and make an update of a small workload: the first run is not to pay for imports and kernels."""
-    from bench.transforms import RandomView
+    from bench.features.views import RandomView
     from benchmarks.lgm_step import make_workload, timed_update
 
     train, backbone = bench.dataset(cell.dataset).train, bench.backbone(cell.eval)
@@ -128,7 +130,7 @@ def _warm_up(bench: Any, cell: Any) -> None:
 @contextmanager
 def _empty_store(bench: Any) -> Iterator[None]:
     """Give `bench` a feature store that holds nothing, while the block runs."""
-    from bench.features import FeatureStore
+    from bench.features.store import FeatureStore
 
     shared = bench.store
     with tempfile.TemporaryDirectory() as folder:
@@ -189,8 +191,8 @@ def _as_good(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def main() -> int:
     """Flags -> presets -> records -> table; returns the exit status."""
-    from bench import plugins
-    from bench.pipeline import Bench
+    from bench.config import plugins
+    from bench.pipeline.execute import Bench
 
     plugins.load(FLAGS.plugin)
     presets = [Preset.parse(text) for text in FLAGS.preset]

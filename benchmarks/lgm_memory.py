@@ -9,7 +9,7 @@ chunks on (the first goes backward before there are gradients, the last may be s
 does, the gradient of the features of all views. The default network has large maps and short features, as real ones have.
 
 The processes give every freed tensor back to the system at once, so that the peak is of memory in use. A run keeps freed
-memory for speed (bench/runtime.py) and holds more.
+memory for speed (bench/machine/device.py) and holds more.
 """
 
 import json
@@ -23,9 +23,9 @@ import numpy as np
 import torch
 from absl import flags
 
-from bench import cli
-from bench.cost import measured
-from bench.errors import InputError
+from bench.core import cli
+from bench.core.errors import InputError
+from bench.machine.cost import measured
 from benchmarks.lgm_step import Workload, cached_features, full_pyramid, random_backbone, timed_update
 from methods._synthesis.match import Chunking
 

@@ -22,13 +22,13 @@ import torch
 from absl import flags
 from torch import Tensor, nn
 
-from bench import cli
 from bench.backbones.base import Backbone, frozen_backbone
-from bench.cost import measured
-from bench.distributed import ALONE
-from bench.errors import InputError
-from bench.runtime import keep_freed_memory
-from bench.transforms import resize_side
+from bench.core import cli
+from bench.core.errors import InputError
+from bench.features.views import resize_side
+from bench.machine.cost import measured
+from bench.machine.device import keep_freed_memory
+from bench.machine.processes import ALONE
 from benchmarks import released
 from methods._synthesis import RealFeatures, Synthetic
 from methods._synthesis.augment import Augmentation, Views
@@ -124,7 +124,7 @@ def cached_features(backbone: Backbone, f_VND: np.ndarray, labels_N: np.ndarray,
 def _network(name: str, input_side: int | None) -> tuple[nn.Module, dict[str, Any]]:
     """Return a network with random weights and its preprocessing facts: a timm model, or `tiny_simclr`."""
     if name == 'tiny_simclr':
-        from bench.backbones import tiny
+        from bench.backbones.tiny import encoders as tiny
 
         facts = {'input_side': input_side or tiny.INPUT_SIDE, 'mean': tiny.MEAN, 'std': tiny.STD}
         network = tiny.tiny_network(tiny.NETWORK_OF[name], feature_scale=tiny.FEATURE_SCALE[name])

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from bench.distilled import DistilledSet
-from bench.task import Task, method
+from bench.distillation.distilled_set import DistilledSet
+from bench.distillation.task import Task, method
 
 
 @method(seed=False, real=True)

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bench.ranges import Positive, PositiveInt
+from bench.core.ranges import Positive, PositiveInt
 from methods._synthesis import Loss, RealFeatures, Synthetic, synthesis
 
 FOLLOWS = 'lgm'

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from bench.distilled import DistilledSet
-from bench.task import Task, method
+from bench.distillation.distilled_set import DistilledSet
+from bench.distillation.task import Task, method
 
 
 @method(backbone=False, seed=False, ipc=False, real=True)

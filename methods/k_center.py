@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from bench.distilled import DistilledSet
-from bench.task import Task, method
+from bench.distillation.distilled_set import DistilledSet
+from bench.distillation.task import Task, method
 
 # Images whose features are held in float64 at a time.
 _BLOCK = 4096

@@ -8,7 +8,7 @@ from typing import Literal
 
 from torch import Tensor
 
-from bench.ranges import NonNegative, PositiveInt
+from bench.core.ranges import NonNegative, PositiveInt
 from methods._synthesis import Loss, RealFeatures, Synthetic, synthesis
 from methods._synthesis.gradient import gradient_distance, probe_gradient, random_probes
 

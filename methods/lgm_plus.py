@@ -10,7 +10,7 @@ pixels and same schedule as LGM; docs/lgm_plus.md says what was tried.
 import torch
 from torch import Tensor
 
-from bench.ranges import Positive
+from bench.core.ranges import Positive
 from methods._synthesis import Loss, RealFeatures, Synthetic, synthesis
 
 FOLLOWS = 'lgm'

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from bench.distilled import DistilledSet
-from bench.errors import InputError
-from bench.similarity import nearest_in_class
-from bench.task import Task, method
+from bench.core.errors import InputError
+from bench.distillation.distilled_set import DistilledSet
+from bench.distillation.task import Task, method
+from bench.features.similarity import nearest_in_class
 
 
 @method(seed=False, of=lambda settings: settings['of'], real=True)

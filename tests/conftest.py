@@ -10,7 +10,9 @@ from pathlib import Path
 
 os.environ['HF_HUB_OFFLINE'] = '1'  # read when the hub's client is imported: no test waits for a network
 
-from bench import cli, plugins, records, registry  # isort: skip  (sets OpenMP's waiting before torch is imported)
+from bench.core import cli  # isort: skip  (sets OpenMP's waiting before torch is imported)
+from bench.config import plugins, registry  # isort: skip  (sets OpenMP's waiting before torch is imported)
+from bench.results import record as records  # isort: skip  (sets OpenMP's waiting before torch is imported)
 
 import numpy as np
 import pytest

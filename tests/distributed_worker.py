@@ -9,9 +9,9 @@ from pathlib import Path
 import torch
 from conftest import toy_module
 
-from bench import distributed
-from bench.features import FeatureStore
-from bench.task import Task
+from bench.distillation.task import Task
+from bench.features.store import FeatureStore
+from bench.machine import processes as distributed
 from methods._synthesis import distil
 from methods.clp import clp
 from methods.dm import dm

@@ -1,7 +1,7 @@
 """Miniatures of the published datasets: a few tiny images in the exact layout of the official archives.
 
-`install(name, ...)` packs the archives that `bench.datasets.catalogue` names, under the names it gives them, and makes the
-entry's sizes and checksums those of the miniature. The production loader does the rest.
+`install(name, ...)` packs the archives that the catalogue names, under the names it gives them, and makes the entry's
+sizes and checksums those of the miniature. The production loader does the rest.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ import torchvision
 from PIL import Image
 from scipy.io import savemat
 
-from bench.datasets import catalogue, spawrious
+from bench.datasets.published import catalogue, spawrious
 
 
 @dataclass(frozen=True)
@@ -185,7 +185,7 @@ def _imagenet(root, name):
     """All 1,000 classes, most of them with a single image that no miniature reads."""
     from timm.data import ImageNetInfo
 
-    from bench.datasets.imagenet import IMAGENET100
+    from bench.datasets.published.imagenet import IMAGENET100
 
     wnids = ImageNetInfo().label_names()
     chosen = {

@@ -17,20 +17,23 @@ from matplotlib.figure import Figure
 from PIL import Image
 from scipy import stats as scipy_stats
 
-from bench import analyze, cli, records, registry, run  # bench.run defines the flags that bench.analyze reads
+from bench import analyze, run  # bench.run defines the flags that bench.analyze reads
 from bench.analysis import alignment, embedding, report
 from bench.analysis.ablation import ablation
+from bench.analysis.bootstrap import Sample, Scores, mean_of
 from bench.analysis.evidence import Evidence, Missing
 from bench.analysis.nearest import nearest
 from bench.analysis.spurious import spurious
-from bench.analysis.stats import Sample, Scores, mean_of
 from bench.analysis.transfer import transfer
-from bench.config import ANALYZE, loaded
-from bench.datasets.plumage_spurious import CLASS_NAMES, GROUP_NAMES, HOME_OF_CLASS
-from bench.distilled import DistilledSet
-from bench.errors import InputError
-from bench.grid import grid
-from bench.types import Dataset, ProbeScore, Split
+from bench.config import registry  # bench.run defines the flags that bench.analyze reads
+from bench.config.gin_files import ANALYZE, loaded
+from bench.core import cli  # bench.run defines the flags that bench.analyze reads
+from bench.core.errors import InputError
+from bench.core.types import Dataset, ProbeScore, Split
+from bench.datasets.plumage.spurious import CLASS_NAMES, GROUP_NAMES, HOME_OF_CLASS
+from bench.distillation.distilled_set import DistilledSet
+from bench.pipeline.grid import grid
+from bench.results import record as records  # bench.run defines the flags that bench.analyze reads
 
 assert run.FLAGS is flags.FLAGS
 FILES = sorted((ROOT / 'gin' / 'analysis').glob('*.gin'))

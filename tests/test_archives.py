@@ -18,10 +18,11 @@ import pytest
 from absl import flags
 from conftest import ROOT
 
-from bench import cli, data, run  # noqa: F401 - run defines the flags data_root and cache_dir
-from bench.datasets import archives, catalogue
-from bench.datasets.archives import download, extract_safely
-from bench.errors import InputError
+from bench import data, run  # noqa: F401 - run defines the flags data_root and cache_dir
+from bench.core import cli  # noqa: F401 - run defines the flags data_root and cache_dir
+from bench.core.errors import InputError
+from bench.datasets.published import archives, catalogue
+from bench.datasets.published.archives import download, extract_safely
 from tests.miniatures import install
 
 # --- downloads ----------------------------------------------------------------------------------------------------------

@@ -39,14 +39,16 @@ from published_layouts import (
 from safetensors.torch import save_file
 from torch.nn.functional import layer_norm, linear, scaled_dot_product_attention
 
-from bench import fingerprint, registry
+from bench import fingerprint
 from bench import list as bench_list
-from bench.backbones import ROWS, base, hub, named, open_clip_source, state_dicts, timm_source
+from bench.backbones import ROWS, base, named, open_clip_source, state_dicts, timm_source
+from bench.backbones import weights as hub
 from bench.backbones.catalogue import CATALOGUE
 from bench.backbones.mocov3 import base_encoder
-from bench.disk import replace_block
-from bench.errors import InputError
-from bench.types import Places
+from bench.config import registry
+from bench.core.disk import replace_block
+from bench.core.errors import InputError
+from bench.core.types import Places
 
 CPU = torch.device('cpu')
 NAMES = (

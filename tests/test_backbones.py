@@ -17,8 +17,8 @@ from torch import nn
 from bench.backbones import open_clip_source, timm_source
 from bench.backbones.base import frozen_backbone, weights_fingerprint
 from bench.backbones.freeze import _ClassTokenBlock, _PatchMatmul, _StridedDepthwise, freeze
-from bench.errors import InputError
-from bench.types import Places
+from bench.core.errors import InputError
+from bench.core.types import Places
 
 CPU = torch.device('cpu')
 

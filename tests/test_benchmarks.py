@@ -12,9 +12,10 @@ import torch.nn.functional as F
 from absl import flags
 from conftest import TOY_LINES
 
-from bench import cli, records
-from bench.errors import InputError
-from bench.types import Places
+from bench.core import cli
+from bench.core.errors import InputError
+from bench.core.types import Places
+from bench.results import record as records
 from benchmarks import imagenet_scale, lgm_accuracy, lgm_memory, lgm_step
 from benchmarks.imagenet_scale import Size
 from benchmarks.lgm_accuracy import Preset
@@ -154,7 +155,7 @@ def test_growth_starts_where_there_are_three_chunks():
 @pytest.fixture
 def accuracy_of(toy, tmp_path):
     """Run `lgm_accuracy.measure` for presets given by their lines, on the toy world."""
-    from bench.pipeline import Bench
+    from bench.pipeline.execute import Bench
 
     base = tmp_path / 'base.gin'
     base.write_text(

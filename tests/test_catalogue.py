@@ -11,11 +11,14 @@ import pytest
 import torchvision
 from test_datasets import check_usable
 
-from bench import data, registry
-from bench.datasets import ROWS, catalogue, entries
-from bench.datasets.imagenet import IMAGENET100
-from bench.errors import InputError
-from bench.types import Places
+from bench import data
+from bench.config import registry
+from bench.core.errors import InputError
+from bench.core.types import Places
+from bench.datasets import ROWS
+from bench.datasets.published import catalogue
+from bench.datasets.published import obtain as entries
+from bench.datasets.published.imagenet import IMAGENET100
 from tests.miniatures import BUILDERS, install
 
 NAMES = sorted(catalogue.ENTRIES)

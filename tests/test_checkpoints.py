@@ -3,10 +3,10 @@
 import pytest
 from conftest import TOY_LINES, all_records, files_below
 
-from bench import cli
-from bench.checkpoints import Checkpoint
-from bench.distilled import DistilledSet
-from bench.errors import InputError
+from bench.core import cli
+from bench.core.errors import InputError
+from bench.distillation.distilled_set import DistilledSet
+from bench.machine.checkpoints import Checkpoint
 
 LINES = [
     "run.methods = ['lgm']", 'lgm.num_updates = 30', 'lgm.level_every = 4', 'lgm.num_views = 3', 'lgm.log_every = 5',

@@ -14,9 +14,10 @@ import pytest
 from conftest import ROOT, files_below
 from test_analysis import Planned, put, right, suite_files, toy_data
 
-from bench import claims, cli
+from bench import claims
 from bench.analysis.claims import CLAIMS, FAILS, HOLDS, UNKNOWN, Verdict, judge
-from bench.errors import InputError
+from bench.core import cli
+from bench.core.errors import InputError
 
 CLIP, DINO, MIM, MOCO = BACKBONES = ('tiny_clip', 'tiny_dino', 'tiny_mim', 'tiny_moco')
 COUNT = 200  # test images: a difference of 10 of them is settled

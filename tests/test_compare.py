@@ -9,9 +9,10 @@ from conftest import ROOT
 from scipy import stats
 from test_leaderboard import put
 
-from bench import leaderboard, records
+from bench import leaderboard
 from bench.compare import compare, compare_to_published, published_text, text
-from bench.errors import InputError
+from bench.core.errors import InputError
+from bench.results import record as records
 
 
 @pytest.fixture

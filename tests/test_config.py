@@ -5,10 +5,11 @@ import math
 import gin
 import pytest
 
-from bench import config, registry
-from bench.config import ROOT, RUN, loaded
-from bench.errors import InputError
-from bench.grid import cells, grid
+from bench.config import gin_files as config
+from bench.config import registry
+from bench.config.gin_files import ROOT, RUN, loaded
+from bench.core.errors import InputError
+from bench.pipeline.grid import cells, grid
 
 GRID = ["run.datasets = ['toy_data']", "run.backbones = ['toy_net']"]
 
@@ -191,7 +192,7 @@ def test_a_value_out_of_range_or_of_the_wrong_type_is_named(line, expected):
 
 
 def test_nan_is_refused_when_settings_come_from_python():
-    from bench import ranges
+    from bench.core import ranges
 
     function = registry.find('method', 'lgm')[0].load()
     with pytest.raises(InputError, match='lgm.noise_std: expected a number, got NaN'):

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bench.datasets import files
-from bench.datasets.files import ImageFiles, files_fingerprint, verify_images
+from bench.core.errors import InputError
+from bench.core.types import Places
+from bench.datasets import images as files
 from bench.datasets.folder import folder
-from bench.errors import InputError
-from bench.types import Places
+from bench.datasets.images import ImageFiles, files_fingerprint, verify_images
 
 GROCERY = Path(__file__).resolve().parents[2] / 'shared' / 'data' / 'grocery'
 

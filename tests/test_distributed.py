@@ -11,7 +11,7 @@ import torch
 from conftest import ROOT, TOY, all_records
 from distributed_worker import distilled_images
 
-from bench.distributed import ALONE, World
+from bench.machine.processes import ALONE, World
 
 WORKER = str(ROOT / 'tests' / 'distributed_worker.py')
 

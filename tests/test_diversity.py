@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from bench import records
-from bench.diversity import diversity
+from bench.features.diversity import diversity
+from bench.results import record as records
 
 
 def test_known_answers_in_the_plane():

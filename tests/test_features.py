@@ -12,10 +12,11 @@ import torch
 from conftest import Pictures
 from PIL import Image
 
-from bench import features, progress
-from bench.features import FeatureStore, encode
-from bench.transforms import CenterView, RandomView, resize_side
-from bench.types import Split
+from bench.core import progress
+from bench.core.types import Split
+from bench.features import store as features
+from bench.features.store import FeatureStore, encode
+from bench.features.views import CenterView, RandomView, resize_side
 
 N = 5
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from bench import registry
-from bench.config import loaded
-from bench.grid import grid
+from bench.config import registry
+from bench.config.gin_files import loaded
+from bench.pipeline.grid import grid
 from tests.conftest import ROOT
 
 RUNS = sorted((ROOT / 'gin').glob('*.gin'))

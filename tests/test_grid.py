@@ -5,10 +5,10 @@ from dataclasses import replace
 
 import pytest
 
-from bench import protocols
-from bench.config import loaded
-from bench.errors import InputError
-from bench.grid import grid
+from bench.config.gin_files import loaded
+from bench.core.errors import InputError
+from bench.pipeline.grid import grid
+from bench.probes import protocols
 
 TOY = ["run.datasets = ['toy_data']", "run.backbones = ['toy_net']"]
 ALL = "run.methods = ['random', 'centroid', 'herding', 'k_center', 'full', 'lgm', 'lgm_real_init']"
@@ -104,8 +104,8 @@ def test_keys_are_stable_from_one_version_to_the_next():
 def test_keys_hold_no_address_of_code(monkeypatch):
     lines = ["run.protocol = 'paper-v1'", "run.protocol = 'ridge-v1'"]
     before = [cell_of(line) for line in lines]
-    monkeypatch.setitem(sys.modules, 'elsewhere', sys.modules['bench.probe'])
-    moved = [replace(row, target=row.target.replace('bench.probe', 'elsewhere')) for row in protocols.ROWS]
+    monkeypatch.setitem(sys.modules, 'elsewhere', sys.modules['bench.probes.adam'])
+    moved = [replace(row, target=row.target.replace('bench.probes.adam', 'elsewhere')) for row in protocols.ROWS]
     monkeypatch.setattr(protocols, 'ROWS', tuple(moved))
     after = [cell_of(line) for line in lines]
     assert [cell.protocol.row.target for cell in after] == ['elsewhere:adam_probe', 'elsewhere:ridge_probe']

@@ -8,9 +8,9 @@ import pytest
 from PIL import Image
 from test_datasets import check_usable
 
-from bench.datasets import hub
-from bench.errors import InputError
-from bench.types import Places
+from bench.core.errors import InputError
+from bench.core.types import Places
+from bench.datasets import hugging_face as hub
 
 pytestmark = pytest.mark.filterwarnings('ignore::DeprecationWarning')
 COLOURS = {'train': [('red', 0), ('blue', 1), ('black', 1)], 'test': [('green', 1), ('white', 0)]}

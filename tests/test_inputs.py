@@ -5,7 +5,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from bench import records
+from bench.results import record as records
 
 RANDOM = "run.methods = ['random']"
 FOLDER = [RANDOM, "run.datasets = ['folder']", "folder.path = 'mine'"]

@@ -13,9 +13,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench import leaderboard, records
-from bench.errors import InputError
-from bench.types import Dataset, ProbeScore, Split
+from bench import leaderboard
+from bench.core.errors import InputError
+from bench.core.types import Dataset, ProbeScore, Split
+from bench.results import record as records
 
 ROOT = Path(__file__).resolve().parent.parent
 GOLDEN = ROOT / 'tests' / 'golden'

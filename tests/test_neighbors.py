@@ -5,14 +5,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from bench import records, registry
-from bench.config import loaded
-from bench.distilled import DistilledSet
-from bench.errors import InputError
-from bench.grid import grid
-from bench.similarity import nearest_in_class, unit
-from bench.task import Task, method
-from bench.types import Split
+from bench.config import registry
+from bench.config.gin_files import loaded
+from bench.core.errors import InputError
+from bench.core.types import Split
+from bench.distillation.distilled_set import DistilledSet
+from bench.distillation.task import Task, method
+from bench.features.similarity import nearest_in_class, unit
+from bench.pipeline.grid import grid
+from bench.results import record as records
 from methods.neighbors import neighbors
 
 TOY = ["run.datasets = ['toy_data']", "run.backbones = ['toy_net']"]

@@ -6,11 +6,12 @@ import torch
 from conftest import Pictures
 from PIL import Image
 
-from bench import gallery, pictures, registry
-from bench.distilled import DistilledSet
-from bench.pictures import Timelapse, neighbor_rows
-from bench.task import Task, method
-from bench.types import Split
+from bench.config import registry
+from bench.core.types import Split
+from bench.distillation import gallery, pictures
+from bench.distillation.distilled_set import DistilledSet
+from bench.distillation.pictures import Timelapse, neighbor_rows
+from bench.distillation.task import Task, method
 
 RED, GREEN, BLUE = (200, 30, 30), (30, 200, 30), (30, 30, 200)
 

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bench.datasets import plumage as module
-from bench.datasets.plumage import CLASS_NAMES, FAMILY_NAMES, FAMILY_OF_CLASS, draw, plumage, unlabelled_stream
-from bench.datasets.plumage_render import SPECIES
-from bench.types import Places
+from bench.core.types import Places
+from bench.datasets.plumage import plumage as module
+from bench.datasets.plumage.plumage import CLASS_NAMES, FAMILY_NAMES, FAMILY_OF_CLASS, draw, plumage, unlabelled_stream
+from bench.datasets.plumage.render import SPECIES
 
 # SHA-256 over pictures 0, 7 and 19 of each split at seed 0. They depend on how PIL fills a polygon: valid for the
 # Pillow pinned in requirements.txt. If only these fail under another Pillow, the pictures are sound, but not official.
@@ -76,7 +76,7 @@ def test_pool_draws_the_same_as_one_process(places, monkeypatch):
 
 
 def test_another_process_draws_the_same():
-    code = 'import hashlib; from bench.datasets.plumage import draw\n'
+    code = 'import hashlib; from bench.datasets.plumage.plumage import draw\n'
     code += 'print(hashlib.sha256(draw(5, "test", 11, 4)).hexdigest())'
     env = {**os.environ, 'PYTHONHASHSEED': '7'}
     out = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, env=env, check=True)

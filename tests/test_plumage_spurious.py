@@ -6,11 +6,12 @@ import pickle
 import numpy as np
 import pytest
 
-from bench import leaderboard, records
-from bench.datasets import plumage as plumage_module
-from bench.datasets import plumage_render
-from bench.datasets.plumage import FAMILY_NAMES, FAMILY_OF_CLASS, plumage, plumage_families
-from bench.datasets.plumage_spurious import (
+from bench import leaderboard
+from bench.core.types import Places, ProbeScore
+from bench.datasets.plumage import plumage as plumage_module
+from bench.datasets.plumage import render as plumage_render
+from bench.datasets.plumage.plumage import FAMILY_NAMES, FAMILY_OF_CLASS, plumage, plumage_families
+from bench.datasets.plumage.spurious import (
     BACKGROUND_NAMES,
     CLASS_NAMES,
     GROUP_NAMES,
@@ -21,7 +22,7 @@ from bench.datasets.plumage_spurious import (
     groups_of,
     plumage_spurious,
 )
-from bench.types import Places, ProbeScore
+from bench.results import record as records
 
 # SHA-256 over pictures 0, 5, 18 and 39 of each split at seed 0, for the Pillow pinned in requirements.txt.
 PIXELS = {

@@ -8,17 +8,17 @@ import torch
 from conftest import ROOT
 
 from bench import pretrain as package
-from bench import registry
-from bench.backbones.tiny import FEATURE_SCALE, MEAN, NETWORK_OF, STD, encoder_from_file
-from bench.config import loaded
-from bench.datasets.plumage import plumage, unlabelled_stream
-from bench.errors import InputError
+from bench.backbones.tiny.encoders import FEATURE_SCALE, MEAN, NETWORK_OF, STD, encoder_from_file
+from bench.config import registry
+from bench.config.gin_files import loaded
+from bench.core.errors import InputError
+from bench.core.types import Places
+from bench.datasets.plumage.plumage import plumage, unlabelled_stream
 from bench.pretrain import __main__ as command
 from bench.pretrain import card as card_module
 from bench.pretrain import train
 from bench.pretrain.moco import moco
 from bench.pretrain.views import Views, normalised
-from bench.types import Places
 
 CPU = torch.device('cpu')
 RECIPES = [row.name for row in package.ROWS]

@@ -10,10 +10,10 @@ import torch
 import torch.nn.functional as F
 from conftest import Pictures
 
-from bench import probe
-from bench.features import FeatureStore
-from bench.probe import ProbeTask, adam_probe, ridge_probe
-from bench.types import Split
+from bench.core.types import Split
+from bench.features.store import FeatureStore
+from bench.probes import adam as probe
+from bench.probes.adam import ProbeTask, adam_probe, ridge_probe
 
 D = 7
 CPU = torch.device('cpu')

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from conftest import ROOT
 
-from bench import published
 from bench.analysis.ablation import PUBLISHED as ABLATION_MEANS
 from bench.analysis.evidence import short_name
-from bench.config import loaded
-from bench.errors import InputError
-from bench.grid import grid
+from bench.config.gin_files import loaded
+from bench.core.errors import InputError
+from bench.pipeline.grid import grid
+from bench.results import published
 
 BACKBONES = ('clip_vitb16', 'dinov2_vitb14', 'eva02_vitb14', 'mocov3_vitb16')
 METHODS = ('lgm', 'neighbors', 'centroid', 'random', 'full')

@@ -7,8 +7,10 @@ import sys
 import numpy as np
 import pytest
 
-from bench import disk, provenance, records
-from bench.types import Dataset, ProbeScore, Split
+from bench.core import disk
+from bench.core.types import Dataset, ProbeScore, Split
+from bench.results import provenance
+from bench.results import record as records
 
 CELL = {
     'dataset': 'toy', 'method': 'random', 'source_backbone': 'any', 'eval_backbone': 'timm:a/b', 'ipc': 1, 'seed': 3,

@@ -7,14 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from bench import config, plugins, registry
 from bench import list as bench_list
-from bench.errors import InputError
+from bench.config import gin_files as config
+from bench.config import plugins, registry
+from bench.core.errors import InputError
 
 ROOT = Path(__file__).resolve().parent.parent
 PLUGIN = '''"""A file of a user."""
 
-from bench.registry import register_method
+from bench.config.registry import register_method
 
 
 @register_method(strength=2.0)

@@ -11,12 +11,14 @@ import pytest
 import torch
 from conftest import ROOT, all_records, files_below
 
-from bench import records, registry, replay
-from bench.errors import InputError
-from bench.hashing import short_hash
-from bench.pipeline import Bench
+from bench import replay
+from bench.config import registry
+from bench.core.errors import InputError
+from bench.core.hashing import short_hash
+from bench.core.types import Places
+from bench.pipeline.execute import Bench
 from bench.replay import TOLERANCE, Replay, cell_of
-from bench.types import Places
+from bench.results import record as records
 
 COMMITTED = ROOT / 'results' / 'records'
 WORLD = [
@@ -81,7 +83,7 @@ def test_changed_settings_are_refused_with_both_keys(toy_record, monkeypatch):
     older['key'] = short_hash(older['cell'])
     with pytest.raises(InputError, match=f'record {older["key"]} .* has the key {toy_record["key"]}, so a setting'):
         cell_of(older)
-    monkeypatch.setattr('bench.probe.PROBE_VERSION', -1)
+    monkeypatch.setattr('bench.probes.adam.PROBE_VERSION', -1)
     with pytest.raises(InputError, match=f'record {toy_record["key"]} .* or a protocol changed since'):
         cell_of(toy_record)
 

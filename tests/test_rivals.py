@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from test_synthesis import SMALL, _real
 
-from bench.distributed import ALONE
-from bench.features import FeatureStore
-from bench.task import Task
+from bench.distillation.task import Task
+from bench.features.store import FeatureStore
+from bench.machine.processes import ALONE
 from methods._synthesis.distil import Synthetic
 from methods._synthesis.gradient import gradient_distance, probe_gradient
 from methods._synthesis.real import _k_means

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from conftest import ROOT
 
-from bench import pipeline, registry
-from bench.types import Dataset, Split
+from bench.config import registry
+from bench.core.types import Dataset, Split
+from bench.pipeline import execute as pipeline
 
 METHODS = (
     'random', 'centroid', 'herding', 'k_center', 'full', 'lgm', 'lgm_real_init', 'lgm_plus', 'sfm', 'frf', 'dm', 'clp',
@@ -42,39 +43,74 @@ def python_files(folder):
 # --- who may know whom ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize('path', python_files('methods'), ids=lambda path: str(path.relative_to(ROOT)))
-def test_methods_know_neither_the_command_nor_the_pipeline_nor_gin(path):
-    above = (
-        'run', 'pipeline', 'grid', 'config', 'cli', 'records', 'leaderboard', 'probe', 'datasets', 'tensorboard',
-        'pretrain', 'analysis',
-    )  # fmt: skip
-    forbidden = {name for name in imports_of(path) if any(is_below(name, f'bench.{room}') for room in above)}
-    assert not forbidden and not any(is_below(name, 'gin') for name in imports_of(path))
+# The rooms of the house, from the ground up, and the rooms that each one may import; commands may import every room.
+ROOMS = {
+    'core': '',
+    'config': 'core',
+    'machine': 'core',
+    'results': 'core',
+    'datasets': 'config core',
+    'backbones': 'config machine core',
+    'features': 'backbones machine core',
+    'distillation': 'features backbones machine core',
+    'probes': 'features backbones config core',
+    'pipeline': 'distillation probes features backbones datasets results config machine core',
+    'analysis': 'distillation probes features datasets results config core',
+    'pretrain': 'features datasets backbones config machine core',
+    'methods': 'distillation features backbones machine core',
+}
+COMMANDS = {'run', 'leaderboard', 'compare', 'analyze', 'claims', 'replay', 'list', 'data', 'fingerprint'}
 
 
-def test_bench_finds_methods_through_the_registry_only():
-    for path in python_files('bench'):
-        assert not any(is_below(name, 'methods') for name in imports_of(path)), path
+def room_of(module):
+    """Return the room of a module, `bench` for a command at the top of bench/ and for what is no room, None outside."""
+    top, *rest = module.split('.')
+    if top == 'methods':
+        return 'methods'
+    if top != 'bench' or not rest:
+        return None
+    return rest[0] if (ROOT / 'bench' / rest[0]).is_dir() else 'bench'
 
 
-def test_gin_stays_at_the_outermost_layer():
+def test_a_folder_of_bench_is_a_room_and_a_file_a_command():
+    folders = {path.name for path in (ROOT / 'bench').iterdir() if path.is_dir() and path.name != '__pycache__'}
+    assert folders == ROOMS.keys() - {'methods'}
+    assert {path.stem for path in (ROOT / 'bench').glob('*.py')} == {'__init__', *COMMANDS}
+
+
+@pytest.mark.parametrize('room', ROOMS)
+def test_a_room_imports_only_the_rooms_below_it(room):
+    allowed, order = ROOMS[room].split(), list(ROOMS)
+    assert all(order.index(below) < order.index(room) for below in allowed), 'no circle'
+    for path in python_files('methods' if room == 'methods' else f'bench/{room}'):
+        wrong = {name for name in imports_of(path) if room_of(name) not in (None, room, *allowed)}
+        assert not wrong, f'{path.relative_to(ROOT)} imports {sorted(wrong)}'
+
+
+def test_gin_is_imported_in_one_file():
     users = [path for path in python_files('bench') if any(is_below(name, 'gin') for name in imports_of(path))]
-    assert users == [ROOT / 'bench' / 'config.py']
+    assert users == [ROOT / 'bench' / 'config' / 'gin_files.py']
 
 
 @pytest.mark.parametrize('kind', ['recipe', 'analysis'])
 def test_recipes_and_analyses_know_neither_a_command_nor_its_settings(kind):
-    above = ('run', 'config', 'cli', 'grid', 'analyze', 'pretrain.__main__')
+    above = ('run', 'analyze', 'config', 'core.cli', 'pipeline', 'pretrain.__main__')
     for row in registry.rows(kind).values():
         path = ROOT / f'{row.target.partition(":")[0].replace(".", "/")}.py'
         forbidden = {name for name in imports_of(path) if any(is_below(name, f'bench.{room}') for room in above)}
         assert not forbidden and not any(is_below(name, 'gin') for name in imports_of(path)), row.name
 
 
+@pytest.mark.parametrize('room', ['core', 'config', 'results'])
+def test_light_rooms_import_no_torch(room):
+    for path in python_files(f'bench/{room}'):
+        assert not [name for name in imports_of(path) if is_below(name.partition('.')[0], 'torch')], path
+
+
 def test_records_and_leaderboard_import_neither_torch_nor_gin():
     """Follows their imports through the project, those inside functions too."""
     heavy = ('torch', 'torchvision', 'gin', 'timm', 'open_clip')
-    todo, seen = ['bench.records', 'bench.leaderboard'], set()
+    todo, seen = ['bench.results.record', 'bench.leaderboard'], set()
     while todo:
         name = todo.pop()
         path = ROOT / f'{name.replace(".", "/")}.py'
@@ -84,7 +120,7 @@ def test_records_and_leaderboard_import_neither_torch_nor_gin():
         found = imports_of(path)
         assert not [n for n in found if any(is_below(n, module) for module in heavy)], name
         todo += [n for n in found if is_below(n, 'bench')]
-    assert {'bench.provenance', 'bench.types', 'bench.cli'} <= seen
+    assert {'bench.results.provenance', 'bench.core.types', 'bench.core.cli'} <= seen
 
 
 # --- the test split ---------------------------------------------------------------------------------------------------

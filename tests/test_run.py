@@ -11,16 +11,18 @@ import time
 import pytest
 from conftest import ROOT, TOY, TOY_LINES, all_records, files_below
 
-from bench import cli, records, registry
-from bench.distilled import DistilledSet
+from bench.config import registry
+from bench.core import cli
+from bench.distillation.distilled_set import DistilledSet
+from bench.results import record as records
 
 SYNTHETIC = ('lgm', 'lgm_real_init', 'lgm_plus', 'sfm', 'frf', 'dm', 'clp')
 METHODS = ('random', 'centroid', 'herding', 'k_center', 'full', *SYNTHETIC, 'neighbors')
 CELLS = 22  # two seeds of random, of what synthesises and of what starts from that
 PLUGIN = '''"""A user's file."""
 import numpy as np
-from bench.distilled import DistilledSet
-from bench.registry import register_method
+from bench.distillation.distilled_set import DistilledSet
+from bench.config.registry import register_method
 
 @register_method
 def mine(task, *, first: int = 0):

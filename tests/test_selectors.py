@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from bench.errors import InputError
-from bench.registry import find
-from bench.task import Task
-from bench.types import Split
+from bench.config.registry import find
+from bench.core.errors import InputError
+from bench.core.types import Split
+from bench.distillation.task import Task
 from methods import k_center
 from methods.herding import herd
 

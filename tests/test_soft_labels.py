@@ -6,9 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from bench import leaderboard, probe, records, soft_labels
-from bench.distilled import DistilledSet
-from bench.soft_labels import teacher_labels, teacher_scores
+from bench import leaderboard
+from bench.distillation import soft_labels
+from bench.distillation.distilled_set import DistilledSet
+from bench.distillation.soft_labels import teacher_labels, teacher_scores
+from bench.probes import adam as probe
+from bench.results import record as records
 
 # Class 0 at -3 and -1, class 1 at 2: balanced mean 0, class means -2 and 2, so the right class leads by 1 at f = -2 and 2
 # and the scores are -f/2 and f/2, whatever the strength.
@@ -16,9 +19,9 @@ F_N1 = np.array([[-3.0], [-1.0], [2.0]])
 LABELS_N = np.array([0, 0, 1])
 PLUGIN = '''"""A user's file."""
 import numpy as np
-from bench.distilled import DistilledSet
-from bench.registry import register_method
-from bench.soft_labels import teacher_labels
+from bench.distillation.distilled_set import DistilledSet
+from bench.config.registry import register_method
+from bench.distillation.soft_labels import teacher_labels
 
 @register_method
 def mine(task, *, soft_labels: bool = False):

@@ -9,8 +9,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from bench.features import FeatureStore
-from bench.task import Task
+from bench.distillation.task import Task
+from bench.features.store import FeatureStore
 from methods._synthesis.augment import Augmentation
 from methods._synthesis.gradient import gradient_distance, probe_gradient, random_probes
 from methods._synthesis.match import Chunking, Schedule, _backward, _check_finite

@@ -5,7 +5,7 @@ import io
 import pytest
 from PIL import Image
 
-from bench import records
+from bench.results import record as records
 
 LGM = [
     'lgm.num_updates = 20', 'lgm.level_every = 2', 'lgm.log_every = 5', 'lgm.num_views = 1', 'lgm.num_augmentations = 1',

@@ -11,11 +11,11 @@ import torch
 from timm.models.resnet import ResNet
 from timm.models.vision_transformer import VisionTransformer
 
-from bench import registry
-from bench.backbones.tiny import ARCHITECTURES, NETWORK_OF, WEIGHTS_DIR, encoder_from_file, tiny, tiny_network
-from bench.errors import InputError
+from bench.backbones.tiny.encoders import ARCHITECTURES, NETWORK_OF, WEIGHTS_DIR, encoder_from_file, tiny, tiny_network
+from bench.config import registry
+from bench.core.errors import InputError
+from bench.core.types import Places
 from bench.pretrain.__main__ import configured
-from bench.types import Places
 
 CPU = torch.device('cpu')
 SHIPPED = [name for name in NETWORK_OF if (WEIGHTS_DIR / f'{name}.safetensors').is_file()]

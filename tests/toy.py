@@ -9,10 +9,10 @@ from PIL import Image
 from torch import nn
 
 from bench.backbones.base import frozen_backbone
-from bench.errors import InputError
-from bench.hashing import hash_bytes, numpy_generator
-from bench.registry import Row, register
-from bench.types import Dataset, Split
+from bench.config.registry import Row, register
+from bench.core.errors import InputError
+from bench.core.hashing import hash_bytes, numpy_generator
+from bench.core.types import Dataset, Split
 
 CLASSES = ('red', 'green', 'blue', 'grey', 'white', 'black')
 _COLOURS = np.array([[200, 60, 60], [60, 200, 60], [60, 60, 200], [128, 128, 128], [230, 230, 230], [20, 20, 20]])

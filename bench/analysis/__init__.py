@@ -6,7 +6,7 @@ An analysis is `analysis(evidence, *, settings...) -> bench.analysis.report.Repo
 features (`bench.analysis.evidence.Evidence`), makes none of them, and says which ones are missing.
 """
 
-from bench.registry import Row
+from bench.config.registry import Row
 
 ROWS = (
     Row('transfer', 'bench.analysis.transfer:transfer', 'source x eval backbone matrix of every method'),

@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from bench.analysis.bootstrap import Sample, mean_of
 from bench.analysis.evidence import Evidence, cell_name, check_backbones
 from bench.analysis.report import Report
-from bench.analysis.stats import Sample, mean_of
-from bench.ranges import PositiveInt
+from bench.core.ranges import PositiveInt
 
 # label of a variant -> how it is shown; the labels are those of gin/suites/ablation.gin
 VARIANTS = {

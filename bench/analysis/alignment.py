@@ -13,9 +13,9 @@ import pandas as pd
 
 from bench.analysis.evidence import Evidence, cell_name, check_backbones, short_name
 from bench.analysis.report import Report
-from bench.hashing import numpy_generator
-from bench.ranges import PositiveInt
-from bench.similarity import unit
+from bench.core.hashing import numpy_generator
+from bench.core.ranges import PositiveInt
+from bench.features.similarity import unit
 
 MEASURES = ('mutual_knn', 'cka')
 # ImageNet-100, 12 ordered pairs of four backbones, mutual k-NN (arXiv 2511.16674, table 6)

@@ -1,6 +1,6 @@
 """The claims of arXiv 2511.16674, each decided from records by a stated test, never by hand.
 
-A claim is a function `claim(suite) -> Verdict`. What it compares are bootstrap figures (`bench.analysis.stats`): a
+A claim is a function `claim(suite) -> Verdict`. What it compares are bootstrap figures (`bench.analysis.bootstrap`): a
 comparison is settled where the 95 % interval of the paired difference lies on one side.
 """
 
@@ -13,10 +13,10 @@ import numpy as np
 import pandas as pd
 
 from bench.analysis.ablation import PUBLISHED as PUBLISHED_ABLATION
+from bench.analysis.bootstrap import Sample, Scores, mean_of
 from bench.analysis.evidence import Evidence, ipc_of, short_name, source_of
-from bench.analysis.stats import Sample, Scores, mean_of
 from bench.analysis.transfer import REAL
-from bench.records import ANY_SOURCE
+from bench.results.record import ANY_SOURCE
 
 HOLDS, FAILS, UNKNOWN = 'holds', 'does not hold', 'not enough records'
 _RANKED = ('lgm', 'centroid', 'neighbors', 'random')

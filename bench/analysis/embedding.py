@@ -11,8 +11,8 @@ import pandas as pd
 
 from bench.analysis.evidence import Evidence, check_backbones
 from bench.analysis.report import Report
-from bench.distilled import DistilledSet
-from bench.ranges import Count, PositiveInt
+from bench.core.ranges import Count, PositiveInt
+from bench.distillation.distilled_set import DistilledSet
 
 _SHOWN_CLASSES = 6
 _COLOURS = ('#4878a8', '#c8772c', '#4a9a5b', '#b0434a', '#7a62a8', '#7a5a4c')

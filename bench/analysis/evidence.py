@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from bench import records
-from bench.analysis.stats import Scores, scores_of
-from bench.errors import InputError
+from bench.analysis.bootstrap import Scores, scores_of
+from bench.core.errors import InputError
+from bench.results import record as records
 
 _NAMED = 4  # missing cells named in the message
 
@@ -26,9 +26,9 @@ class Missing(InputError):
 class Evidence:
     """The results of runs, read only.
 
-    `made_by` is the gin file whose run makes what is missing. `bench_for` makes the `bench.pipeline.Bench` that loads data
-    sets and backbones; it is called when first needed, because most analyses read records only. `choose(kind, name)`
-    resolves a name to an entry of the registry with its settings (`bench.config.Config.choose`).
+    `made_by` is the gin file whose run makes what is missing. `bench_for` makes the `Bench` of the pipeline that loads
+    data sets and backbones; it is called when first needed, because most analyses read records only. `choose(kind, name)`
+    resolves a name to an entry of the registry with its settings (`bench.config.gin_files.Config.choose`).
     """
 
     results_dir: Path
@@ -115,7 +115,7 @@ class Evidence:
 
     def features(self, split: Any, backbone: Any) -> Any:
         """Return features f_ND of a split in the test view, from the feature store."""
-        from bench.transforms import CenterView
+        from bench.features.views import CenterView
 
         return self.bench.store.features(split, backbone, CenterView(backbone.input_side, backbone.interpolation))[0]
 
@@ -143,7 +143,7 @@ class Evidence:
         Raises:
           Missing: if its folder is not in the results folder.
         """
-        from bench.distilled import DistilledSet
+        from bench.distillation.distilled_set import DistilledSet
 
         names = (row.dataset, row.source_backbone, row.method)
         place = Path(self.results_dir, 'distilled', *map(records.safe_name, names))

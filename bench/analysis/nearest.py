@@ -12,8 +12,8 @@ import pandas as pd
 
 from bench.analysis.evidence import Evidence, check_backbones
 from bench.analysis.report import Report
-from bench.ranges import Count, PositiveInt
-from bench.similarity import unit
+from bench.core.ranges import Count, PositiveInt
+from bench.features.similarity import unit
 
 
 def nearest(

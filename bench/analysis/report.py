@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bench.disk import write_atomic
+from bench.core.disk import write_atomic
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from bench.analysis.bootstrap import Scores
 from bench.analysis.evidence import Evidence, cell_name, check_backbones, ipc_of, source_of
 from bench.analysis.report import Report
-from bench.analysis.stats import Scores
 from bench.analysis.transfer import REAL
-from bench.datasets.plumage_spurious import BACKGROUND_NAMES, HOME_OF_CLASS, background_of, class_of
-from bench.ranges import PositiveInt
+from bench.core.ranges import PositiveInt
+from bench.datasets.plumage.spurious import BACKGROUND_NAMES, HOME_OF_CLASS, background_of, class_of
 
 METHODS = ('full', 'lgm', 'lgm_plus', *REAL)
 
@@ -34,7 +34,7 @@ def spurious(
 
     Args:
       evidence: records, distilled sets and features.
-      dataset: one made by `bench.datasets.plumage_spurious`, whose classes have homes.
+      dataset: one made by `bench.datasets.plumage.spurious`, whose classes have homes.
       backbones: labels.
       methods: labels.
       ipc: images per class.
@@ -97,7 +97,7 @@ def _row(
 
 def _tells_background(evidence: Evidence, data: Any, distilled: Any, backbone: str, protocol: str) -> float:
     """Return the test accuracy, for the background, of a probe trained on images that are labelled with their homes."""
-    from bench.probe import ProbeTask
+    from bench.probes.adam import ProbeTask
 
     homes_N = np.array(HOME_OF_CLASS)[distilled.labels_N]
     test = replace(data.test, labels_N=background_of(data.test.groups_N), class_names=BACKGROUND_NAMES)

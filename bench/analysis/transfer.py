@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from bench.analysis.bootstrap import Sample, mean_of
 from bench.analysis.evidence import Evidence, cell_name, check_backbones, ipc_of, short_name, source_of
 from bench.analysis.report import Report
-from bench.analysis.stats import Sample, mean_of
-from bench.ranges import PositiveInt
-from bench.records import ANY_SOURCE
+from bench.core.ranges import PositiveInt
+from bench.results.record import ANY_SOURCE
 
 REAL = ('random', 'centroid', 'herding', 'k_center', 'neighbors')
 METHODS = ('lgm', 'lgm_plus', 'sfm', 'frf', 'dm', 'clp', 'neighbors', 'centroid', 'k_center', 'random')

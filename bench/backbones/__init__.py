@@ -6,9 +6,9 @@ is a name for one such argument. A published backbone is an entry of `bench.back
 """
 
 from bench.backbones.catalogue import CATALOGUE
-from bench.registry import Row
+from bench.config.registry import Row
 
-_TINY, _NAMED = 'bench.backbones.tiny:tiny', 'bench.backbones.named:named'
+_TINY, _NAMED = 'bench.backbones.tiny.encoders:tiny', 'bench.backbones.named:named'
 _TIMM, _OPEN_CLIP = 'bench.backbones.timm_source:timm', 'bench.backbones.open_clip_source:open_clip'
 
 ROWS = (

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from bench.backbones.freeze import freeze
-from bench.errors import InputError
-from bench.hashing import hash_bytes
-from bench.types import Precision
+from bench.core.errors import InputError
+from bench.core.hashing import hash_bytes
+from bench.core.types import Precision
 
 
 @dataclass(frozen=True)

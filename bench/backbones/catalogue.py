@@ -8,7 +8,7 @@ again whenever one is loaded.
 from dataclasses import dataclass, field
 from typing import Any
 
-from bench.backbones.hub import Origin
+from bench.backbones.weights import Origin
 
 _Triple = tuple[float, float, float]
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))

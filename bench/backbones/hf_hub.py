@@ -4,11 +4,12 @@ import json
 from pathlib import Path
 from typing import Any
 
-from bench.backbones import hub, open_clip_source, timm_source
+from bench.backbones import open_clip_source, timm_source
+from bench.backbones import weights as hub
 from bench.backbones.base import Backbone
-from bench.errors import InputError
-from bench.ranges import PositiveInt
-from bench.types import Places, Precision
+from bench.core.errors import InputError
+from bench.core.ranges import PositiveInt
+from bench.core.types import Places, Precision
 
 _TIMM, _OPEN_CLIP = 'config.json', 'open_clip_config.json'
 

@@ -9,10 +9,11 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from bench.backbones import hub, timm_source
+from bench.backbones import timm_source
+from bench.backbones import weights as hub
 from bench.backbones.base import Backbone
 from bench.backbones.catalogue import IMAGENET
-from bench.types import Precision
+from bench.core.types import Precision
 
 # of its linear evaluation: ImageNet's mean and std, torchvision's resize
 _PREPROCESSING = {'mean': IMAGENET[0], 'std': IMAGENET[1], 'interpolation': 'bilinear'}

@@ -2,11 +2,12 @@
 
 from dataclasses import replace
 
-from bench.backbones import hub, mocov3, open_clip_source, timm_source
+from bench.backbones import mocov3, open_clip_source, timm_source
+from bench.backbones import weights as hub
 from bench.backbones.base import Backbone
 from bench.backbones.catalogue import CATALOGUE, Entry
-from bench.ranges import PositiveInt
-from bench.types import Places, Precision
+from bench.core.ranges import PositiveInt
+from bench.core.types import Places, Precision
 
 SOURCES = {'timm': timm_source.load, 'open_clip': open_clip_source.load, 'mocov3': mocov3.load}
 

@@ -6,12 +6,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from bench.backbones import hub
+from bench.backbones import weights as hub
 from bench.backbones.base import Backbone, frozen_backbone
 from bench.backbones.state_dicts import load_checkpoint
-from bench.errors import InputError
-from bench.registry import near
-from bench.types import Places, Precision
+from bench.config.registry import near
+from bench.core.errors import InputError
+from bench.core.types import Places, Precision
 
 FILES = ('open_clip_model.safetensors', 'open_clip_pytorch_model.bin')
 

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from bench.errors import InputError
+from bench.core.errors import InputError
 
 # Under these keys training scripts keep the weights beside optimiser and counters; a teacher is what they evaluate.
 _WRAPPERS = ('state_dict', 'model_state_dict', 'model', 'teacher', 'module')

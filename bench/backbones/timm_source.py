@@ -6,12 +6,12 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from bench.backbones import hub
+from bench.backbones import weights as hub
 from bench.backbones.base import Backbone, frozen_backbone
 from bench.backbones.state_dicts import Conversion, load_checkpoint
-from bench.errors import InputError
-from bench.ranges import PositiveInt
-from bench.types import Places, Precision
+from bench.core.errors import InputError
+from bench.core.ranges import PositiveInt
+from bench.core.types import Places, Precision
 
 
 def timm(
@@ -144,7 +144,7 @@ def _config(argument: str):
 def _check_name(argument: str) -> None:
     import timm as timm_library
 
-    from bench.registry import near
+    from bench.config.registry import near
 
     stem, _, tag = argument.partition('.')
     if not timm_library.is_model(stem):

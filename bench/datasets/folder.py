@@ -7,9 +7,9 @@ from typing import Literal
 
 import numpy as np
 
-from bench.datasets.files import ImageFiles, data_root_of, files_fingerprint, image_extensions, verify_images
-from bench.errors import InputError
-from bench.types import Dataset, Places, Split
+from bench.core.errors import InputError
+from bench.core.types import Dataset, Places, Split
+from bench.datasets.images import ImageFiles, data_root_of, files_fingerprint, image_extensions, verify_images
 
 _LAYOUT = '<data_root>/<folder.path>/<split>/<class>/<image>'
 

@@ -5,7 +5,7 @@
 A recipe is `recipe(network, *, settings...) -> bench.pretrain.train.Objective`: what is minimised, with the heads it needs.
 """
 
-from bench.registry import Row
+from bench.config.registry import Row
 
 ROWS = (
     Row('simclr', 'bench.pretrain.simclr:simclr', 'contrast of two views within a batch (arXiv 2002.05709)'),

@@ -10,15 +10,16 @@ import torch
 from absl import flags, logging
 from safetensors.torch import save
 
-from bench import cli, registry
-from bench.backbones.tiny import FEATURE_SCALE, NETWORK_OF, WEIGHTS_DIR, encoder_from_file
-from bench.config import PRETRAIN, Choice, loaded
-from bench.disk import write_atomic
-from bench.errors import InputError
+from bench.backbones.tiny.encoders import FEATURE_SCALE, NETWORK_OF, WEIGHTS_DIR, encoder_from_file
+from bench.config import registry
+from bench.config.gin_files import PRETRAIN, Choice, loaded
+from bench.core import cli
+from bench.core.disk import write_atomic
+from bench.core.errors import InputError
+from bench.core.types import Places
+from bench.machine.device import keep_freed_memory
 from bench.pretrain.card import card, full_probe
 from bench.pretrain.train import pretrain
-from bench.runtime import keep_freed_memory
-from bench.types import Places
 
 
 def run(
@@ -74,7 +75,7 @@ def configured(gin_files: list[str], bindings: list[str]) -> tuple[dict[str, Any
         config.check_all_used(chosen_in='pretrain.recipe')
     name = f'tiny_{recipe.name}'
     if name not in NETWORK_OF:
-        raise InputError(f'pretrain.recipe: {recipe.name} has no encoder; add {name} to bench.backbones.tiny.NETWORK_OF')
+        raise InputError(f'pretrain.recipe: {recipe.name} has no encoder; add {name} to NETWORK_OF in bench.backbones.tiny')
     for key, expected in (('network', NETWORK_OF[name]), ('standardise', name not in FEATURE_SCALE)):
         if settings[key] != expected:
             raise InputError(f'pretrain.{key}: expected {expected!r} for {name}, got {settings[key]!r}')

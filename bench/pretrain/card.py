@@ -8,13 +8,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench.backbones.base import Backbone
-from bench.backbones.tiny import ARCHITECTURES
-from bench.datasets.plumage import plumage
-from bench.datasets.plumage_render import RENDER_VERSION
-from bench.features import FeatureStore
+from bench.backbones.tiny.encoders import ARCHITECTURES
+from bench.core.types import Places
+from bench.datasets.plumage.plumage import plumage
+from bench.datasets.plumage.render import RENDER_VERSION
+from bench.features.store import FeatureStore
+from bench.features.views import CenterView
 from bench.pretrain.train import Pretrained
-from bench.transforms import CenterView
-from bench.types import Places
 
 
 def full_probe(places: Places, encoder: Backbone) -> float:

@@ -9,10 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bench.datasets.plumage_captions import MAX_WORDS, VOCABULARY, encode_words
-from bench.errors import InputError
+from bench.core.errors import InputError
+from bench.core.ranges import Positive, PositiveInt
+from bench.datasets.plumage.captions import MAX_WORDS, VOCABULARY, encode_words
 from bench.pretrain.train import Batch, Objective
-from bench.ranges import Positive, PositiveInt
 
 _HEADS = 4
 

@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bench.errors import InputError
+from bench.core.errors import InputError
+from bench.core.ranges import Fraction, Positive, PositiveFraction, PositiveInt
 from bench.pretrain.train import Batch, Objective, follow
-from bench.ranges import Fraction, Positive, PositiveFraction, PositiveInt
 
 
 def dino(

@@ -8,9 +8,9 @@ import torch.nn.functional as F
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
-from bench.errors import InputError
+from bench.core.errors import InputError
+from bench.core.ranges import PositiveFraction, PositiveInt
 from bench.pretrain.train import Batch, Objective
-from bench.ranges import PositiveFraction, PositiveInt
 
 _HEADS = 4
 
@@ -22,7 +22,7 @@ def mim(
     decoder_dim: PositiveInt = 96,
     decoder_depth: PositiveInt = 2,
 ) -> Objective:
-    """Return the objective for a vision transformer (`bench.backbones.tiny.tiny_network('plain_vit')`).
+    """Return the objective for a vision transformer (`bench.backbones.tiny.encoders.tiny_network('plain_vit')`).
 
     Args:
       network: sees the visible patches only, and is nearly three times cheaper for it.

@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from bench.core.ranges import Fraction, Positive, PositiveInt
 from bench.pretrain.train import Batch, Objective, follow, mlp
-from bench.ranges import Fraction, Positive, PositiveInt
 
 
 def moco(

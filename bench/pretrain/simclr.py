@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from bench.core.ranges import Positive, PositiveInt
 from bench.pretrain.train import Batch, Objective
-from bench.ranges import Positive, PositiveInt
 
 
 def simclr(network: nn.Module, *, temperature: Positive = 0.15, projection_dim: PositiveInt = 128) -> Objective:

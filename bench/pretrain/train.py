@@ -14,15 +14,15 @@ import torch
 from absl import logging
 from torch import Tensor, nn
 
-from bench.backbones.tiny import tiny_network
-from bench.datasets.plumage import labels_of, unlabelled_stream
-from bench.datasets.plumage_captions import caption
-from bench.errors import InputError
-from bench.hashing import derive_seed
+from bench.backbones.tiny.encoders import tiny_network
+from bench.core.errors import InputError
+from bench.core.hashing import derive_seed
+from bench.core.progress import progress
+from bench.core.ranges import Count, Fraction, NonNegative, Positive, PositiveFraction, PositiveInt, Range
+from bench.core.types import Places
+from bench.datasets.plumage.captions import caption
+from bench.datasets.plumage.plumage import labels_of, unlabelled_stream
 from bench.pretrain.views import Views, normalised
-from bench.progress import progress
-from bench.ranges import Count, Fraction, NonNegative, Positive, PositiveFraction, PositiveInt, Range
-from bench.types import Places
 
 # Pictures whose features give the mean and spread that the encoder takes out.
 _STANDARDISED_OVER = 2000
@@ -103,7 +103,7 @@ def pretrain(
       device: where to train; bfloat16 autocast on every kind.
       objective_for: makes the recipe's objective for a network.
       recipe: name of the recipe, a row of `bench.pretrain`; seeds are derived from it.
-      network: its kind, see `bench.backbones.tiny`.
+      network: its kind, see `bench.backbones.tiny.encoders`.
       num_images: pictures drawn for the stream.
       epochs: passes over the stream.
       batch_size: pictures a step.

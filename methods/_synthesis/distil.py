@@ -23,13 +23,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bench.backbones.base import Backbone
-from bench.distilled import DistilledSet
-from bench.distributed import World
-from bench.hashing import derive_seed
-from bench.ranges import Count, Fraction, NonNegative, Positive, PositiveFraction, PositiveInt
-from bench.soft_labels import teacher_labels
-from bench.task import Task, check_ipc, method
-from bench.transforms import RandomView, resize_side
+from bench.core.hashing import derive_seed
+from bench.core.ranges import Count, Fraction, NonNegative, Positive, PositiveFraction, PositiveInt
+from bench.distillation.distilled_set import DistilledSet
+from bench.distillation.soft_labels import teacher_labels
+from bench.distillation.task import Task, check_ipc, method
+from bench.features.views import RandomView, resize_side
+from bench.machine.processes import World
 from methods._synthesis.augment import Augmentation
 from methods._synthesis.match import Chunking, Schedule, match
 from methods._synthesis.pyramid import Pyramid, level_sizes

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from bench.backbones.base import Backbone
-from bench.errors import InputError
-from bench.progress import progress
-from bench.task import Task
+from bench.core.errors import InputError
+from bench.core.progress import progress
+from bench.distillation.task import Task
 from methods._synthesis.augment import Augmentation, Views
 from methods._synthesis.pyramid import Pyramid
 from methods._synthesis.real import RealFeatures

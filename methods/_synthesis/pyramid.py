@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bench.hashing import derive_seed
+from bench.core.hashing import derive_seed
 
 # Colour correlation of natural images (Olah et al., Feature Visualization, 2017); columns are independent colour axes.
 _COLOUR = torch.tensor([[0.26, 0.09, 0.02], [0.27, 0.0, -0.05], [0.27, -0.09, 0.03]])

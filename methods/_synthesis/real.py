@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bench.task import Task
-from bench.transforms import RandomView
+from bench.distillation.task import Task
+from bench.features.views import RandomView
 from methods._synthesis.gradient import probe_gradient
 
 # Rows of features a gradient is summed over at a time: bounds memory at ImageNet size.

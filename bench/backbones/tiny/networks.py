@@ -1,0 +1,116 @@
+"""The networks of the embedded encoders, timm's with features of several depths side by side.
+
+Early layers see marks without their surroundings and stay less invariant than the last one, which the objective shapes:
+for the CNN they added 4 points to the probe (79 to 84 %, render version 1).
+
+Shape suffixes: N images, C colour channels, H height, W width, T tokens, V visible ones, D feature width.
+"""
+
+import torch
+from timm.models.resnet import BasicBlock, ResNet
+from timm.models.vision_transformer import VisionTransformer
+from torch import Tensor, nn
+
+from bench.backbones.tiny.encoders import INPUT_SIDE
+
+_WIDTH, _DEPTH = 128, 3
+
+
+def make(kind: str, *, feature_scale: float, standardised: bool) -> nn.Module:
+    """Return a network with random weights; see `bench.backbones.tiny.encoders.tiny_network`."""
+    # The marks are 2-8 px: the CNN's last stage keeps stride 16 (4 x 4 positions at 64 px).
+    if kind == 'cnn':
+        network = PooledStages(
+            BasicBlock, (1, 1, 1, 1), num_classes=0, channels=(32, 64, 128, 256), stem_width=24, output_stride=16
+        )
+    else:
+        network = TinyViT(overlapping=kind == 'vit')
+    network.feature_scale = feature_scale
+    if standardised:
+        network.register_buffer('feature_mean', torch.zeros(network.feature_dim))
+        network.register_buffer('feature_std', torch.ones(network.feature_dim))
+    return network
+
+
+class _Features:
+    """`forward` and `embed` from `pooled`, the features of each depth, last the one that pre-training works on."""
+
+    def forward(self, x_NCHW: Tensor) -> Tensor:
+        f_ND = torch.cat(self.pooled(x_NCHW), dim=1)
+        if hasattr(self, 'feature_mean'):
+            f_ND = (f_ND.float() - self.feature_mean) / self.feature_std
+        return self.feature_scale * f_ND
+
+    def embed(self, x_NCHW: Tensor) -> Tensor:
+        return self.pooled(x_NCHW)[-1]
+
+
+class PooledStages(_Features, ResNet):
+    """A ResNet whose features are the means over positions of its last three stages, side by side."""
+
+    feature_dim = 448
+
+    def pooled(self, x_NCHW: Tensor) -> list[Tensor]:
+        maps = self.forward_intermediates(x_NCHW, indices=[2, 3, 4], intermediates_only=True)
+        return [map_NCHW.mean((2, 3)) for map_NCHW in maps]
+
+
+class TinyViT(_Features, VisionTransformer):
+    """A vision transformer whose features are means over positions of its stem's first two maps and after each block.
+
+    `overlapping` patches come from 3 x 3 convolutions, with which transformers train faster (arXiv 2106.14881);
+    the others see themselves alone, as masked image modelling needs.
+    """
+
+    feature_dim = _WIDTH // 4 + _WIDTH // 2 + _DEPTH * _WIDTH
+
+    def __init__(self, *, overlapping: bool) -> None:
+        super().__init__(
+            img_size=INPUT_SIDE, patch_size=8, embed_dim=_WIDTH, depth=_DEPTH, num_heads=4, mlp_ratio=3.0, num_classes=0,
+            class_token=False, global_pool='avg', fc_norm=False, dynamic_img_size=True,
+        )
+        self.patch_embed.proj = _Stem(overlapping)
+        for block in self.blocks:
+            # the fused kernel for CPUs is half as fast going backward in bfloat16
+            block.attn.fused_attn = False
+
+    def pooled(self, x_NCHW: Tensor) -> list[Tensor]:
+        maps = self.patch_embed.proj.maps(x_NCHW)
+        x_NTD = self._pos_embed(maps[-1].permute(0, 2, 3, 1).contiguous())
+        found = [map_NCHW.mean((2, 3)) for map_NCHW in maps[:-1]]
+        for block in self.blocks:
+            x_NTD = block(x_NTD)
+            found.append(x_NTD.mean(dim=1))
+        return [*found[:-1], self.norm(x_NTD).mean(dim=1)]
+
+    def encode_visible(self, x_NCHW: Tensor, visible_NV: Tensor) -> Tensor:
+        """Return normalised last tokens f_NVD of some patches, by number; the others are not looked at."""
+        x_NTD = self._pos_embed(self.patch_embed(x_NCHW))
+        x_NTD = x_NTD.gather(1, visible_NV[..., None].expand(-1, -1, x_NTD.shape[-1]))
+        for block in self.blocks:
+            x_NTD = block(x_NTD)
+        return self.norm(x_NTD)
+
+
+class _Stem(nn.Module):
+    """Three convolutions from pixels to patches of 8 px, each with a batch norm; ReLU between."""
+
+    def __init__(self, overlapping: bool) -> None:
+        super().__init__()
+        kernel, padding = (3, 1) if overlapping else (2, 0)
+        widths = (3, _WIDTH // 4, _WIDTH // 2, _WIDTH)
+        self.stages = nn.ModuleList(
+            nn.Sequential(nn.Conv2d(inward, outward, kernel, stride=2, padding=padding, bias=False), nn.BatchNorm2d(outward))
+            for inward, outward in zip(widths, widths[1:], strict=False)
+        )
+
+    def maps(self, x_NCHW: Tensor) -> list[Tensor]:
+        """Return the output of each convolution; the last one goes on into the transformer as it is."""
+        found = []
+        for stage in self.stages[:-1]:
+            x_NCHW = torch.relu(stage(x_NCHW))
+            found.append(x_NCHW)
+        return [*found, self.stages[-1](x_NCHW)]
+
+    def forward(self, x_NCHW: Tensor) -> Tensor:
+        return self.maps(x_NCHW)[-1]

@@ -1,0 +1,299 @@
+"""Gin at the outermost layer: files and bindings in, plain settings out.
+
+Every registered factory, and what a command takes (`run`, `pretrain`, `analyze`), is made configurable here and nowhere
+else. What gin wraps is a stand-in that returns what was bound, so the factories stay plain functions and calling them from
+Python is not affected by bindings.
+
+A name in `run.methods` (or datasets, backbones) may be `label=name`: the entry `name` under the gin scope `label`, shown
+as `label`. `run.methods = ['lgm', 'no_pyramid=lgm']` with `no_pyramid/lgm.parameterization = 'pixels'` is an ablation.
+"""
+
+import inspect
+import os
+import tokenize
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import gin
+from absl import logging
+from gin import config_parser
+
+from bench.config import registry
+from bench.config.registry import Row
+from bench.core import ranges
+from bench.core.errors import InputError
+from bench.core.hashing import canonical_json
+
+ROOT = Path(__file__).resolve().parents[2]
+RUN = Row('run', 'bench.pipeline.grid:cells', 'the grid: what is run against what')
+PRETRAIN = Row('pretrain', 'bench.pretrain.train:pretrain', 'the training of an embedded encoder')
+ANALYZE = Row('analyze', 'bench.analyze:settings', 'which analysis, and what made its records')
+# what commands take besides entries of the registry
+COMMANDS = {row.name: row for row in (RUN, PRETRAIN, ANALYZE)}
+
+_FLAG = '--gin_bindings'
+_UNBOUND = object()
+_collectors: dict[str, tuple[Any, Any]] = {}
+
+
+@dataclass(frozen=True)
+class Choice:
+    """An entry chosen for a run: its label (shown, and the gin scope), its row, and all its settings."""
+
+    kind: str
+    label: str
+    row: Row
+    argument: str
+    settings: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        return f'{self.row.name}:{self.argument}' if self.row.argument else self.row.name
+
+
+@dataclass
+class Config:
+    """The parsed files and bindings; valid inside `loaded`."""
+
+    statements: list[config_parser.BindingStatement] = field(default_factory=list)
+    macros_used: set[str] = field(default_factory=set)
+    _asked_for: set[tuple[str, str]] = field(default_factory=set)
+
+    def choose(self, kind: str, name: str) -> Choice:
+        """Resolve `name`, `label=name` or `prefix:argument` to an entry with its settings.
+
+        Raises:
+          InputError: for an unknown name, or a setting out of range.
+        """
+        if not isinstance(name, str):
+            raise InputError(f'run.{kind}s: expected names in quotes, got {name!r}')
+        label, _, target = name.rpartition('=')
+        row, argument = registry.find(kind, target)
+        if label and not config_parser.IDENTIFIER_RE.match(label):
+            raise InputError(f'{kind} {name!r}: a label is one word of letters, digits and underscores, got {label!r}')
+        return Choice(kind, label or target, row, argument, self.settings(kind, row, scope=label))
+
+    def settings(self, kind: str, row: Row, *, scope: str = '') -> dict[str, Any]:
+        """Return every setting of an entry: its defaults, overridden by what is bound under the scope."""
+        settings = row.defaults()
+        if row.base:
+            base, _ = registry.find(kind, row.base)
+            followed = {key: value for key, value in self._bound(kind, base, scope).items() if key in settings}
+            settings = {**settings, **followed, **row.settings}
+        settings = {**settings, **self._bound(kind, row, scope)}
+        ranges.check(row.load(), settings, name=row.identifier)
+        # `strength = 1` and `strength = 1.0` are one setting, with one key
+        for key, default in row.defaults().items():
+            if isinstance(default, float) and type(settings[key]) is int:
+                settings[key] = float(settings[key])
+        try:
+            canonical_json(settings)
+        except (TypeError, ValueError) as error:
+            raise InputError(f'{row.identifier}: its settings must be plain values, {error}') from error
+        return settings
+
+    def check_all_used(self, *, chosen_in: str = 'run.methods, run.datasets, run.backbones or run.protocol') -> None:
+        """Check that no binding is idle.
+
+        Where flags narrow the grid of a file (`--gin_bindings="run.methods = ['lgm']"`), or what an analysis looks at, what
+        the file binds for the rest may be idle.
+
+        Args:
+          chosen_in: the parameters that say which entries are used, for the message.
+
+        Raises:
+          InputError: naming the first binding that nothing in this run uses, and where it stands.
+        """
+        narrowing = {'run', *registry.rows('analysis')}
+        narrowed = any(s.selector in narrowing and not _in_file(s) for s in self.statements)
+        for statement in self.statements:
+            if narrowed and _in_file(statement):
+                continue
+            if statement.arg_name:
+                identifier = statement.selector.rpartition('.')[2]
+                used = any(
+                    name == identifier and f'{scope}/'.startswith(f'{statement.scope}/' if statement.scope else '')
+                    for scope, name in self._asked_for
+                )
+                shown = f'{_scoped(statement)}.{statement.arg_name}'
+            else:
+                used, shown = statement.selector in self.macros_used, statement.selector
+            if not used:
+                raise InputError(
+                    f'nothing in this run uses the binding {shown} ({_place(statement)}): remove it, or add what it '
+                    f'configures to {chosen_in}'
+                )
+
+    def asked(self) -> dict[str, Any]:
+        """Return the bindings as they were asked for, later ones winning, as plain JSON values."""
+        return {
+            f'{_scoped(s)}.{s.arg_name}' if s.arg_name else _scoped(s): _plain(s.value) for s in self.statements
+        }
+
+    def _bound(self, kind: str, row: Row, scope: str) -> dict[str, Any]:
+        self._asked_for.add((scope, row.identifier))
+        with gin.config_scope(scope or None):
+            return {key: _plain(value) for key, value in _collector(kind, row)().items()}
+
+
+@contextmanager
+def loaded(gin_files: Sequence[str], bindings: Sequence[str]) -> Iterator[Config]:
+    """Parse gin files and bindings; gin is cleared before and after.
+
+    Args:
+      gin_files: paths, relative to the working directory or else to the repository.
+      bindings: lines such as `run.ipc = [1, 5]`; they win over the files.
+
+    Raises:
+      InputError: for a missing file, a syntax error, an unknown name or parameter.
+    """
+    gin.clear_config()
+    try:
+        config = Config()
+        files = [find_file(path) for path in gin_files]
+        for path in files:
+            _scan_file(path, config)
+        for number, binding in enumerate(bindings, start=1):
+            _scan(f'{_FLAG} number {number}', config, binding)
+        if str(ROOT) not in gin.config._LOCATION_PREFIXES:
+            gin.add_config_file_search_path(str(ROOT))
+        verbosity = logging.get_verbosity()
+        logging.set_verbosity(logging.FATAL)  # gin complains of each place where an include is not
+        try:
+            gin.parse_config_files_and_bindings(files, list(bindings))
+        except (ValueError, TypeError, OSError) as error:
+            raise InputError(f'gin: {_first_line(error)}') from error
+        finally:
+            logging.set_verbosity(verbosity)
+        yield config
+    finally:
+        gin.clear_config()
+
+
+# --- reading what is bound, before gin does -----------------------------------------------------------------------------
+
+
+class _Names(config_parser.ParserDelegate):
+    """Stands in for gin's own delegate: notes macros, keeps references as text."""
+
+    def __init__(self, macros: set[str]) -> None:
+        self.macros = macros
+
+    def configurable_reference(self, scoped_configurable_name: str, evaluate: bool) -> str:
+        return f'@{scoped_configurable_name}{"()" if evaluate else ""}'
+
+    def macro(self, macro_name: str) -> str:
+        self.macros.add(macro_name)
+        return f'%{macro_name}'
+
+
+def _scan_file(path: str, config: Config, *, inside: tuple[str, ...] = ()) -> None:
+    if path in inside:
+        raise InputError(f'gin: {path} includes itself, by way of {inside[-1]}')
+    try:
+        text = Path(path).read_text(encoding='utf-8')
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f'gin: {path} cannot be read as text ({error})') from error
+    _scan(path, config, text, inside=(*inside, path))
+
+
+def _scan(place: str, config: Config, text: str, *, inside: tuple[str, ...] = ()) -> None:
+    """Note every statement, and make the names it binds known to gin: only what is mentioned is imported."""
+    try:
+        statements = list(config_parser.ConfigParser(text, _Names(config.macros_used)))
+    except SyntaxError as error:
+        raise InputError(f'gin: {place}, line {error.lineno}: {error.msg.splitlines()[-1].strip()}') from error
+    except (tokenize.TokenError, ValueError) as error:
+        raise InputError(f'gin: {place} ends in the middle of a value ({error.args[0]})') from error
+    for statement in statements:
+        statement = statement._replace(location=statement.location._replace(filename=place))
+        if isinstance(statement, config_parser.IncludeStatement):
+            path = find_file(statement.filename, asked_by=place)
+            _scan_file(path, config, inside=inside)
+        elif isinstance(statement, config_parser.BindingStatement):
+            if statement.arg_name:
+                _check_known(statement)
+            config.statements.append(statement)
+
+
+def _check_known(statement: config_parser.BindingStatement) -> None:
+    identifier = statement.selector.rpartition('.')[2]
+    found = ('command', COMMANDS[identifier]) if identifier in COMMANDS else registry.find_identifier(identifier)
+    if found is None:
+        names = [row.identifier for kind in registry.KINDS for row in registry.rows(kind).values()]
+        hint = registry.near(identifier, [*COMMANDS, *names])
+        raise InputError(f'gin: nothing is called {identifier!r} ({_place(statement)}){hint}')
+    kind, row = found
+    parameters = row.defaults()
+    if statement.arg_name not in parameters:
+        raise InputError(
+            f'gin: {identifier} has no parameter {statement.arg_name!r} ({_place(statement)})'
+            f'{registry.near(statement.arg_name, parameters) if parameters else "; it has none"}'
+        )
+    _collector(kind, row)
+
+
+def _collector(kind: str, row: Row) -> Any:
+    """Return the stand-in for a row: called under gin, it returns what is bound for it."""
+    target, collector = _collectors.get(row.identifier, (None, None))
+    if collector is None or target != row.target:
+        names = list(row.defaults())
+
+        def collect(**bound: Any) -> dict[str, Any]:
+            return bound
+
+        collect.__signature__ = inspect.Signature(
+            [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=_UNBOUND) for name in names]
+        )
+        # a plug-in of an earlier run in this process may have had the same name
+        gin.enter_interactive_mode()
+        try:
+            with gin.unlock_config():
+                collector = gin.external_configurable(collect, name=row.identifier, module=kind)
+        finally:
+            gin.exit_interactive_mode()
+        _collectors[row.identifier] = (row.target, collector)
+    return collector
+
+
+def find_file(path: str, *, asked_by: str = '') -> str:
+    """Return the absolute path of a gin file, looked for in the working directory and then in the repository.
+
+    Raises:
+      InputError: naming the file and, for an include, the file that asks for it.
+    """
+    for candidate in (Path(path), ROOT / path):
+        if candidate.is_file():
+            return os.path.abspath(candidate)
+    wanted = f' (included by {asked_by})' if asked_by else ''
+    raise InputError(f'no gin file {path}{wanted}: looked in {Path.cwd()} and {ROOT}; see the files in {ROOT / "gin"}')
+
+
+def _scoped(statement: config_parser.BindingStatement) -> str:
+    return f'{statement.scope}/{statement.selector}' if statement.scope else statement.selector
+
+
+def _in_file(statement: config_parser.BindingStatement) -> bool:
+    return not statement.location.filename.startswith(_FLAG)
+
+
+def _place(statement: config_parser.BindingStatement) -> str:
+    if not _in_file(statement):
+        return statement.location.filename
+    return f'{statement.location.filename}, line {statement.location.line_num}'
+
+
+def _plain(value: Any) -> Any:
+    """Return a value with tuples as lists, as JSON keeps it."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0]

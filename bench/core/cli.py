@@ -1,0 +1,91 @@
+"""What all commands share: mistakes in the input end in one line and exit status 2, an interrupt in 130."""
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from logging import getLogger
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from absl import app, flags, logging
+
+from bench.core.errors import InputError
+
+if TYPE_CHECKING:
+    from bench.core.types import Places
+
+
+def start(main: Callable[..., int], *, words: bool = False) -> None:
+    """Parse the flags, run `main`, and exit with the status it returns.
+
+    With `words`, `main` is given what stands on the command line beside the flags; without, such words are a mistake.
+
+    Ctrl-C and SIGTERM end the command alike: the work under way is dropped, what is finished is on disk.
+    """
+    name = sys.modules['__main__'].__spec__.name.removesuffix('.__main__')
+
+    def parse(argv: list[str]) -> list[str]:
+        try:
+            return flags.FLAGS(argv)
+        except flags.Error as error:
+            print(f'{name}: {error}', file=sys.stderr)
+            sys.exit(2)
+
+    app.run(lambda argv: guarded(main, argv, name=name, words=words), flags_parser=parse)
+
+
+def guarded(main: Callable[..., int], argv: list[str], *, name: str, words: bool = False) -> int:
+    """Run `main` after the flags are parsed and return the exit status; `argv` is what they left over."""
+    logging.set_verbosity(logging.WARNING)
+    # a hub that cannot be reached is told once, by the error, not at each of ten retries
+    getLogger('huggingface_hub').setLevel('ERROR')
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    sys.unraisablehook = interrupt_again
+    try:
+        if argv[1:] and not words:
+            raise InputError(f'expected flags only, got {argv[1]!r}; see --help')
+        return main(argv[1:]) if words else main()
+    except InputError as error:
+        print(f'{name}: {error}', file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f'\n{name}: interrupted; what was finished is kept, the same command goes on', file=sys.stderr)
+        return 130
+
+
+def places() -> 'Places':
+    """Return the folders that the flags data_root, weights_root and cache_dir name; $BENCH_CACHE, else .cache by default.
+
+    Raises:
+      InputError: for a root that does not exist, or a file in place of the cache.
+    """
+    from bench.core.types import Places
+
+    roots = {}
+    for name in ('data_root', 'weights_root'):
+        value = flags.FLAGS[name].value
+        if value is not None and not Path(value).is_dir():
+            raise InputError(f'--{name}={value}: expected an existing folder')
+        roots[name] = Path(value) if value is not None else None
+    cache_dir = Path(flags.FLAGS.cache_dir or os.environ.get('BENCH_CACHE') or '.cache')
+    if cache_dir.exists() and not cache_dir.is_dir():
+        raise InputError(f'--cache_dir={cache_dir}: expected a folder, or nothing yet; got a file')
+    return Places(**roots, cache_dir=cache_dir)
+
+
+def gin_command(name: str) -> str:
+    """Return how to repeat a command of this name with the gin files and bindings of the flags."""
+    parts = [f'--gin_file={path}' for path in flags.FLAGS.gin_file]
+    parts += [f'--gin_bindings="{binding}"' for binding in flags.FLAGS.gin_bindings]
+    return ' '.join([f'python -m {name}', *parts])
+
+
+def interrupt_again(unraisable: Any) -> None:
+    """Ask again for an interrupt that came while a destructor ran (tqdm's, say), where Python drops it."""
+    if issubclass(unraisable.exc_type, KeyboardInterrupt):
+        # a real signal, which also ends a wait; `guarded` has made SIGTERM an interrupt, where SIGINT may be ignored (nohup)
+        threading.Timer(0.05, signal.pthread_kill, (threading.main_thread().ident, signal.SIGTERM)).start()
+    else:
+        sys.__unraisablehook__(unraisable)

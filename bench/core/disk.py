@@ -1,0 +1,59 @@
+"""Writing that is finished or not there at all."""
+
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from bench.core.errors import InputError
+
+
+@contextmanager
+def new_folder(folder: Path) -> Iterator[Path]:
+    """Yield a temporary folder that becomes `folder` when the block ends well, and disappears when it does not.
+
+    If another process has made `folder` meanwhile, theirs stays: entries are named by content, so both are equal.
+    """
+    unfinished = folder.with_name(f'.unfinished-{os.getpid()}-{secrets.token_hex(4)}')
+    unfinished.mkdir(parents=True)
+    try:
+        yield unfinished
+        try:
+            os.replace(unfinished, folder)
+        except OSError:
+            if not folder.is_dir():
+                raise
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def write_atomic(path: Path, content: str | bytes) -> None:
+    """Write a file (text as UTF-8) so that a reader, or a crash, finds the old content or the new one, whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f'.{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp')
+    try:
+        with open(temporary, 'xb') as file:
+            file.write(content.encode() if isinstance(content, str) else content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def replace_block(document: Path, name: str, block: str) -> None:
+    """Replace what stands in a document between `<!-- name:start -->` and `<!-- name:end -->`.
+
+    Raises:
+      InputError: if the document or one of its markers is missing.
+    """
+    start, end = f'<!-- {name}:start -->', f'<!-- {name}:end -->'
+    content = document.read_text(encoding='utf-8') if document.is_file() else ''
+    before, found_start, rest = content.partition(start)
+    _, found_end, after = rest.partition(end)
+    if not (found_start and found_end):
+        raise InputError(f'{document}: expected the lines {start} and {end}, got none or one; add both')
+    write_atomic(document, f'{before}{start}\n\n{block}\n{end}{after}')

@@ -1,0 +1,94 @@
+"""Settings that carry their own range: `learning_rate: Positive = 2e-3`.
+
+A factory annotates its keyword-only settings with these; `check` tests every value before any work starts.
+"""
+
+import inspect
+import math
+import types
+import typing
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from bench.core.errors import InputError
+
+
+@dataclass(frozen=True)
+class Range:
+    """A closed interval; `open_low` excludes the lower end."""
+
+    low: float = -math.inf
+    high: float = math.inf
+    open_low: bool = False
+
+    def __contains__(self, value: float) -> bool:
+        return (value > self.low if self.open_low else value >= self.low) and value <= self.high
+
+    def __str__(self) -> str:
+        if self.high == math.inf:
+            return f'{">" if self.open_low else ">="} {self.low:g}'
+        return f'in {"(" if self.open_low else "["}{self.low:g}, {self.high:g}]'
+
+
+Count = Annotated[int, Range(0)]
+PositiveInt = Annotated[int, Range(1)]
+NonNegative = Annotated[float, Range(0)]
+Positive = Annotated[float, Range(0, open_low=True)]
+Fraction = Annotated[float, Range(0, 1)]
+PositiveFraction = Annotated[float, Range(0, 1, open_low=True)]
+
+
+def check(function: Callable[..., Any], settings: dict[str, Any], *, name: str) -> None:
+    """Check settings against the annotations of a factory.
+
+    Args:
+      function: the factory; parameters without an annotation are not checked, apart from NaN.
+      settings: parameter name -> value.
+      name: how the user calls the factory, for the message.
+
+    Raises:
+      InputError: naming the setting, what was expected and what came.
+    """
+    for key, value in settings.items():
+        if isinstance(value, float) and math.isnan(value):
+            raise InputError(f'{name}.{key}: expected a number, got NaN')
+        problem = _mismatch(_annotation(function, key), value)
+        if problem:
+            raise InputError(f'{name}.{key}: expected {problem}, got {value!r}')
+
+
+def _annotation(function: Callable[..., Any], key: str) -> Any:
+    annotation = getattr(function, '__annotations__', {}).get(key, Any)
+    # only this one is evaluated: others may name types that are imported for type checkers alone
+    return eval(annotation, function.__globals__) if isinstance(annotation, str) else annotation
+
+
+def _mismatch(hint: Any, value: Any) -> str:
+    """Return what the hint expects if the value does not fit it, else ''."""
+    origin = typing.get_origin(hint)
+    if origin is Annotated:
+        kind, interval = typing.get_args(hint)[:2]
+        expected = f'{"an integer" if kind is int else "a number"} {interval}'
+        return '' if _is_number(value, kind) and value in interval else expected
+    if origin is Literal:
+        choices = typing.get_args(hint)
+        return '' if value in choices else 'one of ' + ', '.join(map(repr, choices))
+    if origin in (typing.Union, types.UnionType):
+        problems = [_mismatch(option, value) for option in typing.get_args(hint)]
+        return '' if '' in problems else ' or '.join(problems)
+    if hint in (int, float):
+        return '' if _is_number(value, hint) else f'{"an integer" if hint is int else "a number"}'
+    if hint is type(None):
+        return '' if value is None else 'None'
+    kind = origin or hint
+    if kind in (list, tuple) or kind is typing.get_origin(typing.Sequence[int]):
+        return '' if isinstance(value, (list, tuple)) else 'a list'
+    if inspect.isclass(kind) and kind is not Any:
+        return '' if isinstance(value, kind) else f'a {kind.__name__}'
+    return ''
+
+
+def _is_number(value: Any, kind: type) -> bool:
+    allowed = (int,) if kind is int else (int, float)
+    return isinstance(value, allowed) and not isinstance(value, bool) and not math.isnan(value)

@@ -1,0 +1,143 @@
+"""Any image classification dataset of the Hugging Face hub, through its `datasets` library: `hf:<owner>/<name>`."""
+
+import io
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from bench.config.registry import near
+from bench.core.errors import InputError
+from bench.core.hashing import hash_bytes
+from bench.core.types import Dataset, Places, Split
+from bench.datasets.images import READING_RULES, reason_of, to_rgb
+
+
+def hf(
+    argument: str,
+    places: Places,
+    *,
+    config: str = '',
+    revision: str = '',
+    train_split: str = 'train',
+    test_split: str = 'test',
+    image_column: str = '',
+    label_column: str = '',
+) -> Dataset:
+    """Return a dataset of the hub, or of a local folder that `datasets.load_dataset` reads.
+
+    The hub's cache is used (HF_HOME), and the network where something is missing (HF_HUB_OFFLINE=1 forbids it).
+
+    Args:
+      argument: `<owner>/<name>` on the hub, or a folder below `data_root`.
+      places: `data_root` may hold the folder.
+      config: the dataset's configuration, where it has several.
+      revision: git commit, tag or branch of the dataset's repository; '' takes the newest. Pin it for numbers to keep.
+      train_split: the split to train on.
+      test_split: the split to test on.
+      image_column: '' takes the only column of images.
+      label_column: '' takes the only column of class labels.
+
+    Raises:
+      InputError: where it cannot be fetched, a split or column is missing, or the labels are not those of classes.
+    """
+    import datasets as library
+
+    name = f'hf:{argument}'
+    local = _local(name, argument, places)
+    splits, class_names = [], ()
+    for kind, wanted in (('train', train_split), ('test', test_split)):
+        try:
+            table = library.load_dataset(
+                str(local or argument), config or None, split=wanted, revision=None if local else revision or None
+            )
+        except Exception as error:  # the library raises nearly anything for what a hub does not have
+            reason = reason_of(error)
+            raise InputError(
+                f'{name}: expected to load split {wanted!r}, got: {reason}; check name, hf.config, hf.{kind}_split and '
+                f'hf.revision, or fetch it on a machine with a network and copy its Hugging Face cache (HF_HOME)'
+            ) from error
+        image, label = _columns(name, table, image_column, label_column, library)
+        class_names = tuple(table.features[label].names)
+        table = table.select_columns([image, label]).cast_column(image, library.Image(decode=False))
+        labels_N = np.array(table[label], dtype=np.int64)
+        if labels_N.min(initial=0) < 0:
+            raise InputError(f'{name}: expected labelled images in split {wanted!r}, got unlabelled ones; choose another')
+        images = HubImages(name, table, image)
+        splits.append(Split(kind, images, labels_N, class_names, images.fingerprint(labels_N)))
+    info = table.info
+    commit = '' if local else _commit(info, argument)
+    source = str(argument) if local else f'https://huggingface.co/datasets/{argument} {commit}'.strip()
+    return Dataset('hf', *splits, info.license or 'see the dataset card', source, info.citation.strip())
+
+
+def _local(name: str, argument: str, places: Places) -> Path | None:
+    """Return the folder below the data root, or None where the name is the hub's."""
+    if Path(argument).is_absolute() or '..' in Path(argument).parts:
+        raise InputError(f'{name}: expected hf:<owner>/<name>, or a folder below --data_root, got {argument!r}')
+    folder = places.data_root / argument if places.data_root else None
+    return folder if folder and folder.is_dir() else None
+
+
+@dataclass(frozen=True)
+class HubImages(Sequence[Image.Image]):
+    """The encoded images of one column of a table as a sequence of RGB images, decoded when asked for."""
+
+    name: str
+    table: Any
+    column: str
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def __getitem__(self, index: int) -> Image.Image:
+        cell = self.table[int(index)][self.column]
+        try:
+            with Image.open(io.BytesIO(cell['bytes']) if cell['bytes'] else cell['path']) as image:
+                return to_rgb(image)
+        except MemoryError:
+            raise
+        except Exception as error:  # on damaged files PIL's decoders raise nearly anything
+            raise InputError(f'{self.name}: expected image {index} to be readable, got {reason_of(error)}') from error
+
+    def fingerprint(self, labels_N: np.ndarray) -> str:
+        """Return a hash of every image's size in bytes and label, in order, as for files."""
+
+        def lines():
+            yield READING_RULES.encode()
+            for batch in self.table.with_format('arrow').iter(1000):
+                for cell in batch[self.column].to_pylist():
+                    size = len(cell['bytes']) if cell['bytes'] else os.path.getsize(cell['path'])
+                    yield f'{os.path.basename(cell["path"] or "")}\0{size}\n'.encode()
+            yield labels_N.tobytes()
+
+        return hash_bytes(lines())
+
+
+def _columns(name: str, table: Any, image: str, label: str, library: Any) -> tuple[str, str]:
+    """Return the names of the image and the label column: those asked for, or the only ones there are."""
+    found = []
+    for what, wanted, kind in (('image', image, library.Image), ('label', label, library.ClassLabel)):
+        those = [column for column, feature in table.features.items() if isinstance(feature, kind)]
+        if wanted and wanted not in those:
+            raise InputError(f'{name}: hf.{what}_column: no {what} column {wanted!r}{near(wanted, those)}')
+        if not wanted and len(those) != 1:
+            raise InputError(
+                f'{name}: expected one {what} column, got {", ".join(those) or "none"} among '
+                f'{", ".join(table.features)}; bind hf.{what}_column, or choose another dataset'
+            )
+        found.append(wanted or those[0])
+    return found[0], found[1]
+
+
+def _commit(info: Any, argument: str) -> str:
+    """Return the commit that was loaded, as the library's download checksums name it, or ''."""
+    for url in info.download_checksums or ():
+        _, at, rest = str(url).partition(f'{argument}@')
+        if at:
+            return rest.partition('/')[0]
+    return ''

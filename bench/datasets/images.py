@@ -1,0 +1,299 @@
+"""Images that lie in files: reading, fingerprints, checking, and published splits of them, shared by the loaders.
+
+Shape suffixes: N samples, C classes, H height, W width.
+"""
+
+import json
+import os
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+from tqdm import tqdm
+
+from bench.core.disk import write_atomic
+from bench.core.errors import InputError
+from bench.core.hashing import hash_bytes, short_hash
+from bench.core.types import Dataset, Places, Split
+
+if TYPE_CHECKING:
+    from bench.datasets.published.obtain import Entry
+
+# Part of every fingerprint: raise it when `to_rgb` changes what a file looks like, so that stored features go stale.
+READING_RULES = 'files-v1'
+_SKIP_HINT = "repair or remove them, or leave them out with folder.on_error = 'skip'"
+_BATCH = 1024  # images handed to the thread pool at a time; bounds what waits in memory for ImageNet-size sets
+_STUBS = {'BUFR', 'EPS', 'GRIB', 'HDF5', 'MPEG', 'WMF'}  # PIL knows these formats but does not decode them by itself
+
+
+# ---- reading ---------------------------------------------------------------------------------------------------------
+
+
+def image_extensions() -> frozenset[str]:
+    """Return the lower-case file name endings, dot included, of every format PIL decodes."""
+    Image.init()
+    return frozenset(e for e, form in Image.EXTENSION.items() if form in Image.OPEN and form not in _STUBS)
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Return the image as a person sees it: upright, in 8-bit RGB.
+
+    EXIF orientation is applied. Transparent parts become white, as on a page. Grey images of more than 8 bits are
+    scaled by their format's range, never by their own brightest pixel, so that photographs stay comparable: integers
+    from [0, 65535], floats from [0, 1] (or from [0, 255] where one exceeds 1). Of an animation the first frame counts.
+    """
+    image.load()  # raises here where the pixels are damaged
+    try:
+        image = ImageOps.exif_transpose(image)
+    except Exception:  # damaged metadata raise nearly anything; the photograph is still one
+        image = image.copy()
+    if image.mode == 'I' or image.mode.startswith('I;16'):
+        grey_HW = np.clip(np.asarray(image).astype(np.int64), 0, 65535)
+        return Image.fromarray(((grey_HW + 128) // 257).astype(np.uint8)).convert('RGB')
+    if image.mode == 'F':
+        grey_HW = np.nan_to_num(np.asarray(image, dtype=np.float64))
+        scale = 255 if grey_HW.max(initial=0) <= 1 else 1
+        return Image.fromarray(np.clip(grey_HW * scale + 0.5, 0, 255).astype(np.uint8)).convert('RGB')
+    if image.has_transparency_data:
+        image = image.convert('RGBA')
+        return Image.alpha_composite(Image.new('RGBA', image.size, 'white'), image).convert('RGB')
+    return image.convert('RGB')
+
+
+@dataclass(frozen=True)
+class ImageFiles(Sequence[Image.Image]):
+    """Image files as a sequence of RGB images, read when asked for. Picklable: it holds names only.
+
+    `files` are paths relative to `root`, with forward slashes. Item i raises `InputError` naming the file where it
+    cannot be read.
+    """
+
+    root: Path
+    files: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, index: int) -> Image.Image:
+        path = self.root / self.files[index]
+        try:
+            with Image.open(path) as image:
+                return to_rgb(image)
+        except MemoryError:
+            raise
+        except Exception as error:  # on damaged files PIL's decoders raise nearly anything, SyntaxError included
+            reason = reason_of(error)
+            raise InputError(f'{path}: expected an image PIL can read, got {reason}; repair or remove it') from error
+
+
+def files_fingerprint(root: Path, relative_paths: Sequence[str], labels: Sequence[int]) -> str:
+    """Return a hash over (relative path, size in bytes, label) of every file, in order.
+
+    The contents are not hashed: folders of ImageNet's size would cost minutes at every start, and name and size
+    together catch practically every change. A file exchanged for another of exactly its size goes unnoticed.
+
+    Raises:
+      InputError: naming the first file that is missing.
+    """
+
+    def lines() -> Iterable[bytes]:
+        yield READING_RULES.encode()
+        for file, label in zip(relative_paths, labels, strict=True):
+            try:
+                size = os.stat(root / file).st_size
+            except OSError as error:
+                raise InputError(f'{root / file}: expected an image file, got {reason_of(error)}; restore it') from error
+            yield f'\n{file}\0{size}\0{label}'.encode('utf-8', 'surrogateescape')
+
+    return hash_bytes(lines())
+
+
+def reason_of(error: Exception) -> str:
+    """Return in one short line why something could not be read or fetched."""
+    if isinstance(error, UnidentifiedImageError):
+        return 'something else'
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror.lower()
+    return (str(error) or type(error).__name__).splitlines()[0]
+
+
+# ---- checking --------------------------------------------------------------------------------------------------------
+
+
+def verify_images(
+    images: ImageFiles,
+    *,
+    on_error: Literal['stop', 'skip'],
+    cache_dir: Path,
+    fingerprint: str,
+    hint: str = _SKIP_HINT,
+) -> tuple[int, ...]:
+    """Decode every image once, so that a damaged one is known before any work. A second call costs nothing.
+
+    Args:
+      images: the files to read.
+      on_error: 'stop' raises; 'skip' returns what to leave out.
+      cache_dir: remembers the outcome under `verified/`. Nothing is written where 'stop' raises.
+      fingerprint: of exactly these files; the outcome is remembered under it.
+      hint: what the message advises.
+
+    Returns:
+      The indices of the unreadable images, ascending.
+
+    Raises:
+      InputError: with 'stop', naming the first unreadable files and how many there are.
+    """
+    memo = cache_dir / 'verified' / f'{short_hash([fingerprint, str(images.root.resolve())])}.json'
+    known = _recall(memo, len(images))
+    # A file that failed before may have been repaired without a change of size, so those few are read again.
+    unreadable = _read_all(images, range(len(images)) if known is None else known)
+    if unreadable and on_error == 'stop':
+        named = '; '.join(list(unreadable.values())[:3]) + ('; ...' if len(unreadable) > 3 else '')
+        count = f'{len(unreadable)} unreadable of {len(images)}'
+        raise InputError(f'{images.root}: expected images PIL can read, got {count}: {named}; {hint}')
+    if known is None or set(unreadable) != set(known):
+        write_atomic(memo, json.dumps({'images': len(images), 'unreadable': list(unreadable)}))
+    return tuple(unreadable)
+
+
+def _recall(memo: Path, num_images: int) -> list[int] | None:
+    """Return the unreadable indices that the memo holds, or None where there is no sound memo."""
+    try:
+        facts = json.loads(memo.read_text(encoding='utf-8'))
+        sound = facts['images'] == num_images and all(0 <= i < num_images for i in facts['unreadable'])
+        return sorted(facts['unreadable']) if sound else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _read_all(images: ImageFiles, indices: Sequence[int]) -> dict[int, str]:
+    """Return index -> `file (reason)` of every image that cannot be read, by index."""
+
+    def problem(index: int) -> str:
+        try:
+            images[index]
+        except InputError as error:
+            return f'{images.files[index]} ({reason_of(error.__cause__ or error)})'
+        return ''
+
+    found = {}
+    with (
+        ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool,
+        tqdm(total=len(indices), desc='checking images', unit='image', disable=None, leave=False) as progress,
+    ):
+        for start in range(0, len(indices), _BATCH):
+            batch = indices[start : start + _BATCH]
+            for index, text in zip(batch, pool.map(problem, batch), strict=True):
+                if text:
+                    found[index] = text
+                progress.update()
+    return found
+
+
+# ---- datasets --------------------------------------------------------------------------------------------------------
+
+
+class Listing(NamedTuple):
+    """A split as the official index files give it: files relative to a root, labels, and groups where it has some."""
+
+    files: Sequence[str]
+    labels: Sequence[int]
+    groups: Sequence[int] | None = None
+
+
+def data_root_of(places: Places, name: str) -> Path:
+    """Return the folder of the datasets.
+
+    Raises:
+      InputError: where it was not given or does not exist.
+    """
+    if places.data_root is None:
+        raise InputError(f'{name}: expected --data_root=<folder that holds the datasets>, got none; add this flag')
+    if not places.data_root.is_dir():
+        got = f'--data_root={places.data_root}'
+        raise InputError(f'{name}: expected an existing folder, got {got}; create it or mend the flag')
+    return places.data_root
+
+
+def load_mat(path: Path, *, root: Path) -> dict[str, Any]:
+    """Return the variables of an official MATLAB file, singleton dimensions removed.
+
+    Raises:
+      InputError: if it is missing or is no such file; `root` is the dataset's folder.
+    """
+    from scipy.io import loadmat
+
+    try:
+        return loadmat(path, squeeze_me=True)
+    except Exception as error:  # on damaged files scipy raises nearly anything
+        raise InputError(f'{path}: expected the official file, got: {reason_of(error)}; {remedy_for(root)}') from error
+
+
+def remedy_for(root: Path) -> str:
+    """Return the advice for a published dataset that is not as published."""
+    return f'restore the official files, or move {root} away and get it anew (python -m bench.data)'
+
+
+def official_dataset(
+    entry: 'Entry',
+    *,
+    root: Path,
+    train: Listing,
+    test: Listing,
+    class_names: Sequence[str],
+    cache_dir: Path,
+    decode: bool = True,
+) -> Dataset:
+    """Return a published dataset of files, after checking that all of it is there and readable.
+
+    Args:
+      entry: what the catalogue says of it.
+      root: the folder that the files are relative to.
+      train: relative files with their labels (and groups), in the official order.
+      test: likewise.
+      class_names: C names, by label.
+      cache_dir: remembers that the images were readable.
+      decode: whether every image is decoded once beforehand; without, a damaged one shows when it is used.
+
+    Raises:
+      InputError: for other sizes than the published ones, a missing file or an unreadable one.
+    """
+    remedy = remedy_for(root)
+    splits = []
+    for name, listing in (('train', train), ('test', test)):
+        images = ImageFiles(root, tuple(listing.files))
+        fingerprint = files_fingerprint(root, listing.files, listing.labels)
+        groups_N = None if listing.groups is None else np.array(listing.groups, dtype=np.int64)
+        labels_N = np.array(listing.labels, dtype=np.int64)
+        groups = entry.groups if groups_N is not None else ()
+        splits.append(Split(name, images, labels_N, tuple(class_names), fingerprint, groups_N, groups))
+    dataset = checked_dataset(entry, *splits, remedy=remedy)
+    if decode:
+        # A published set is used whole or not at all: numbers on parts of it would not be comparable.
+        for split in splits:
+            verify_images(split.images, on_error='stop', cache_dir=cache_dir, fingerprint=split.fingerprint, hint=remedy)
+    return dataset
+
+
+def checked_dataset(entry: 'Entry', train: Split, test: Split, *, remedy: str) -> Dataset:
+    """Return two splits as the dataset of the catalogue.
+
+    Raises:
+      InputError: for other sizes than the published ones, or labels that no class has.
+    """
+    expected = {'train': entry.train, 'test': entry.test, 'classes': entry.classes}
+    got = {'train': len(train), 'test': len(test), 'classes': train.num_classes}
+    if {**got, **{name: size for name, size in expected.items() if size is not None}} != got:
+        raise InputError(f'{entry.name}: expected the published {expected}, got {got}; {remedy}')
+    if entry.train_groups and (sizes := tuple(np.bincount(train.groups_N).tolist())) != entry.train_groups:
+        raise InputError(f'{entry.name}: expected training groups of {entry.train_groups}, got {sizes}; {remedy}')
+    for split in (train, test):
+        low, high = split.labels_N.min(), split.labels_N.max()
+        if low < 0 or high >= entry.classes:
+            got = f'{low} to {high}'
+            raise InputError(f'{entry.name}: expected labels 0 to {entry.classes - 1} in {split.name}, got {got}; {remedy}')
+    return Dataset(entry.name, train, test, entry.licence, entry.source, entry.citation)

@@ -1,0 +1,1 @@
+"""Procedural birds: the embedded data sets."""

@@ -1,0 +1,279 @@
+"""Draws one plumage picture: a bird of a species on clutter, or on one of the grounds of `plumage_scenes`, 64 px RGB.
+
+A bird is a list of flat polygons in its own frame (x forward, y up, body about 1 long), turned, flipped, scaled and
+placed as a whole, drawn at 4x and averaged down. Reproducible across machines: only exactly rounded arithmetic, integer
+PIL operations and coordinates snapped to 1/16 of a drawn pixel; no BLAS, no vectorised sine.
+
+Shape suffixes: K points, H height, W width, C colour channels.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from bench.datasets.plumage.pen import CANVAS, CIRCLE, SCALE, SIDE, Colour, ellipse, ink, jitter, mix, shade, snap
+from bench.datasets.plumage.scenes import paint
+
+RENDER_VERSION = 3
+# How hard it is. A mark blends from the plain colour towards its own by a share drawn from MARK_SHARE.
+MARK_SHARE = (0.9, 1.0)
+MARK_SIZE = (1.1, 1.35)
+BIRD_EXTENT = (0.72, 0.85)  # longer side of the bird's box as a share of the picture
+MARGIN = 0.07  # the test transform cuts about 6% off every side
+TURN = 0.25  # radians
+LIGHT = (0.75, 1.15)
+NOISE = (2.0, 6.0)  # standard deviation in grey levels of 255
+LEAVES = (1, 6)
+TWIG_IN_FRONT = 0.12
+
+
+@dataclass(frozen=True)
+class Family:
+    """Build and plain colours of a family; lengths in body lengths, angles in radians."""
+
+    name: str
+    body: tuple[float, float, float]  # half length, half height, tilt
+    neck: tuple[float, float, float]  # forward, up, half width; from the body's front
+    head: float  # radius
+    bill: tuple[float, float, float]  # length, half height, droop of the tip
+    tail: tuple[float, float, float, float]  # length, half width, angle below the body's axis, fork depth
+    wing: tuple[float, float, float]  # half length, half height, angle
+    leg: float
+    coat: Colour
+    wing_coat: Colour
+    bill_colour: Colour
+    bar_colour: Colour
+    cap_colour: Colour
+    marked_bill: Colour
+    belly_colour: Colour
+
+
+@dataclass(frozen=True)
+class Species:
+    name: str
+    family: int
+    mark: str
+
+
+FAMILIES = (
+    Family('finch', (0.50, 0.34, 0.30), (0.02, 0.14, 0.2), 0.235, (0.17, 0.10, 0.02), (0.42, 0.09, 0.05, 0.05),
+           (0.36, 0.17, -0.15), 0.20, (168, 112, 74), (120, 78, 52), (96, 84, 76), (236, 222, 196), (62, 44, 40),
+           (250, 214, 70), (236, 204, 156)),
+    Family('heron', (0.50, 0.22, 0.35), (0.14, 0.36, 0.10), 0.22, (0.38, 0.10, -0.02), (0.24, 0.10, 0.15, 0.0),
+           (0.42, 0.14, -0.1), 0.38, (146, 158, 174), (104, 118, 140), (112, 108, 92), (232, 236, 240), (34, 36, 50),
+           (240, 150, 30), (240, 240, 238)),
+    Family('parrot', (0.48, 0.24, 0.95), (0.02, 0.10, 0.19), 0.25, (0.19, 0.14, -0.15), (0.60, 0.085, 0.05, 0.0),
+           (0.44, 0.15, 0.0), 0.08, (84, 150, 70), (52, 112, 62), (86, 82, 78), (244, 226, 80), (44, 66, 120),
+           (230, 70, 50), (238, 226, 96)),
+    Family('duck', (0.58, 0.27, 0.06), (0.05, 0.28, 0.13), 0.22, (0.25, 0.055, -0.03), (0.20, 0.12, -0.35, 0.0),
+           (0.38, 0.15, -0.05), 0.05, (150, 134, 104), (110, 96, 78), (92, 92, 84), (240, 238, 226), (48, 84, 64),
+           (236, 170, 40), (222, 212, 190)),
+    Family('swallow', (0.50, 0.175, 0.20), (0.02, 0.04, 0.13), 0.23, (0.22, 0.10, 0.0), (0.44, 0.12, 0.02, 0.26),
+           (0.54, 0.12, -0.2), 0.10, (78, 96, 156), (48, 60, 112), (60, 60, 66), (214, 222, 240), (120, 52, 46),
+           (244, 140, 50), (236, 222, 204)),
+)
+_MARKS = ('crest', 'bar', 'cap', 'bill', 'belly')
+_ADJECTIVES = {
+    'crest': 'crested', 'bar': 'bar-winged', 'cap': 'capped', 'bill': 'bright-billed', 'belly': 'pale-bellied'
+}
+# Family k lacks mark k: 5 x 4 species, and every mark occurs in four families.
+SPECIES = tuple(
+    Species(f'{_ADJECTIVES[mark]} {family.name}', f, mark)
+    for f, family in enumerate(FAMILIES)
+    for m, mark in enumerate(_MARKS)
+    if m != f
+)
+
+_GROUNDS: tuple[Colour, ...] = (
+    (150, 178, 205), (104, 136, 84), (142, 122, 92), (120, 150, 158), (178, 172, 150), (84, 104, 92)
+)
+_LEAVES: tuple[Colour, ...] = (
+    (74, 112, 58), (116, 148, 72), (150, 120, 70), (96, 80, 62), (186, 176, 140), (196, 92, 60), (120, 132, 150),
+    (222, 214, 196), (60, 66, 60),
+)
+
+
+def render(species: int, rng: np.random.Generator, *, ground: str | None = None) -> np.ndarray:
+    """Return one picture as uint8 pixels_HWC; every random choice comes from `rng`.
+
+    Args:
+      species: indexes SPECIES.
+      rng: from one state, the two grounds get the same bird, pose, leaves, twigs, light and noise.
+      ground: 'water' or 'land'; None is the soft ground of the official plumage.
+    """
+    # A generator of its own, so that no choice about the ground shifts one about the bird.
+    canvas = _soft_ground(rng) if ground is None else paint(ground, np.random.default_rng(int(rng.integers(2**63))))
+    pen = ImageDraw.Draw(canvas)
+    _litter(pen, rng)
+    shapes = _place(_bird(SPECIES[species], rng), rng)
+    if rng.random() < 0.7:  # a perch at the feet, which are the first shape
+        x, y = shapes[0][0][2]
+        slope = rng.uniform(-0.25, 0.25)
+        line = [(-10, y - slope * (x + 10)), (CANVAS + 10, y + slope * (CANVAS + 10 - x))]
+        colour, width = ink(jitter((96, 78, 60), 18, rng)), int(rng.integers(5, 12))
+        pen.line([(snap(a), snap(b)) for a, b in line], fill=colour, width=width)
+    for points_K2, colour in shapes:
+        pen.polygon(points_K2, fill=ink(colour))
+    if rng.random() < TWIG_IN_FRONT:
+        _twig(pen, rng)
+    return _light(canvas.reduce(SCALE), rng)
+
+
+# --- the bird -----------------------------------------------------------------------------------------------------
+
+
+def _bird(species: Species, rng: np.random.Generator) -> list[tuple[list, Colour]]:
+    """Return the bird's polygons in its own frame, back to front."""
+    family = FAMILIES[species.family]
+    coat, wing_coat = jitter(family.coat, 10, rng), jitter(family.wing_coat, 9, rng)
+    size = {mark: rng.uniform(*MARK_SIZE) for mark in _MARKS}
+    share = rng.uniform(*MARK_SHARE)
+
+    def marked(mark: str, plain: Colour, own: Colour) -> Colour:
+        return mix(plain, own, share) if species.mark == mark else plain
+
+    a, b, tilt = family.body
+    tilt += rng.uniform(-0.12, 0.12)
+    ahead, up = (math.cos(tilt), math.sin(tilt)), (-math.sin(tilt), math.cos(tilt))
+
+    def on_body(along: float, across: float) -> tuple[float, float]:
+        return along * ahead[0] + across * up[0], along * ahead[1] + across * up[1]
+
+    shapes = []
+    # Legs first: the perch goes through the foot.
+    hip = on_body(-0.05, -0.7 * b)
+    foot = (hip[0] + rng.uniform(-0.06, 0.06), hip[1] - 0.3 * b - family.leg)
+    shapes.append(([hip, (hip[0] + 0.05, hip[1]), (foot[0] + 0.045, foot[1]), foot], jitter((92, 80, 66), 10, rng)))
+    # Tail.
+    length, half, angle, fork = family.tail
+    angle += tilt + rng.uniform(-0.15, 0.15)
+    back, side = (-math.cos(angle), -math.sin(angle)), (-math.sin(angle), math.cos(angle))
+    root = on_body(-0.75 * a, 0.0)
+    outline = ((0, 0.6), (1, 1.4), (1 - fork / max(length, 0.1), 0), (1, -1.4), (0, -0.6))
+    shapes.append((
+        [(root[0] + s * length * back[0] + t * half * side[0], root[1] + s * length * back[1] + t * half * side[1])
+         for s, t in outline], shade(wing_coat, 0.9)))
+    # Body, belly, neck, head.
+    shapes.append((ellipse((0, 0), a, b, tilt), coat))
+    belly = marked('belly', shade(coat, 1.06), family.belly_colour)
+    shapes.append((ellipse(on_body(0.1 * a, -0.33 * b), 0.72 * a * size['belly'], 0.62 * b, tilt), belly))
+    neck_x, neck_y, neck_half = family.neck
+    base = on_body(0.72 * a, 0.12 * b)
+    head = (base[0] + neck_x + rng.uniform(-0.04, 0.04), base[1] + neck_y + rng.uniform(-0.04, 0.03))
+    shapes.append((
+        [(base[0] - neck_half * 1.2, base[1]), (head[0] - neck_half, head[1]), (head[0] + neck_half, head[1]),
+         (base[0] + neck_half * 0.9, base[1] - 0.1)], coat))
+    shapes += _head(species, family, head, coat, size, marked, rng)
+    shapes += _wing(species, family, on_body(-0.16 * a, 0.12 * b), tilt, wing_coat, size, marked, rng)
+    return shapes
+
+
+def _head(species, family, centre, coat, size, marked, rng) -> list[tuple[list, Colour]]:
+    """Crest, bill, head, cap and eye around the head's centre."""
+    r = family.head
+    nod = rng.uniform(-0.3, 0.25)
+    cos, sin = math.cos(nod), math.sin(nod)
+
+    def at(x: float, y: float) -> tuple[float, float]:
+        return centre[0] + r * (x * cos - y * sin), centre[1] + r * (x * sin + y * cos)
+
+    shapes = []
+    if species.mark == 'crest':
+        tall = 1.6 * size['crest']
+        outline = (
+            (0.55, 0.75), (0.0, 1.0 + 0.55 * tall), (-0.2, 1.0), (-0.75, 0.8 + tall), (-0.6, 0.7),
+            (-1.3, 0.5 + 0.7 * tall), (-0.9, 0.2),
+        )
+        shapes.append(([at(x, y) for x, y in outline], shade(coat, 0.42)))
+    length, half, droop = (value / r for value in family.bill)
+    bill = marked('bill', family.bill_colour, family.marked_bill)
+    tip = [at(0.9 + 0.6 * length, 0.5 * half), at(0.9 + length, droop)]
+    shapes.append(([at(0.75, half), *tip, at(0.75, -half)], bill))
+    head_coat = shade(coat, 1.03)
+    shapes.append(([at(x, y) for x, y in CIRCLE], head_coat))
+    cap = marked('cap', head_coat, family.cap_colour)
+    low = 0.2 - 0.3 * (size['cap'] - 1)
+    top = [at(x, y) for x, y in CIRCLE if y > low]
+    shapes.append((top, cap))
+    eye = [at(0.42 + 0.2 * x, 0.12 + 0.2 * y) for x, y in CIRCLE[::3]]
+    shapes.append((eye, (24, 22, 22)))
+    return shapes
+
+
+def _wing(species, family, root, tilt, wing_coat, size, marked, rng) -> list[tuple[list, Colour]]:
+    """The folded wing, pointed at the back, and the bar across it."""
+    half_length, half_height, angle = family.wing
+    angle += tilt + rng.uniform(-0.15, 0.15)
+    cos, sin = math.cos(angle), math.sin(angle)
+
+    def at(x: float, y: float) -> tuple[float, float]:
+        x, y = x * half_length, y * half_height
+        return root[0] + x * cos - y * sin, root[1] + x * sin + y * cos
+
+    outline = (
+        (0.95, 0.25), (0.6, 0.8), (0.1, 1.0), (-0.5, 0.75), (-1.3, 0.0), (-0.4, -0.75), (0.2, -1.0), (0.75, -0.65),
+        (0.98, -0.2),
+    )
+    shapes = [([at(x, y) for x, y in outline], wing_coat)]
+    w = 0.2 * size['bar']
+    bar = marked('bar', wing_coat, family.bar_colour)
+    shapes.append(([at(0.28 - w, 0.9), at(0.28 + w, 0.86), at(-0.02 + w, -0.88), at(-0.02 - w, -0.84)], bar))
+    return shapes
+
+
+def _place(shapes: list[tuple[list, Colour]], rng: np.random.Generator) -> list[tuple[list, Colour]]:
+    """Turn, flip, scale and move the bird as a whole into drawn pixels (y down)."""
+    turn = rng.uniform(-TURN, TURN)
+    mirror = -1.0 if rng.random() < 0.5 else 1.0
+    cos, sin = math.cos(turn), math.sin(turn)
+    turned = [[(mirror * (x * cos - y * sin), -(x * sin + y * cos)) for x, y in points] for points, _ in shapes]
+    xs, ys = [x for points in turned for x, _ in points], [y for points in turned for _, y in points]
+    width, height = max(xs) - min(xs), max(ys) - min(ys)
+    scale = rng.uniform(*BIRD_EXTENT) * CANVAS / max(width, height)
+    margin = MARGIN * CANVAS
+    left = margin + rng.random() * (CANVAS - 2 * margin - scale * width) - scale * min(xs)
+    top = margin + rng.random() * (CANVAS - 2 * margin - scale * height) - scale * min(ys)
+    return [
+        ([(snap(left + scale * x), snap(top + scale * y)) for x, y in points], colour)
+        for points, (_, colour) in zip(turned, shapes, strict=True)
+    ]
+
+
+# --- the world around it ------------------------------------------------------------------------------------------
+
+
+def _soft_ground(rng: np.random.Generator) -> Image.Image:
+    """The ground of the official plumage: one colour, softly varied."""
+    ground = np.array(_GROUNDS[rng.integers(len(_GROUNDS))]) + rng.integers(-20, 21, size=3)
+    cells_HWC = np.clip(ground + rng.integers(-26, 27, size=(5, 5, 1)) + rng.integers(-8, 9, size=(5, 5, 3)), 0, 255)
+    return Image.fromarray(cells_HWC.astype(np.uint8)).resize((CANVAS, CANVAS), Image.Resampling.BILINEAR)
+
+
+def _litter(pen: ImageDraw.ImageDraw, rng: np.random.Generator) -> None:
+    """Leaves and twigs behind the bird."""
+    for _ in range(int(rng.integers(*LEAVES))):
+        centre = rng.uniform(-10, CANVAS + 10, size=2)
+        length = rng.uniform(6, 34)
+        outline = ellipse(centre, length, length * rng.uniform(0.2, 0.6), rng.uniform(0, math.pi))
+        colour = jitter(_LEAVES[rng.integers(len(_LEAVES))], 24, rng)
+        pen.polygon([(snap(x), snap(y)) for x, y in outline], fill=ink(colour))
+    for _ in range(int(rng.integers(0, 3))):
+        _twig(pen, rng)
+
+
+def _twig(pen: ImageDraw.ImageDraw, rng: np.random.Generator) -> None:
+    ends = [(snap(x), snap(y)) for x, y in rng.uniform(-30, CANVAS + 30, size=(2, 2))]
+    pen.line(ends, fill=ink(jitter((98, 84, 62), 30, rng)), width=int(rng.integers(3, 9)))
+
+
+def _light(picture: Image.Image, rng: np.random.Generator) -> np.ndarray:
+    """Exposure, colour cast, a gradient of light across the picture, and sensor noise."""
+    x_HWC = np.asarray(picture, dtype=np.float32)
+    gain = np.float32(rng.uniform(*LIGHT)) * rng.uniform(0.92, 1.08, size=3).astype(np.float32)
+    slope = rng.uniform(-0.22, 0.22, size=2).astype(np.float32)
+    ramp = np.linspace(-1, 1, SIDE, dtype=np.float32)
+    light_HW1 = (1 + slope[0] * ramp[:, None] + slope[1] * ramp[None, :])[..., None]
+    noise_HWC = rng.standard_normal((SIDE, SIDE, 3), dtype=np.float32) * np.float32(rng.uniform(*NOISE))
+    return (np.clip(x_HWC * gain * light_HW1 + noise_HWC, 0, 255) + np.float32(0.5)).astype(np.uint8)

@@ -1,0 +1,106 @@
+"""plumage_spurious: birds whose background gives them away in training, and misleads in half of the test pictures.
+
+Waterbirds (Sagawa et al. 2020, arXiv 1911.08731) in miniature: four near-twin ducks of plumage, two at home on water, two
+on land. In the training split 95% of a class' pictures show its home, in the test split half of them. A group is a class
+on a background. Picture i shows the same bird, pose, light and noise whichever background its group gives it.
+
+Shape suffixes: N images.
+"""
+
+import math
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from bench.core.hashing import numpy_generator, short_hash
+from bench.core.ranges import Count, Fraction, PositiveInt
+from bench.core.types import Dataset, Places, Split
+from bench.datasets.plumage.plumage import Drawing, RenderedImages
+from bench.datasets.plumage.render import RENDER_VERSION, SPECIES, render
+from bench.datasets.plumage.scenes import GROUNDS, SCENE_VERSION
+
+CLASS_NAMES = ('crested duck', 'bar-winged duck', 'capped duck', 'pale-bellied duck')
+BACKGROUND_NAMES = GROUNDS  # 'water', 'land'
+# HOME_OF_CLASS[c] indexes BACKGROUND_NAMES. Each home has one mark on the head and one on the body.
+HOME_OF_CLASS = (0, 0, 1, 1)
+# Group class * 2 + background.
+GROUP_NAMES = tuple(f'{bird} on {ground}' for bird in CLASS_NAMES for ground in BACKGROUND_NAMES)
+TEST_AGREEMENT = 0.5
+_SPECIES_OF_CLASS = tuple([species.name for species in SPECIES].index(name) for name in CLASS_NAMES)
+
+
+def plumage_spurious(
+    places: Places,
+    *,
+    seed: Count = 0,
+    train_per_class: PositiveInt = 200,
+    test_per_class: PositiveInt = 200,
+    agreement: Fraction = 0.95,
+) -> Dataset:
+    """Return the dataset, with groups; nothing is drawn before the first image is asked for.
+
+    Args:
+      places: pictures are cached under `cache_dir / 'plumage_spurious'`, about 20 MB for the official sizes.
+      seed: another seed is another draw of every picture; 0 is the official set.
+      train_per_class: training images of each of the 4 classes. Image i does not depend on the sizes.
+      test_per_class: test images of each class.
+      agreement: share of a class' training images on its home background; 0.5 takes the hint away. In the test split it
+        is always 0.5.
+    """
+    return Dataset(
+        name='plumage_spurious',
+        train=_split(places, 'train', seed, train_per_class, agreement),
+        test=_split(places, 'test', seed, test_per_class, TEST_AGREEMENT),
+        licence='Apache-2.0',
+        source=f'drawn by bench.datasets.plumage.spurious, versions {RENDER_VERSION} and {SCENE_VERSION}, seed {seed}',
+    )
+
+
+def class_of(groups_N: np.ndarray) -> np.ndarray:
+    """Return the classes of groups, as in CLASS_NAMES."""
+    return groups_N // len(BACKGROUND_NAMES)
+
+
+def background_of(groups_N: np.ndarray) -> np.ndarray:
+    """Return the backgrounds of groups, as in BACKGROUND_NAMES."""
+    return groups_N % len(BACKGROUND_NAMES)
+
+
+def groups_of(count: int, agreement: float) -> np.ndarray:
+    """Return groups_N in int64.
+
+    Classes take turns, and of the first k images of a class `agreement * k`, rounded, are at home: every prefix is balanced.
+    """
+    labels_N = np.arange(count, dtype=np.int64) % len(CLASS_NAMES)
+    turns = np.arange(count) // len(CLASS_NAMES)  # how many images of its class came before
+    at_home = [math.floor(agreement * (k + 1) + 0.5) > math.floor(agreement * k + 0.5) for k in turns.tolist()]
+    homes_N = np.array(HOME_OF_CLASS, dtype=np.int64)[labels_N]
+    return labels_N * len(BACKGROUND_NAMES) + np.where(at_home, homes_N, 1 - homes_N)
+
+
+def draw(seed: int, split: str, index: int, group: int) -> np.ndarray:
+    """Return picture `index` of a split as uint8 pixels_HWC: a function of its arguments and the two versions."""
+    rng = numpy_generator('plumage_spurious', RENDER_VERSION, seed, split, index)
+    return render(_SPECIES_OF_CLASS[class_of(group)], rng, ground=BACKGROUND_NAMES[background_of(group)])
+
+
+def _split(places: Places, name: str, seed: int, per_class: int, agreement: float) -> Split:
+    count = per_class * len(CLASS_NAMES)
+    groups_N = groups_of(count, agreement)
+    facts = ['plumage_spurious', RENDER_VERSION, SCENE_VERSION, seed, float(agreement)]
+    path = Path(places.cache_dir) / 'plumage_spurious' / short_hash(facts) / f'{name}_{count}.npy'
+    drawing = Drawing('plumage_spurious', partial(_codes_of, agreement=agreement), draw)
+    return Split(
+        name=name,
+        images=RenderedImages(path, seed, name, count, drawing),
+        labels_N=class_of(groups_N),
+        class_names=CLASS_NAMES,
+        fingerprint=short_hash([*facts, name, count]),
+        groups_N=groups_N,
+        group_names=GROUP_NAMES,
+    )
+
+
+def _codes_of(seed: int, split: str, count: int, *, agreement: float) -> np.ndarray:
+    return groups_of(count, agreement)

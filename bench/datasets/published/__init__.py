@@ -1,0 +1,1 @@
+"""Published data sets: what each one is, where it comes from, how it is read."""

@@ -1,0 +1,165 @@
+"""A distilled set: about one labelled image a class, made by a method, kept on disk between the stages.
+
+Shape suffixes: N images, C classes (in `NCHW`: channels), H height, W width.
+"""
+
+import json
+import shutil
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from bench.core.disk import new_folder
+from bench.core.errors import InputError
+from bench.core.hashing import hash_bytes
+from bench.core.types import Split
+
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class DistilledSet:
+    """Synthetic images or chosen real ones, with labels.
+
+    Exactly one of `images_NHWC` (uint8: what is stored, shown and trained on is the same 8-bit picture) and `indices_N`
+    (into the training split) is given. `soft_labels_NC` (float32 rows that sum to 1), where given, are the targets instead
+    of `labels_N`; `labels_N` then hold the most likely class (see `bench.distillation.soft_labels`). `facts` are the
+    method's own findings (JSON), `curves` maps a tag to [(step, value), ...].
+    """
+
+    labels_N: np.ndarray
+    images_NHWC: np.ndarray | None = None
+    indices_N: np.ndarray | None = None
+    soft_labels_NC: np.ndarray | None = None
+    facts: dict[str, Any] = field(default_factory=dict)
+    curves: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if (self.images_NHWC is None) == (self.indices_N is None):
+            raise ValueError('a DistilledSet has either images_NHWC or indices_N, got both or neither')
+        data = self.images_NHWC if self.indices_N is None else self.indices_N
+        if len(data) != len(self.labels_N):
+            raise ValueError(f'a DistilledSet needs one label an image, got {len(self.labels_N)} for {len(data)}')
+        if self.images_NHWC is not None and self.images_NHWC.dtype != np.uint8:
+            raise ValueError(f'images_NHWC must be uint8, got {self.images_NHWC.dtype}; use DistilledSet.synthetic')
+        if self.soft_labels_NC is not None:
+            _check_soft_labels(self.soft_labels_NC, self.labels_N)
+
+    @classmethod
+    def synthetic(cls, x_NCHW: Any, labels_N: np.ndarray, **parts: Any) -> 'DistilledSet':
+        """Make a set from images in [0, 1] (a tensor or array, NCHW), rounded to 8 bits."""
+        x_NCHW = x_NCHW.detach().cpu().numpy() if hasattr(x_NCHW, 'detach') else np.asarray(x_NCHW)
+        images = np.round(np.clip(x_NCHW, 0, 1) * 255).astype(np.uint8).transpose(0, 2, 3, 1)
+        return cls(np.asarray(labels_N, dtype=np.int64), images_NHWC=np.ascontiguousarray(images), **parts)
+
+    def __len__(self) -> int:
+        return len(self.labels_N)
+
+    @property
+    def kind(self) -> str:
+        return 'real' if self.images_NHWC is None else 'synthetic'
+
+    @property
+    def label_kind(self) -> str:
+        return 'hard' if self.soft_labels_NC is None else 'soft'
+
+    @cached_property
+    def hash(self) -> str:
+        """Equal for equal images (or indices) with equal labels."""
+        arrays = (self.images_NHWC, self.indices_N, self.labels_N, self.soft_labels_NC)
+        return hash_bytes(np.ascontiguousarray(a).tobytes() if a is not None else b'-' for a in arrays)
+
+    @property
+    def num_bytes(self) -> int:
+        """Uncompressed size of the images (0 for chosen real ones, which are a list of indices) and of the soft labels."""
+        return sum(a.nbytes for a in (self.images_NHWC, self.soft_labels_NC) if a is not None)
+
+    def split(self, train: Split) -> Split:
+        """Return the set as a split of its own, read as any other images are."""
+        if self.indices_N is not None:
+            images = _Chosen(train.images, self.indices_N)
+            fingerprint = hash_bytes([train.fingerprint.encode(), self.hash.encode()])
+        else:
+            images, fingerprint = _Pictures(self.images_NHWC), self.hash
+        return Split('distilled', images, self.labels_N, train.class_names, fingerprint)
+
+    def save(self, folder: Path, *, cost: dict[str, Any] | None = None) -> None:
+        """Write the set to a new folder, complete or not at all, with what it cost to make beside it."""
+        from safetensors.numpy import save_file
+
+        names = ('labels_N', 'images_NHWC', 'indices_N', 'soft_labels_NC')
+        arrays = {name: np.ascontiguousarray(getattr(self, name)) for name in names if getattr(self, name) is not None}
+        meta = {'format': FORMAT_VERSION, 'hash': self.hash, 'facts': self.facts, 'curves': self.curves}
+        shutil.rmtree(folder, ignore_errors=True)
+        with new_folder(folder) as unfinished:
+            save_file(arrays, unfinished / 'set.safetensors')
+            (unfinished / 'set.json').write_text(json.dumps(meta, indent=1))
+            (unfinished / 'cost.json').write_text(json.dumps(cost or {}))
+
+    @classmethod
+    def load(cls, folder: Path) -> 'DistilledSet':
+        """Read a saved set.
+
+        Raises:
+          InputError: if the folder is damaged or of another format.
+        """
+        from safetensors import SafetensorError
+        from safetensors.numpy import load_file
+
+        try:
+            meta = json.loads((folder / 'set.json').read_text())
+            if meta['format'] != FORMAT_VERSION:
+                raise InputError(f'distilled set {folder}: expected format {FORMAT_VERSION}, found {meta["format"]}')
+            curves = {tag: [tuple(point) for point in points] for tag, points in meta['curves'].items()}
+            loaded = cls(**load_file(folder / 'set.safetensors'), facts=meta['facts'], curves=curves)
+        except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+            raise InputError(f'distilled set {folder} is damaged ({error}); delete the folder to make it again') from error
+        if loaded.hash != meta['hash']:
+            raise InputError(f'distilled set {folder} is damaged (its hash differs); delete the folder to make it again')
+        return loaded
+
+
+def _check_soft_labels(soft_labels_NC: np.ndarray, labels_N: np.ndarray) -> None:
+    if soft_labels_NC.dtype != np.float32 or soft_labels_NC.ndim != 2 or len(soft_labels_NC) != len(labels_N):
+        raise ValueError(
+            f'soft_labels_NC must be float32, one row for each of {len(labels_N)} images, got {soft_labels_NC.dtype} of '
+            f'shape {soft_labels_NC.shape}'
+        )
+    if not ((soft_labels_NC >= 0).all() and np.allclose(soft_labels_NC.sum(axis=1), 1, rtol=0, atol=1e-4)):
+        raise ValueError('soft_labels_NC must be distributions: rows of numbers >= 0 that sum to 1')
+    other = np.flatnonzero(soft_labels_NC.argmax(axis=1) != labels_N)
+    if len(other):
+        raise ValueError(
+            'labels_N must hold the most likely class of soft_labels_NC: '
+            f'image {other[0]} is labelled {labels_N[other[0]]}, its soft label says {soft_labels_NC[other[0]].argmax()}'
+        )
+
+
+class _Chosen:
+    """Real images by index."""
+
+    def __init__(self, images: Any, indices_N: np.ndarray) -> None:
+        self.images, self.indices_N = images, indices_N
+
+    def __len__(self) -> int:
+        return len(self.indices_N)
+
+    def __getitem__(self, i: int) -> Image.Image:
+        return self.images[int(self.indices_N[i])]
+
+
+class _Pictures:
+    """Synthetic images as pictures."""
+
+    def __init__(self, images_NHWC: np.ndarray) -> None:
+        self.images_NHWC = images_NHWC
+
+    def __len__(self) -> int:
+        return len(self.images_NHWC)
+
+    def __getitem__(self, i: int) -> Image.Image:
+        return Image.fromarray(self.images_NHWC[i])

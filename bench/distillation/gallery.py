@@ -1,0 +1,73 @@
+"""Which pictures lie beside a distilled set, and what its images look like to its source backbone."""
+
+from pathlib import Path
+
+import numpy as np
+
+from bench.distillation.distilled_set import DistilledSet
+from bench.distillation.pictures import MAX_IMAGES, Timelapse, contact_sheet, neighbor_rows
+from bench.distillation.task import Task
+from bench.features.diversity import diversity
+from bench.features.similarity import nearest_in_class
+
+_NEIGHBORS, _MAX_ROWS = 3, 100
+# beyond, a second pass of all images would cost as much as the choice of them
+_MAX_COMPARED = 20_000
+
+
+def draw(distilled: DistilledSet, folder: Path, *, task: Task, film: Timelapse | None = None) -> dict[str, Path]:
+    """Write the pictures of a set into its folder: of a large synthetic one the first images, of a large real one none.
+
+    What can only be drawn while the set is made, or takes a pass through the backbone, is kept where it exists.
+
+    Args:
+      distilled: the set.
+      folder: where it lies.
+      task: what it was made from.
+      film: the images on their way, where the set has just been made.
+
+    Returns:
+      The paths of the pictures that are there, by what they show.
+    """
+    if len(distilled) > MAX_IMAGES and distilled.kind == 'real':
+        return {}
+    images = distilled.split(task.train).images
+    names = [task.train.class_names[label] for label in distilled.labels_N[:MAX_IMAGES]]
+    shown = {'pictures': contact_sheet([images[i] for i in range(len(names))], names, folder / 'contact_sheet.png')}
+    if distilled.kind == 'real':
+        return shown
+    timelapse, neighbors = folder / 'timelapse.gif', folder / 'neighbors.png'
+    if film is not None:
+        film.write(timelapse, total=len(distilled))
+    if task.backbone is not None and not neighbors.exists():
+        _draw_neighbors(distilled, neighbors, task=task)
+    both = {'time-lapse': timelapse, 'nearest photographs': neighbors}
+    return shown | {title: path for title, path in both.items() if path.exists()}
+
+
+def diversity_of(distilled: DistilledSet, *, task: Task) -> float | None:
+    """Return `diversity` of a set to its source backbone (test view); None without one, at ipc 1 or for a huge set."""
+    if task.backbone is None or len(distilled) > _MAX_COMPARED or np.bincount(distilled.labels_N).max() < 2:
+        return None
+    return diversity(_features(distilled, task), distilled.labels_N)
+
+
+def _features(distilled: DistilledSet, task: Task) -> np.ndarray:
+    if distilled.indices_N is not None:
+        return task.features()[distilled.indices_N]
+    return task.features_of(distilled.split(task.train))
+
+
+def _draw_neighbors(distilled: DistilledSet, path: Path, *, task: Task) -> None:
+    """Draw the first images of a set, each beside the training images of its class with the highest cosine."""
+    labels_N = distilled.labels_N[:_MAX_ROWS]
+    f_ND = _features(distilled, task)[:_MAX_ROWS]
+    nearest = nearest_in_class(f_ND, labels_N, task.features(), task.train.labels_N, count=_NEIGHBORS)
+    images, rows = distilled.split(task.train).images, []
+    for i, (chosen_K, cosine_K) in enumerate(nearest):
+        pictures = [images[i], *(task.train.images[int(index)] for index in chosen_K)]
+        rows.append((pictures, [task.train.class_names[labels_N[i]], *(f'{cosine:.2f}' for cosine in cosine_K)]))
+    title = f'Distilled (framed), its nearest training images and their cosines in {task.backbone.name}'
+    if len(distilled) > _MAX_ROWS:
+        title += f'; first {_MAX_ROWS} of {len(distilled)} images'
+    neighbor_rows(rows, title, path)

@@ -1,0 +1,1 @@
+"""Images once through a backbone: views, encoding, the feature store."""

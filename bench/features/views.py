@@ -1,0 +1,89 @@
+"""How an image file becomes a network input: one description for features, real views and probe training.
+
+Shape suffixes: C colour channels, H height, W width.
+"""
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from bench.core.hashing import derive_seed
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+# The published test transform: resize the shorter side to 256, crop the central 224; the ratio is kept at other sides.
+RESIZE_OVER_CROP = 256 / 224
+
+
+def resize_side(input_side: int) -> int:
+    """Return the shorter side, in pixels, to which an image is resized before the central crop."""
+    return round(input_side * RESIZE_OVER_CROP)
+
+
+@dataclass(frozen=True)
+class CenterView:
+    """The test view: resize the shorter side to 256/224 of `side`, then crop the central `side` x `side` pixels."""
+
+    side: int
+    interpolation: str
+
+    def __call__(self, image: 'Image.Image', *, index: int, view: int) -> Tensor:
+        """Return the image as uint8 CHW; the same for every view number."""
+        from torchvision.transforms.v2 import functional as F
+
+        image = F.resize(image, [resize_side(self.side)], interpolation=F.InterpolationMode(self.interpolation))
+        return F.pil_to_tensor(F.center_crop(image, [self.side, self.side]))
+
+    def key(self) -> dict[str, object]:
+        return {'kind': 'center', **asdict(self)}
+
+
+@dataclass(frozen=True)
+class RandomView:
+    """A random training view: random resized crop, flip, and (for distillation) Gaussian noise.
+
+    Crops lie inside the image: torchvision's sampling (area uniform in `scale`, aspect log-uniform in `ratio`, ten
+    tries, else the central crop). Image `index` in view number `view` depends on nothing but (`seed`, index, view), so
+    worker count and order do not matter.
+    """
+
+    side: int
+    interpolation: str
+    seed: int
+    crop: bool = True
+    scale: tuple[float, float] = (0.08, 1.0)
+    ratio: tuple[float, float] = (3 / 4, 4 / 3)
+    flip_prob: float = 0.5
+    noise_std: float = 0.0
+    noise_mean: float = 0.0
+    noise_prob: float = 0.0
+
+    def __call__(self, image: 'Image.Image', *, index: int, view: int) -> Tensor:
+        """Return the view as CHW: uint8 in [0, 255], or float32 around [0, 1] where noise was added."""
+        from torchvision.transforms.v2 import RandomResizedCrop
+        from torchvision.transforms.v2 import functional as F
+
+        mode = F.InterpolationMode(self.interpolation)
+        with torch.random.fork_rng(devices=[]):
+            # torch.manual_seed asks every kind of device, three times as long as drawing the view takes
+            torch.default_generator.manual_seed(derive_seed('view', self.seed, index, view))
+            if self.crop:
+                crop = RandomResizedCrop(self.side, scale=self.scale, ratio=self.ratio, interpolation=mode)
+                image = crop(image)
+            else:
+                image = F.resize(image, [resize_side(self.side)], interpolation=mode)
+                image = F.center_crop(image, [self.side, self.side])
+            flip, noisy = torch.rand(2).tolist()
+            x_CHW = F.pil_to_tensor(F.horizontal_flip(image) if flip < self.flip_prob else image)
+            if noisy < self.noise_prob and (self.noise_std or self.noise_mean):
+                return x_CHW.float() / 255 + self.noise_mean + self.noise_std * torch.randn(x_CHW.shape)
+        return x_CHW
+
+    def key(self) -> dict[str, object]:
+        return {'kind': 'random', **asdict(self)}
+
+
+View = CenterView | RandomView

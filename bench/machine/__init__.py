@@ -1,0 +1,1 @@
+"""Torch's side of the ground: devices, processes, checkpoints, cost."""

@@ -1,0 +1,73 @@
+"""The state of a long computation on disk, so that a killed run goes on where it was."""
+
+import io
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bench.core.disk import write_atomic
+from bench.core.errors import InputError
+
+
+@dataclass
+class Checkpoint:
+    """One file, written atomically and again and again; `made_for` says in plain values what the computation is.
+
+    `earlier` are the seconds that a killed run had spent up to the state that was loaded.
+    """
+
+    path: Path
+    made_for: dict[str, Any]
+    earlier: float = 0.0
+    _started: float = field(default_factory=time.perf_counter)
+
+    def load(self) -> dict[str, Any] | None:
+        """Return the last saved state (tensors on the CPU), or None if there is none.
+
+        Raises:
+          InputError: if the file is damaged or was made for something else; both are named.
+        """
+        import torch
+
+        if not self.path.exists():
+            return None
+        try:
+            saved = torch.load(self.path, map_location='cpu', weights_only=True)
+            made_for, state, self.earlier = saved['made_for'], saved['state'], saved['seconds']
+        except Exception as error:
+            raise InputError(
+                f'checkpoint {self.path} is damaged ({type(error).__name__}); delete it to start again'
+            ) from error
+        if differences := _differences(made_for, self.made_for):
+            theirs, ours = (', '.join(f'{name} = {pair[i]!r}' for name, pair in differences.items()) for i in (0, 1))
+            raise InputError(
+                f'checkpoint {self.path} was made with {theirs}; this run has {ours}: delete the file to start again, '
+                'or use another --results_dir'
+            )
+        return state
+
+    def save(self, state: dict[str, Any]) -> None:
+        """Replace the saved state: the old one or the new one is on disk at any moment."""
+        import torch
+
+        buffer = io.BytesIO()
+        seconds = self.earlier + time.perf_counter() - self._started
+        torch.save({'made_for': self.made_for, 'seconds': seconds, 'state': state}, buffer)
+        write_atomic(self.path, buffer.getvalue())
+
+    def delete(self) -> None:
+        """Remove the file, once the computation's result is safe."""
+        self.path.unlink(missing_ok=True)
+
+
+def _differences(theirs: dict[str, Any], ours: dict[str, Any], prefix: str = '') -> dict[str, tuple[Any, Any]]:
+    """Return the differing entries of two nested dictionaries by dotted name, (theirs, ours)."""
+    found = {}
+    for key in sorted(theirs.keys() | ours.keys()):
+        a, b = theirs.get(key), ours.get(key)
+        if isinstance(a, dict) and isinstance(b, dict):
+            found |= _differences(a, b, f'{prefix}{key}.')
+        elif a != b:
+            found[f'{prefix}{key}'] = (a, b)
+    return found

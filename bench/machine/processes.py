@@ -1,0 +1,102 @@
+"""Several processes as one: started by torchrun, each holds a share of the rows and all keep the same results.
+
+Rows (samples, classes, images) are shared out in contiguous blocks. Whatever every process needs whole is summed.
+"""
+
+import os
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from bench.core.errors import InputError
+
+
+@dataclass(frozen=True)
+class World:
+    """This process's place among `size` equal ones; one process alone by default."""
+
+    rank: int = 0
+    size: int = 1
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process is the one that writes and speaks."""
+        return self.rank == 0
+
+    def share(self, count: int) -> slice:
+        """Return this process's block of `count` rows; blocks differ by at most one row, and may be empty."""
+        return slice(count * self.rank // self.size, count * (self.rank + 1) // self.size)
+
+    def sum(self, x: Tensor) -> Tensor:
+        """Return the sum of `x` over the processes, as a new tensor.
+
+        Every process must go on to compute the same scalar from the sum. The gradient of that scalar with respect to
+        one process's part is then the gradient with respect to the sum, so going backward needs no exchange.
+        """
+        return _Sum.apply(x) if self.size > 1 else x
+
+    def gather(self, x: Tensor, *, first: int, count: int) -> Tensor:
+        """Return all `count` rows, of which `x` are this process's, from `first` on."""
+        if self.size == 1:
+            return x
+        whole = torch.zeros(count, *x.shape[1:], dtype=x.dtype, device=x.device)
+        whole[first : first + len(x)] = x
+        dist.all_reduce(whole)
+        return whole
+
+    def agree(self, value: object) -> object:
+        """Return the leading process's value (picklable) on every process, once all have come here."""
+        if self.size == 1:
+            return value
+        box = [value]
+        dist.broadcast_object_list(box, src=0)
+        return box[0]
+
+    def wait(self) -> None:
+        """Return when every process has come here."""
+        self.agree(None)
+
+
+ALONE = World()
+
+
+class _Sum(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        total = x.detach().clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return gradient
+
+
+def asked_for() -> bool:
+    """Return whether torchrun (or another launcher of torch.distributed) started this process as one of several."""
+    return int(os.environ.get('WORLD_SIZE', '1')) > 1
+
+
+def local_rank() -> int:
+    """Return this process's number on its machine: which GPU is its own."""
+    return int(os.environ.get('LOCAL_RANK', '0'))
+
+
+def join(device: torch.device) -> World:
+    """Meet the other processes: NCCL for CUDA, gloo otherwise.
+
+    Raises:
+      InputError: if the launcher's variables are incomplete.
+    """
+    if missing := [name for name in ('RANK', 'MASTER_ADDR', 'MASTER_PORT') if name not in os.environ]:
+        raise InputError(f'WORLD_SIZE is set but {missing[0]} is not: start several processes with torchrun')
+    dist.init_process_group('nccl' if device.type == 'cuda' else 'gloo')
+    return World(dist.get_rank(), dist.get_world_size())
+
+
+def leave() -> None:
+    """Part in good order; after an error processes just end, so that the launcher stops the others."""
+    if dist.is_available() and dist.is_initialized():
+        dist.destroy_process_group()

@@ -1,0 +1,239 @@
+"""The grid: from the bound lists to the cells of a run, each with its key."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+from bench.config.gin_files import RUN, Choice, Config
+from bench.core.errors import InputError
+from bench.core.hashing import short_hash
+from bench.distillation.task import Needs, needs_of
+from bench.results.record import ANY_SOURCE
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One thing to measure. `source` is None for a method that looks at no backbone, `ipc` for one without.
+
+    `of` is the method whose distilled set this one starts from, None for most.
+    """
+
+    dataset: Choice
+    method: Choice
+    source: Choice | None
+    eval: Choice
+    ipc: int | None
+    seed: int
+    protocol: Choice
+    of: Choice | None = None
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """The full configuration: what the key is the hash of, and what the record keeps."""
+        return {
+            **self.distilled_config,
+            'eval_backbone': self.eval.label,
+            'eval_name': self.eval.name,
+            'eval_settings': self.eval.settings,
+            'protocol': self.protocol_label,
+            'protocol_settings': self.protocol.settings,
+            'protocol_hash': self.protocol_hash,
+        }
+
+    @property
+    def distilled_config(self) -> dict[str, Any]:
+        """The part of the configuration that the distilled set depends on."""
+        return {
+            'dataset': self.dataset.label,
+            'dataset_name': self.dataset.name,
+            'dataset_settings': self.dataset.settings,
+            'method': self.method.label,
+            'method_name': self.method.name,
+            'method_settings': _lasting(self.method),
+            'source_backbone': self.source.label if self.source else ANY_SOURCE,
+            'source_name': self.source.name if self.source else None,
+            'source_settings': self.source.settings if self.source else None,
+            'ipc': self.ipc,
+            'seed': self.seed,
+            # absent for other methods, so that their keys stay
+            **({'of': {'label': self.of.label, 'name': self.of.name, 'settings': _lasting(self.of)}} if self.of else {}),
+        }
+
+    @property
+    def source_cell(self) -> 'Cell | None':
+        """The cell whose distilled set this one starts from."""
+        if self.of is None:
+            return None
+        needs = needs_of(self.of.row.load())
+        return replace(
+            self, method=self.of, of=None, source=self.source if needs.backbone else None,
+            ipc=self.ipc if needs.ipc else None, seed=self.seed if needs.seed else 0,
+        )
+
+    @cached_property
+    def key(self) -> str:
+        return short_hash(self.config)
+
+    @cached_property
+    def distilled_key(self) -> str:
+        return short_hash(self.distilled_config)
+
+    @cached_property
+    def protocol_hash(self) -> str:
+        from bench.probes.adam import PROBE_VERSION
+
+        row = self.protocol.row
+        return short_hash({'version': PROBE_VERSION, 'rules': row.rules or row.name, 'settings': self.protocol.settings})
+
+    @cached_property
+    def protocol_label(self) -> str:
+        """The protocol's name; with changed settings it is no longer the official one, and its name says so."""
+        changed = self.protocol.settings != self.protocol.row.defaults()
+        return f'{self.protocol.label}+{self.protocol_hash[:6]}' if changed else self.protocol.label
+
+    def __str__(self) -> str:
+        source = f' from {self.source.label}' if self.source and self.source.label != self.eval.label else ''
+        size = f' ipc {self.ipc}' if self.ipc else ''
+        seed = f' seed {self.seed}' if _needs(self.method, self.of).seed else ''
+        return f'{self.dataset.label} x {self.eval.label}: {self.method.label}{source}{size}{seed}, {self.protocol_label}'
+
+
+def cells(
+    config: Config,
+    *,
+    datasets: Sequence[str] | str = (),
+    backbones: Sequence[str] | str = (),
+    eval_backbones: Sequence[str] | str | None = None,
+    methods: Sequence[str] | str = (),
+    ipc: Sequence[int] | int = (1,),
+    seeds: Sequence[int] | int = (0,),
+    seeds_for: Mapping[str, Sequence[int]] | None = None,
+    protocol: Sequence[str] | str = 'paper-v1',
+) -> list[Cell]:
+    """Return the cells of the grid, without repeats: a method that uses no seed, ipc or backbone has fewer.
+
+    Args:
+      config: resolves names to settings.
+      datasets: names.
+      backbones: source backbones, on which methods work.
+      eval_backbones: on which probes are trained and tested; None tests each source on itself.
+      methods: names.
+      ipc: images per class, each at least 1.
+      seeds: of the methods.
+      seeds_for: other seeds for some methods (by label), and for those that start from their images.
+      protocol: one name or several.
+
+    Raises:
+      InputError: for an empty axis, an unknown name, a setting out of range, one label for two things.
+    """
+    sources = [config.choose('backbone', name) for name in _axis('backbones', backbones)]
+    evals = sources
+    if eval_backbones is not None:
+        evals = [config.choose('backbone', name) for name in _axis('eval_backbones', eval_backbones)]
+    sizes, method_seeds = _integers('ipc', ipc, low=1), _integers('seeds', seeds, low=0)
+    protocols = [config.choose('protocol', name) for name in _axis('protocol', protocol)]
+    chosen_methods = [config.choose('method', name) for name in _axis('methods', methods)]
+    chosen_datasets = [config.choose('dataset', name) for name in _axis('datasets', datasets)]
+    starts = {method.label: _start_of(config, method, chosen_methods) for method in chosen_methods}
+    for axis in (chosen_datasets, [*sources, *evals], [*chosen_methods, *filter(None, starts.values())], protocols):
+        _check_labels(axis)
+    own_seeds = _own_seeds(seeds_for or {}, chosen_methods)
+    found: dict[str, Cell] = {}
+    for dataset in chosen_datasets:
+        # what others start from comes first: its pictures and numbers are shown while it is made
+        for method in sorted(chosen_methods, key=lambda method: starts[method.label] is not None):
+            start = starts[method.label]
+            needs = _needs(method, start)
+            # those of the method that it starts from, or a slow one would be made for every other seed too
+            inherited = own_seeds.get(start.label, method_seeds) if start else method_seeds
+            pairs = [(None, e) for e in evals]
+            if needs.backbone:
+                pairs = [(s, e) for s in sources for e in (evals if eval_backbones is not None else [s])]
+            for size in sizes if needs.ipc else [None]:
+                for seed in own_seeds.get(method.label, inherited) if needs.seed else [0]:
+                    for source, tested in pairs:
+                        for rules in protocols:
+                            cell = Cell(dataset, method, source, tested, size, seed, rules, start)
+                            found.setdefault(cell.key, cell)
+    return list(found.values())
+
+
+def grid(config: Config) -> list[Cell]:
+    """Return the cells of the bound `run`, every binding used.
+
+    Raises:
+      InputError: as `cells`, and for a binding that nothing uses.
+    """
+    found = cells(config, **config.settings('command', RUN))
+    config.check_all_used()
+    return found
+
+
+def _lasting(method: Choice) -> dict[str, Any]:
+    """Return the settings that the result depends on."""
+    passing = needs_of(method.row.load()).cost_only
+    return {key: value for key, value in method.settings.items() if key not in passing}
+
+
+def _start_of(config: Config, method: Choice, chosen: list[Choice]) -> Choice | None:
+    """Return the method whose distilled set another one starts from: a chosen one by its label, or any by its name.
+
+    Raises:
+      InputError: for one that is unknown, or that makes no images of its own.
+    """
+    of = needs_of(method.row.load()).of
+    if of is None:
+        return None
+    name = of(method.settings)
+    try:
+        start = next((m for m in chosen if m.label == name), None) or config.choose('method', name)
+    except InputError as error:
+        raise InputError(f'{method.label} starts from the images of another method: {error}') from error
+    theirs = needs_of(start.row.load())
+    if theirs.real or theirs.of:
+        problem = 'itself' if start == method else f'{name!r}, which {"chooses real ones" if theirs.real else "does so too"}'
+        raise InputError(f'{method.label} starts from the images that another method makes, got {problem}')
+    return start
+
+
+def _needs(method: Choice, start: Choice | None) -> Needs:
+    """Return what a method needs, and what the method needs whose distilled set it starts from."""
+    own = needs_of(method.row.load())
+    if start is None:
+        return own
+    theirs = needs_of(start.row.load())
+    both = {name: getattr(own, name) or getattr(theirs, name) for name in ('backbone', 'seed', 'ipc')}
+    return replace(own, **both)
+
+
+def _axis(name: str, value: Sequence[str] | str) -> list[str]:
+    values = [value] if isinstance(value, str) else list(value)
+    if not values:
+        raise InputError(f'run.{name} is empty: bind at least one name, such as run.{name} = [...] in the gin file')
+    return values
+
+
+def _check_labels(choices: list[Choice]) -> None:
+    seen: dict[str, Choice] = {}
+    for choice in choices:
+        if seen.setdefault(choice.label, choice) != choice:
+            raise InputError(
+                f'{choice.kind} label {choice.label!r} stands for two things, {seen[choice.label].name} and '
+                f'{choice.name}; give each a label of its own'
+            )
+
+
+def _own_seeds(seeds_for: Mapping[str, Sequence[int]], chosen: list[Choice]) -> dict[str, list[int]]:
+    seeds = {label: _integers(f'seeds_for[{label!r}]', own, low=0) for label, own in seeds_for.items()}
+    if stray := seeds.keys() - {method.label for method in chosen}:
+        raise InputError(f'run.seeds_for names {min(stray)!r}, which is not in run.methods')
+    return seeds
+
+
+def _integers(name: str, value: Sequence[int] | int, *, low: int) -> list[int]:
+    values = [value] if isinstance(value, int) else list(value)
+    wrong = [v for v in values if not isinstance(v, int) or isinstance(v, bool) or v < low]
+    if wrong or not values:
+        raise InputError(f'run.{name}: expected integers >= {low}, got {wrong[0] if wrong else "an empty list"}')
+    return values

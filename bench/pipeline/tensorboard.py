@@ -1,0 +1,97 @@
+"""One TensorBoard run for each cell, with the same tags in all, so that methods overlay in one chart."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from shutil import rmtree
+from typing import Any
+
+from bench.pipeline.grid import Cell
+from bench.results.record import safe_name
+
+# TensorBoard's writer checks every byte in Python: larger pictures would cost seconds each.
+_SHOWN_IMAGES, _SHOWN_SIDE, _SHEET_SIDE = 32, 96, 1024
+
+
+def run_dir(results_dir: Path, cell: Cell) -> Path:
+    """Return the folder of a cell's run; its path is the run's name in TensorBoard."""
+    source = f'-from_{safe_name(cell.source.label)}' if cell.source and cell.source.label != cell.eval.label else ''
+    size = f'ipc{cell.ipc}-' if cell.ipc else ''
+    leaf = f'{size}seed{cell.seed}{source}-{safe_name(cell.protocol_label)}-{cell.key[:6]}'
+    parts = (safe_name(choice.label) for choice in (cell.dataset, cell.eval, cell.method))
+    return Path(results_dir, 'tensorboard', *parts, leaf)
+
+
+class CellLogs:
+    """Writers for the cells that share a distilled set: what happens while it is made goes to all of them."""
+
+    def __init__(self, results_dir: Path, cells: Iterable[Cell]) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        self.writers = {}
+        for cell in cells:
+            folder = run_dir(results_dir, cell)
+            rmtree(folder, ignore_errors=True)
+            self.writers[cell.key] = SummaryWriter(str(folder))
+
+    def log(self, tag: str, step: int, value: float) -> None:
+        """Record a number in every run."""
+        for writer in self.writers.values():
+            writer.add_scalar(tag, value, step)
+
+    def show(self, step: int, x_NCHW: Any) -> None:
+        """Record a grid of the first images (in [0, 1]), made small, in every run."""
+        import torch.nn.functional as F
+        from torchvision.utils import make_grid
+
+        x_NCHW = x_NCHW[:_SHOWN_IMAGES].detach().float().cpu()
+        if x_NCHW.shape[-1] > _SHOWN_SIDE:
+            x_NCHW = F.interpolate(x_NCHW, (_SHOWN_SIDE, _SHOWN_SIDE), mode='bilinear', antialias=True)
+        grid = make_grid(x_NCHW.clamp(0, 1), nrow=8)
+        for writer in self.writers.values():
+            writer.add_image('distill/images', grid, step)
+
+    def show_picture(self, path: Path) -> None:
+        """Record a finished picture, such as the contact sheet, made small, in every run."""
+        import numpy as np
+        from PIL import Image
+
+        with Image.open(path) as sheet:
+            sheet.thumbnail((_SHEET_SIDE, _SHEET_SIDE))
+            pixels_HWC = np.asarray(sheet)
+        for writer in self.writers.values():
+            writer.add_image(f'distilled/{path.stem}', pixels_HWC, dataformats='HWC')
+
+    def replay(self, curves: dict[str, list[tuple[int, float]]], *, key: str | None = None) -> None:
+        """Record finished curves, in every run or in that of one cell."""
+        for writer in self.writers.values() if key is None else [self.writers[key]]:
+            for tag, points in curves.items():
+                for step, value in points:
+                    writer.add_scalar(tag, value, step)
+
+    def finish(self, cell: Cell, record: dict[str, Any]) -> None:
+        """Record a cell's hyper-parameters and final accuracy (percent), and close its run."""
+        from torch.utils.tensorboard.summary import hparams
+
+        writer = self.writers.pop(cell.key)
+        if record['status'] == 'ok':
+            top1 = 100 * record['mean']
+            scalars = {
+                'dataset': cell.dataset.label, 'method': cell.method.label, 'ipc': cell.ipc or 0, 'seed': cell.seed,
+                'source_backbone': cell.config['source_backbone'], 'eval_backbone': cell.eval.label,
+                'protocol': cell.protocol_label,
+            }
+            settings = {
+                f'{cell.method.row.identifier}.{key}': value if isinstance(value, (bool, int, float, str)) else str(value)
+                for key, value in cell.method.settings.items()
+            }
+            for summary in hparams({**scalars, **settings}, {'final/top1': top1}):
+                writer.file_writer.add_summary(summary)
+            for repeat, value in enumerate(record['top1']):
+                writer.add_scalar('final/top1_by_probe_seed', 100 * value, repeat)
+            writer.add_scalar('final/top1', top1, 0)
+        writer.close()
+
+    def close(self) -> None:
+        """Close whatever was not finished."""
+        while self.writers:
+            self.writers.popitem()[1].close()

@@ -1,0 +1,1 @@
+"""Probe protocols: a distilled set in, a score out."""

@@ -1,0 +1,82 @@
+"""Where a number comes from: code, packages, machine, command and time. Imports none of the packages it names."""
+
+import functools
+import importlib.metadata
+import platform
+import shlex
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+_PACKAGES = 'torch torchvision timm open_clip_torch gin-config absl-py tensorboard pandas numpy'.split()
+
+# Where one's own machine keeps things: no part of what was measured, and nobody else's business.
+_OWN_FOLDERS = ('--cache_dir=', '--results_dir=')
+
+
+def collect() -> dict[str, Any]:
+    """Return where a number comes from: code, packages, machine, command and time."""
+    return {
+        **_checkout(),
+        'versions': _versions(),
+        'platform': platform.platform(),
+        'cpu': _cpu(),
+        'threads': _threads(),
+        'command': shlex.join(['python', *(part for part in sys.orig_argv[1:] if not part.startswith(_OWN_FOLDERS))]),
+        'created': datetime.now(UTC).isoformat(timespec='seconds'),
+    }
+
+
+@functools.cache
+def _cpu() -> str:
+    """Return the processor's name and numbers: its vector instructions decide the last bits of a float."""
+    try:
+        first = Path('/proc/cpuinfo').read_text(encoding='utf-8').partition('\n\n')[0]
+    except OSError:
+        return platform.processor()
+    facts = {name.strip(): value.strip() for name, _, value in (line.partition(':') for line in first.splitlines())}
+    if 'model name' not in facts:
+        return platform.processor()
+    numbers = [f'{name} {facts[name]}' for name in ('cpu family', 'model', 'stepping') if name in facts]
+    return ', '.join([facts['model name'], *numbers])
+
+
+def _threads() -> int | None:
+    """Return how many threads torch computes with, None where it is not loaded."""
+    torch = sys.modules.get('torch')
+    return torch.get_num_threads() if torch is not None and hasattr(torch, 'get_num_threads') else None
+
+
+@functools.cache
+def _versions() -> dict[str, str | None]:
+    found: dict[str, str | None] = {'python': platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            found[package] = None
+    return found
+
+
+@functools.cache
+def _checkout() -> dict[str, Any]:
+    """Return the commit this code is at and whether it was changed since; None outside a checkout.
+
+    Results do not count as a change: they are what a run writes.
+    """
+    root = Path(__file__).resolve().parents[2]
+
+    def git(*arguments: str) -> str:
+        command = ['git', '--no-optional-locks', '-C', str(root), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=20).stdout.strip()
+
+    try:
+        if Path(git('rev-parse', '--show-toplevel')).resolve() != root:
+            return {'commit': None, 'dirty': None}  # installed inside somebody else's checkout
+        commit = git('rev-parse', 'HEAD')
+        changed = git('status', '--porcelain', '--untracked-files=no', '--', '.', ':!results')
+    except (OSError, subprocess.SubprocessError):
+        return {'commit': None, 'dirty': None}
+    return {'commit': commit, 'dirty': bool(changed)}
