@@ -1,6 +1,7 @@
 """Gin at the outermost layer: what is bound reaches the settings, and every bad line ends in one clear one."""
 
 import math
+from typing import Any, Literal
 
 import gin
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from bench.config import gin_files as config
 from bench.config import registry
 from bench.config.gin_files import ROOT, RUN, loaded
+from bench.core import ranges
 from bench.core.errors import InputError
 from bench.pipeline.grid import cells, grid
 
@@ -192,11 +194,23 @@ def test_a_value_out_of_range_or_of_the_wrong_type_is_named(line, expected):
 
 
 def test_nan_is_refused_when_settings_come_from_python():
-    from bench.core import ranges
-
     function = registry.find('method', 'lgm')[0].load()
     with pytest.raises(InputError, match='lgm.noise_std: expected a number, got NaN'):
         ranges.check(function, {'noise_std': math.nan}, name='lgm')
+
+
+@pytest.mark.parametrize(('annotation', 'expected'), [
+    (bool, bool), (bool | None, bool), (int, float), (ranges.PositiveInt | None, float), (ranges.Fraction | int, float),
+    (Literal[1, 2.5], float), (str, str), (Literal['a', None], str), (int | str, str), (bool | int, str), (list[int], str),
+    (Any, str), (None, str), ('ranges.Count', float),
+])  # fmt: skip
+def test_a_setting_is_shown_as_one_type_whatever_its_value(annotation, expected):
+    def factory(*, setting):
+        return setting
+
+    factory.__annotations__['setting'] = annotation
+    assert ranges.shown_type(factory, 'setting') is expected
+    assert ranges.shown_type(lambda setting: setting, 'setting') is str
 
 
 def test_a_binding_that_nothing_uses_is_an_error_that_names_it_and_its_place(tmp_path):

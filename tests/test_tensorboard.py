@@ -5,6 +5,7 @@ import io
 import pytest
 from PIL import Image
 
+from bench.config import registry
 from bench.results import record as records
 
 LGM = [
@@ -74,23 +75,89 @@ def test_distilled_images_are_shown_at_intervals_from_first_to_last(results):
     assert len(set(pictures)) == len(pictures)
 
 
-def test_hyper_parameters_stand_with_the_final_accuracy(results):
-    from tensorboard.plugins.hparams import metadata
-    from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
+# Settings of every type: one that is now a number and now a word, one that nothing is said about, one without a value.
+MIXED = '''"""Photographs, whatever the settings."""
+from bench.core.ranges import PositiveInt
+from bench.config.registry import register_method
+from bench.distillation.task import method
+from methods.random import random
 
-    found = {}
-    for method, folder in runs_of(results).items():
-        content = read(folder).summary_metadata[metadata.SESSION_START_INFO_TAG].plugin_data.content
-        hparams = HParamsPluginData.FromString(content).session_start_info.hparams
-        found[method] = {name: getattr(value, value.WhichOneof('kind')) for name, value in hparams.items()}
-    assert found['lgm']['lgm.num_updates'] == 20 and found['lgm']['lgm.init'] == 'noise'
-    for method, values in found.items():
+@register_method
+@method(backbone=False, real=True)
+def mixed(
+    task, *, size: int | str = 1, loud: bool = True, rate: float | None = None, few: PositiveInt | None = None,
+    words: list | None = None, unsaid=3,
+):
+    """Draw."""
+    return random(task)
+'''
+
+
+def test_hyper_parameters_of_all_methods_stand_with_the_accuracy(run_bench, tmp_path):
+    """As TensorBoard shows them: two methods with other settings, made by two commands; the second fills what was None."""
+    (tmp_path / 'mixed.py').write_text(MIXED)
+    plugin = f'--plugin={tmp_path / "mixed.py"}'
+    lines = ["run.methods = ['mixed', 'full', 'lgm']", *LGM]
+    assert run_bench(plugin, bind=lines).status == 0
+    again = ["run.methods = ['loose=mixed']", "loose/mixed.size = 'big'", 'loose/mixed.loud = False', 'loose/mixed.rate = 1',
+             'loose/mixed.few = 2', "loose/mixed.words = ['a', 'b']", "loose/mixed.unsaid = 'much'"]  # fmt: skip
+    assert run_bench(plugin, bind=again).status == 0
+    from tensorboard.plugins.hparams import api_pb2
+
+    experiment, trials = hparams_page(tmp_path / 'results' / 'tensorboard')
+
+    types = {info.name: api_pb2.DataType.Name(info.type).removeprefix('DATA_TYPE_') for info in experiment.hparam_infos}
+    place = dict.fromkeys(('dataset', 'method', 'source_backbone', 'eval_backbone', 'protocol'), 'STRING')
+    assert types.items() >= {**place, 'ipc': 'FLOAT64', 'seed': 'FLOAT64', 'lgm.num_updates': 'FLOAT64'}.items()
+    assert {name: kind for name, kind in types.items() if name.startswith('mixed.')} == {
+        'mixed.size': 'STRING', 'mixed.loud': 'BOOL', 'mixed.rate': 'FLOAT64', 'mixed.few': 'FLOAT64',
+        'mixed.words': 'STRING', 'mixed.unsaid': 'STRING',
+    }  # fmt: skip
+    assert 'final/top1' in {info.name.tag for info in experiment.metric_infos}
+
+    assert trials.keys() == {'mixed', 'full', 'lgm', 'loose'}
+    of = {method: {k: v for k, v in values.items() if k.startswith('mixed.')} for method, (values, _) in trials.items()}
+    assert of['mixed'] == {'mixed.size': '1', 'mixed.loud': True, 'mixed.unsaid': '3'}
+    assert of['loose'] == {'mixed.size': 'big', 'mixed.loud': False, 'mixed.rate': 1, 'mixed.few': 2,
+                           'mixed.words': "['a', 'b']", 'mixed.unsaid': 'much'}  # fmt: skip
+    assert of['full'] == of['lgm'] == {}
+    bound = {name.removeprefix('lgm.'): float(value) for name, value in (line.split(' = ') for line in LGM)}
+    settings = {**registry.rows('method')['lgm'].defaults(), **bound}
+    assert settings['chunk_size'] is None and settings['decorrelate'] is True and settings['init'] == 'noise'
+    shown = {name.removeprefix('lgm.'): value for name, value in trials['lgm'][0].items() if name.startswith('lgm.')}
+    assert shown == {name: value for name, value in settings.items() if value is not None}
+    for method, (values, top1) in trials.items():
         assert values['method'] == method and values['dataset'] == 'toy_data' and values['eval_backbone'] == 'toy_net'
-        assert values['ipc'] == 1 and values['protocol'].startswith('paper-v1+')
-    assert found['random']['source_backbone'] == 'any' and found['lgm']['source_backbone'] == 'toy_net'
-    experiment = read(runs_of(results)['lgm']).summary_metadata[metadata.EXPERIMENT_TAG].plugin_data.content
-    (metric,) = HParamsPluginData.FromString(experiment).experiment.metric_infos
-    assert metric.name.tag == 'final/top1'
+        assert values['protocol'].startswith('paper-v1+') and values['seed'] == 0
+        assert values.get('ipc') == (None if method == 'full' else 1)
+        assert values['source_backbone'] == ('toy_net' if method == 'lgm' else 'any')
+        assert top1 == pytest.approx(100 * record_of(tmp_path / 'results', method)['mean'], rel=1e-5)
+
+
+def hparams_page(logdir):
+    """Return a folder's experiment and, by method, (hyper-parameters, final accuracy) as TensorBoard's HPARAMS answers."""
+    from tensorboard.backend.event_processing.data_provider import MultiplexerDataProvider
+    from tensorboard.backend.event_processing.plugin_event_multiplexer import EventMultiplexer
+    from tensorboard.context import RequestContext
+    from tensorboard.plugins.base_plugin import TBContext
+    from tensorboard.plugins.hparams import api_pb2, backend_context, get_experiment, list_session_groups
+
+    multiplexer = EventMultiplexer().AddRunsFromDirectory(str(logdir))
+    multiplexer.Reload()
+    context = backend_context.Context(TBContext(data_provider=MultiplexerDataProvider(multiplexer, str(logdir))))
+    experiment = get_experiment.Handler(RequestContext(), context, '', api_pb2.GetExperimentRequest()).run()
+    columns = [api_pb2.ColParams(hparam=info.name) for info in experiment.hparam_infos]
+    request = api_pb2.ListSessionGroupsRequest(
+        col_params=columns, allowed_statuses=api_pb2.Status.values(), slice_size=100, start_index=0
+    )
+    groups = list_session_groups.Handler(RequestContext(), context, '', request).run().session_groups
+    found = {}
+    for group in groups:
+        values = {name: getattr(value, value.WhichOneof('kind')) for name, value in group.hparams.items()}
+        (top1,) = (metric.value for metric in group.metric_values if metric.name.tag == 'final/top1')
+        assert group.name not in found and values['method'] in group.name  # a trial goes by its run's path
+        found[values['method']] = (values, top1)
+    return experiment, found
 
 
 def test_a_run_made_again_leaves_no_second_event_file(run_bench, tmp_path):

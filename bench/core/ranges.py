@@ -58,6 +58,28 @@ def check(function: Callable[..., Any], settings: dict[str, Any], *, name: str) 
             raise InputError(f'{name}.{key}: expected {problem}, got {value!r}')
 
 
+def shown_type(function: Callable[..., Any], key: str) -> type:
+    """Return the one type that can show every value of a setting but None: bool, float (all numbers) or else str.
+
+    It follows from the annotation, never from a value; without an annotation it is str.
+    """
+    found = _plain_types(_annotation(function, key)) - {type(None)}
+    if found == {bool}:
+        return bool
+    return float if found and found <= {int, float} else str
+
+
+def _plain_types(hint: Any) -> set[Any]:
+    origin = typing.get_origin(hint)
+    if origin is Annotated:
+        return _plain_types(typing.get_args(hint)[0])
+    if origin is Literal:
+        return {type(choice) for choice in typing.get_args(hint)}
+    if origin in (typing.Union, types.UnionType):
+        return set().union(*map(_plain_types, typing.get_args(hint)))
+    return {hint}
+
+
 def _annotation(function: Callable[..., Any], key: str) -> Any:
     annotation = getattr(function, '__annotations__', {}).get(key, Any)
     # only this one is evaluated: others may name types that are imported for type checkers alone

@@ -5,6 +5,7 @@ from pathlib import Path
 from shutil import rmtree
 from typing import Any
 
+from bench.core.ranges import shown_type
 from bench.pipeline.grid import Cell
 from bench.results.record import safe_name
 
@@ -19,6 +20,22 @@ def run_dir(results_dir: Path, cell: Cell) -> Path:
     leaf = f'{size}seed{cell.seed}{source}-{safe_name(cell.protocol_label)}-{cell.key[:6]}'
     parts = (safe_name(choice.label) for choice in (cell.dataset, cell.eval, cell.method))
     return Path(results_dir, 'tensorboard', *parts, leaf)
+
+
+def hyper_parameters(cell: Cell) -> dict[str, bool | float | str]:
+    """Return the place of a cell in the grid and its method's settings, `method.setting` -> value.
+
+    A name has values of one type in all runs (`bench.core.ranges.shown_type`). What is None is left out.
+    """
+    method = cell.method
+    values = {
+        'dataset': cell.dataset.label, 'method': method.label, 'ipc': cell.ipc, 'seed': cell.seed,
+        'source_backbone': cell.config['source_backbone'], 'eval_backbone': cell.eval.label, 'protocol': cell.protocol_label,
+    }  # fmt: skip
+    for key, value in method.settings.items():
+        shown = None if value is None else shown_type(method.row.load(), key)(value)
+        values[f'{method.row.identifier}.{key}'] = shown
+    return {name: value for name, value in values.items() if value is not None}
 
 
 class CellLogs:
@@ -70,25 +87,16 @@ class CellLogs:
 
     def finish(self, cell: Cell, record: dict[str, Any]) -> None:
         """Record a cell's hyper-parameters and final accuracy (percent), and close its run."""
-        from torch.utils.tensorboard.summary import hparams
+        from tensorboard.plugins.hparams.summary_v2 import hparams_pb
 
         writer = self.writers.pop(cell.key)
         if record['status'] == 'ok':
-            top1 = 100 * record['mean']
-            scalars = {
-                'dataset': cell.dataset.label, 'method': cell.method.label, 'ipc': cell.ipc or 0, 'seed': cell.seed,
-                'source_backbone': cell.config['source_backbone'], 'eval_backbone': cell.eval.label,
-                'protocol': cell.protocol_label,
-            }
-            settings = {
-                f'{cell.method.row.identifier}.{key}': value if isinstance(value, (bool, int, float, str)) else str(value)
-                for key, value in cell.method.settings.items()
-            }
-            for summary in hparams({**scalars, **settings}, {'final/top1': top1}):
-                writer.file_writer.add_summary(summary)
+            # No list of all hyper-parameters is written: TensorBoard believes the first such list that it meets, and
+            # without one it takes the columns from all runs. A trial goes by the name of its run.
+            writer.file_writer.add_summary(hparams_pb(hyper_parameters(cell), trial_id=''))
             for repeat, value in enumerate(record['top1']):
                 writer.add_scalar('final/top1_by_probe_seed', 100 * value, repeat)
-            writer.add_scalar('final/top1', top1, 0)
+            writer.add_scalar('final/top1', 100 * record['mean'], 0)
         writer.close()
 
     def close(self) -> None:
