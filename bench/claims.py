@@ -57,7 +57,7 @@ def markdown(found: list[tuple[Suite, list[tuple[Claim, Verdict]]]], without: li
         lines += ['| | claim | verdict | numbers | decided by | published |', '| ---: | --- | --- | --- | --- | --- |']
         lines += [
             f'| {claim.number} | {claim.text} | **{verdict.outcome}** | {verdict.numbers} | {claim.test} | '
-            f'{claim.published} |'
+            f'{claim.published_for(suite)} |'
             for claim, verdict in verdicts
         ]
         lines.append('')

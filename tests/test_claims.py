@@ -1,5 +1,6 @@
 """Every claim on made-up records: where it holds, where it does not, and where a record is missing."""
 
+import itertools
 import os
 import shutil
 import subprocess
@@ -18,6 +19,7 @@ from bench import claims
 from bench.analysis.claims import CLAIMS, FAILS, HOLDS, UNKNOWN, Verdict, judge
 from bench.core import cli
 from bench.core.errors import InputError
+from bench.results import published
 
 CLIP, DINO, MIM, MOCO = BACKBONES = ('tiny_clip', 'tiny_dino', 'tiny_mim', 'tiny_moco')
 COUNT = 200  # test images: a difference of 10 of them is settled
@@ -173,8 +175,33 @@ def test_every_claim_has_a_number_and_a_test_of_its_own():
     assert [claim.number for claim in CLAIMS] == list(range(1, 16))
     for part in ('text', 'test', 'decide'):
         assert len({getattr(claim, part) for claim in CLAIMS}) == 15
-    assert all(claim.published and '|' not in claim.text + claim.test + claim.published for claim in CLAIMS)
+    for claim, suite in itertools.product(CLAIMS, claims.suites(ROOT / 'nowhere')):
+        cited = claim.published_for(suite)
+        assert cited and '|' not in claim.text + claim.test + cited
     assert BREAKS.keys() | CHANGED_ANALYSES.keys() == GONE.keys() | CHANGED_ANALYSES.keys() == set(range(1, 16))
+
+
+def test_the_spurious_set_of_a_suite_is_the_one_that_is_cited():
+    figures = published.load(ROOT / 'results')
+    cited = {suite.spurious: claim_of(11).published_for(suite) for suite in claims.suites(ROOT / 'nowhere')}
+    assert set(cited) == {'', 'plumage_spurious', 'waterbirds', 'spawrious'}
+    for dataset, shown in (('waterbirds', 'Waterbirds'), ('spawrious', 'Spawrious')):
+        pairs = [
+            [figures[dataset, method, backbone, backbone].mean for method in ('lgm', 'random', 'centroid', 'neighbors')]
+            for backbone in ('clip_vitb16', 'dinov2_vitb14', 'eva02_vitb14', 'mocov3_vitb16')
+        ]
+        names = ('CLIP', 'DINOv2', 'EVA-02', 'MoCo-v3')
+        each = ', '.join(f'{name} {lgm} / {max(real)}' for name, (lgm, *real) in zip(names, pairs, strict=True))
+        mean = np.mean([lgm - max(real) for lgm, *real in pairs])
+        assert cited[dataset].startswith(f'{shown}, LGM / best real: {each} (mean difference {mean:+.0f}')
+    assert cited[''] == cited['plumage_spurious'] == f'{cited["waterbirds"]}; {cited["spawrious"]}'
+
+
+def test_the_published_alignment_is_cited_as_the_other_experiment_it_is():
+    for suite in claims.suites(ROOT / 'nowhere'):
+        cited = claim_of(10).published_for(suite)
+        assert cited.startswith('another experiment: sets distilled on ImageNet-1k, and 1-nearest-neighbour accuracy')
+        assert 'no coefficient; computed from them' in cited and 'Pearson 0.83, Spearman 0.85' in cited
 
 
 @pytest.mark.parametrize('claim', CLAIMS, ids=lambda claim: str(claim.number))
@@ -285,7 +312,7 @@ def test_the_page_and_the_brief_table(made):
     lines = page.splitlines()
     assert lines[0] == '# The claims of arXiv 2511.16674, checked'
     assert '## embedded: plumage through four small encoders' in lines and '2 of 3 claims hold.' in lines
-    row = f'| 2 | {CLAIMS[1].text} | **holds** | numbers 2 | {CLAIMS[1].test} | {CLAIMS[1].published} |'
+    row = f'| 2 | {CLAIMS[1].text} | **holds** | numbers 2 | {CLAIMS[1].test} | {CLAIMS[1].published_for(suites[0])} |'
     assert row in lines and lines[-1] == 'Made by `python -m bench.claims`.'
     assert (
         'No records: grocery through MobileNetV2; CUB-200 through four large backbones; '
