@@ -114,7 +114,7 @@ def summarise(table: Any) -> list[Row]:
     rows = []
     for entries in groups.values():
         variants = _grouped(entries, lambda entry: entry['settings'])
-        labels = _variant_labels(list(variants))
+        labels = variant_labels(list(variants))
         rows += [_summary(variants[settings], label=labels[settings]) for settings in variants]
     return sorted(rows, key=_row_order)
 
@@ -208,7 +208,7 @@ def _short(fingerprint: str) -> str:
     return '/'.join(part[:8] for part in fingerprint.split('/'))
 
 
-def _variant_labels(variants: list[str]) -> dict[str, str]:
+def variant_labels(variants: list[str]) -> dict[str, str]:
     """Return for each settings text what sets it apart from the others: `num_updates=10`; '' for a single one."""
     flat = {}
     for text in variants:
@@ -270,7 +270,7 @@ def _mixed_settings(entries: list[Row]) -> list[str]:
         variants = _grouped(group, lambda entry: entry['settings'])
         if len(variants) > 1:
             first = group[0]
-            labels = ' | '.join(sorted(_variant_labels(list(variants)).values()))
+            labels = ' | '.join(sorted(variant_labels(list(variants)).values()))
             lines.append(
                 f'{first["dataset"]}, {first["protocol"]}{_if_soft(first["labels"], ", ")}: {first["method"]}, ipc '
                 f'{_ipc_text(first["ipc"])}, on {first["eval_backbone"]} has records with different settings, shown in rows '

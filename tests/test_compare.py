@@ -10,7 +10,7 @@ from scipy import stats
 from test_leaderboard import put
 
 from bench import leaderboard
-from bench.compare import compare, compare_to_published, published_text, text
+from bench.compare import compare, compare_to_published, narrow, published_text, text
 from bench.core.errors import InputError
 from bench.results import record as records
 
@@ -52,12 +52,130 @@ def test_one_pair_has_no_p_value_and_a_missing_reference_no_gap(results):
     assert row['n'] == 1 and np.isnan(row['p']) and np.isnan(row['closed'])
 
 
+def test_a_method_with_one_random_seed_is_no_constant(tmp_path):
+    for seed, top1 in enumerate([0.4, 0.5, 0.45]):
+        put(tmp_path, 'lgm', [top1], source='tiny_a', seed=seed)
+        put(tmp_path, 'neighbors', [top1 - 0.1], source='tiny_a', seed=seed, of='lgm')
+    put(tmp_path, 'dm', [0.6], source='tiny_a', seed=1)
+    put(tmp_path, 'herding', [0.3], source='tiny_a')
+    for a, b in (('lgm', 'dm'), ('dm', 'lgm')):
+        (row,) = compare(table(tmp_path), a=a, b=b)
+        assert row['n'] == 1 and abs(row['difference']) == pytest.approx(0.1) and np.isnan(row['p'])
+    put(tmp_path, 'lgm', [0.6], source='tiny_a', seed=7, on='tiny_b')
+    put(tmp_path, 'dm', [0.6], source='tiny_a', seed=3, on='tiny_b')
+    put(tmp_path, 'herding', [0.3], source='tiny_a', on='tiny_b')
+    assert [row['eval_backbone'] for row in compare(table(tmp_path), a='lgm', b='dm')] == ['tiny_a']
+    # what uses no seed stands against whatever seeds the other has, be it one
+    assert [(row['eval_backbone'], row['n']) for row in compare(table(tmp_path), a='herding', b='lgm')] == [
+        ('tiny_a', 3), ('tiny_b', 1),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(('of', 'n'), [('lgm', 1), ('herding', 3)])
+def test_a_method_that_starts_from_anothers_images_uses_the_seed_of_that(tmp_path, of, n):
+    # the registry says that neighbors itself uses no seed
+    for seed, top1 in enumerate([0.4, 0.5, 0.45]):
+        put(tmp_path, 'dm', [top1], source='tiny_a', seed=seed)
+    put(tmp_path, 'neighbors', [0.6], source='tiny_a', of=of)
+    assert [row['n'] for row in compare(table(tmp_path), a='dm', b='neighbors')] == [n]
+
+
+def test_an_unknown_method_with_one_seed_is_told_and_a_plug_in_makes_it_known(tmp_path):
+    for seed, top1 in enumerate([0.4, 0.5, 0.45]):
+        put(tmp_path, 'lgm', [top1], source='tiny_a', seed=seed)
+    put(tmp_path, 'stranger', [0.6], source='tiny_a')
+    arguments = ('--a=lgm', '--b=stranger', f'--results_dir={tmp_path}')
+    done = command(*arguments)
+    assert done.returncode == 0 and "the registry does not know 'stranger'" in done.stderr
+    assert done.stdout.splitlines()[1].split()[-3:] == ['1', '-', '-']
+    plugin = tmp_path / 'stranger.py'
+    plugin.write_text(
+        'from bench.config.registry import register_method\nfrom bench.distillation.task import method\n'
+        '@register_method\n@method(seed=False)\ndef stranger(task):\n    return None\n'
+    )
+    done = command(*arguments, f'--plugin={plugin}')
+    assert (done.returncode, done.stderr) == (0, '') and done.stdout.splitlines()[1].split()[-3] == '3'
+
+
+def test_each_source_backbone_is_a_place_and_a_method_without_one_stands_against_each(tmp_path):
+    for seed in range(2):
+        put(tmp_path, 'random', [0.2 + 0.1 * seed], seed=seed)
+        for source, top1 in (('tiny_a', 0.6), ('tiny_b', 0.4)):
+            put(tmp_path, 'lgm', [top1], source=source, seed=seed)
+            put(tmp_path, 'dm', [top1 + 0.1 * seed], source=source, seed=seed)
+    put(tmp_path, 'herding', [0.8], source='tiny_a')
+    put(tmp_path, 'herding', [0.9], source='tiny_b')
+    rows = compare(table(tmp_path), a='lgm', b='dm', reference='herding')
+    found = [(row['source_backbone'], row['n'], round(row['mean_a'], 6), round(row['mean_b'], 6)) for row in rows]
+    assert found == [('tiny_a', 2, 0.6, 0.65), ('tiny_b', 2, 0.4, 0.45)]
+    # the gap is to the reference of the same source: 0.05 of 0.2, and of 0.5
+    assert [row['closed'] for row in rows] == pytest.approx([0.25, 0.1])
+    rows = compare(table(tmp_path), a='random', b='lgm')
+    assert [(row['source_backbone'], round(row['difference'], 6)) for row in rows] == [('tiny_a', 0.35), ('tiny_b', 0.15)]
+    shown = text(rows, a='random', b='lgm', reference='full').splitlines()
+    assert shown[1].startswith('toy x tiny_a ipc 1 paper-v1 ')
+    assert shown[2].startswith('toy x tiny_a from tiny_b ipc 1 paper-v1 ') and len(shown[1]) == len(shown[2])
+    assert [row['source_backbone'] for row in compare(table(tmp_path), a='random', b='random')] == ['any']
+
+
+def test_flags_narrow_the_places(tmp_path):
+    for dataset in ('toy', 'water'):
+        put(tmp_path, 'full', [0.95], ipc=None, dataset=dataset)
+        for source in ('tiny_a', 'tiny_b'):
+            for on in ('tiny_a', 'tiny_b'):
+                for ipc in (1, 10):
+                    put(tmp_path, 'random', [0.2], ipc=ipc, on=on, dataset=dataset)
+                    put(tmp_path, 'lgm', [0.6], source=source, on=on, ipc=ipc, dataset=dataset)
+    whole = table(tmp_path)
+    assert len(compare(whole, a='random', b='lgm')) == 16 and len(narrow(whole, dataset=[], ipc=[])) == len(whole)
+    for flag, column, value, count in [
+        ('dataset', 'dataset', 'water', 8), ('source', 'source_backbone', 'tiny_b', 8),
+        ('eval', 'eval_backbone', 'tiny_a', 8), ('ipc', 'ipc', '10', 8),
+    ]:  # fmt: skip
+        rows = compare(narrow(whole, **{flag: [value]}), a='random', b='lgm')
+        assert len(rows) == count and {str(row[column]) for row in rows} == {value}
+    (row,) = compare(narrow(whole, dataset=['toy'], source=['tiny_a'], eval=['tiny_a'], ipc=['1']), a='random', b='lgm')
+    assert row['closed'] == pytest.approx(0.4 / 0.75)  # full data has no ipc and is kept
+    assert len(compare(narrow(whole, ipc=['1', '10']), a='random', b='lgm')) == 16
+
+
+def test_the_command_narrows_and_compares_across_sources(tmp_path):
+    for source in ('tiny_a', 'tiny_b'):
+        put(tmp_path, 'lgm', [0.6], source=source)
+        put(tmp_path, 'dm', [0.7], source=source)
+    arguments = ('--a=lgm', '--b=dm', f'--results_dir={tmp_path}')
+    done = command(*arguments)
+    assert (done.returncode, done.stderr, done.stdout.count('toy x tiny_a')) == (0, '', 2)
+    done = command(*arguments, '--source=tiny_b', '--ipc=1', '--dataset=toy', '--eval=tiny_a')
+    assert (done.returncode, done.stderr, done.stdout.count('toy x tiny_a')) == (0, '', 1) and 'from tiny_b' in done.stdout
+
+
 def test_what_cannot_be_compared_is_named(results):
     with pytest.raises(InputError, match="method 'four'; there are centroid, full, one, two"):
         compare(table(results), a='one', b='four')
-    put(results, 'one', [0.7], source='tiny_a', seed=0, settings={'rate': 2})
-    with pytest.raises(InputError, match='one has several records of seed 0'):
+    put(results, 'one', [0.7], source='tiny_a', seed=0, data_print='other')
+    with pytest.raises(InputError, match='one has records with seed 0 more than once in one place, toy x tiny_a ipc 1'):
         compare(table(results), a='one', b='two')
+
+
+@pytest.mark.parametrize('seed', [0, 7])
+def test_records_of_other_settings_are_never_taken_for_one_method(results, seed):
+    put(results, 'one', [0.7], source='tiny_a', seed=seed, settings={'rate': 2})
+    for a, b, reference in (('one', 'two', 'full'), ('two', 'one', 'full'), ('centroid', 'two', 'one')):
+        with pytest.raises(InputError) as raised:
+            compare(table(results), a=a, b=b, reference=reference)
+        said = str(raised.value)
+        assert said.startswith('one has records with different settings (no rate | rate=2) in one place, toy x tiny_a ipc 1')
+        assert '\n' not in said and 'leave the place out with --dataset, --source, --eval or --ipc' in said
+
+
+def test_methods_without_images_per_class_meet_in_a_place_of_their_own(tmp_path):
+    put(tmp_path, 'full', [0.8], ipc=None)
+    put(tmp_path, 'whole', [0.9], ipc=None)
+    put(tmp_path, 'lgm', [0.95], source='tiny_a')
+    (row,) = compare(table(tmp_path), a='full', b='whole', reference='lgm')
+    assert row['ipc'] is None and row['difference'] == pytest.approx(0.1) and np.isnan(row['closed'])
+    assert 'toy x tiny_a ipc all paper-v1' in text([row], a='full', b='whole', reference='lgm')
 
 
 # --- to what was published ----------------------------------------------------------------------------------------------
@@ -155,6 +273,10 @@ def test_the_command_compares_with_what_was_published(tmp_path):
         (['--to=published'], 'found records of toy on tiny_a'),
         (['--to=lgm'], '--to=lgm: expected --to=published'),
         (['--to=published', '--a=lgm'], 'expected either --to=published or --a=METHOD --b=METHOD, got both'),
+        (['--a=one', '--b=two', '--dataset=toys'], '--dataset=toys: expected a value that finished records have'),
+        (['--a=one', '--b=two', '--source=tiny_a,x'], '--source=x: expected a value that finished records have; there are'),
+        (['--a=one', '--b=two', '--eval=x'], '--eval=x: expected a value that finished records have; there are tiny_a'),
+        (['--to=published', '--ipc=2'], '--ipc=2: expected a value that finished records have; there are all, 1'),
         (['--a=lgm'], 'expected --a=METHOD --b=METHOD, such as --a=lgm --b=lgm_plus, or --to=published'),
     ],
 )

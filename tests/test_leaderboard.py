@@ -38,6 +38,8 @@ def put(results_dir, method, top1=None, *, source='any', on='tiny_a', ipc=1, see
         'dataset': dataset, 'method': method, 'source_backbone': source, 'eval_backbone': on, 'ipc': ipc, 'seed': seed,
         'protocol': protocol, 'method_name': method, 'method_settings': settings,
     }  # fmt: skip
+    if of := changes.pop('of', None):
+        cell['of'] = {'label': of, 'name': of, 'settings': {}}
     # Readable here; in a run it is a hash.
     key = '-'.join(map(str, [method, source, on, ipc, seed, digest, data_print, *settings.values()]))
     names = ('land', 'sea') if groups is not None else ()
