@@ -58,7 +58,12 @@ COLUMNS = (
 )  # fmt: skip
 _MEANING = (
     'Top-1 test accuracy in percent, mean ± standard deviation over the n repeats of a row (method seed × probe seed). '
-    'Bold: the best of its backbone and ipc; full data is a reference and stands apart.'
+    'Bold: the best of its backbone and ipc, whatever backbone the images were made through. Numbers that are equal as '
+    'shown share it, and a number without a rival has none. Full data is a reference and stands apart.'
+)
+_NO_TRANSFER = (
+    'Rows of images made through another backbone (transfer) are left out here but still count: where one of them is the '
+    'best, nothing is bold.'
 )
 _SOFT = (
     'Trained on soft labels: not comparable with any table of hard labels, because such a label carries more information '
@@ -312,10 +317,14 @@ def csv_text(rows: Sequence[Row]) -> str:
     return buffer.getvalue()
 
 
-def markdown(rows: Sequence[Row], warnings: Sequence[str] = ()) -> str:
-    """Return the rows as markdown: one table per labels, dataset and protocol; methods down, eval backbones across."""
+def markdown(rows: Sequence[Row], warnings: Sequence[str] = (), *, transfer: bool = True) -> str:
+    """Return the rows as markdown: one table per labels, dataset and protocol; methods down, eval backbones across.
+
+    Without `transfer` it takes no row for each other source backbone; the best are the same.
+    """
     lines = ['# Leaderboard', '', '<!-- made by `python -m bench.leaderboard`; do not edit -->', '', _MEANING]
-    for table in _tables(rows):
+    lines += [] if transfer else ['', _NO_TRANSFER]
+    for table in _tables(rows, transfer=transfer):
         widths = ['---'] * 2 + ['---:'] * (len(table.head) - 2)
         lines += ['', f'## {_escape(table.title)}', '', *([table.remark, ''] if table.remark else [])]
         lines += [_line(map(_escape, table.head)), _line(widths)]
@@ -347,8 +356,9 @@ def text(rows: Sequence[Row], warnings: Sequence[str] = ()) -> str:
     return '\n'.join([*lines, *(f'warning: {warning}' for warning in warnings)]) + '\n'
 
 
-def _tables(rows: Sequence[Row]) -> list[_Table]:
-    groups = _grouped(rows, _table_of)
+def _tables(rows: Sequence[Row], *, transfer: bool = True) -> list[_Table]:
+    best = _best(rows)  # of all rows, or a lesser one would win where a better one is left out
+    groups = _grouped((row for row in rows if transfer or not _origin(row)), _table_of)
     tables = []
     for (labels, dataset, protocol, digest), group in sorted(groups.items()):
         columns = _columns(group)
@@ -357,13 +367,6 @@ def _tables(rows: Sequence[Row]) -> list[_Table]:
         head = ['published' if theirs else backbone for backbone, theirs in columns]
         table = _Table(title, remark, ['method', 'ipc', *head, 'n'])
         placed = _grouped(group, lambda row: (_ipc_order(row['ipc']), row['method'], _origin(row), row['settings']))
-        best = {
-            key: max(_shown(row) for row in some)
-            for key, some in _grouped(
-                (row for row in group if row['top1_mean'] is not None and row['ipc'] is not None),
-                lambda row: (row['eval_backbone'], row['ipc']),
-            ).items()
-        }
         for (_, method, origin, settings), line in sorted(placed.items()):
             name = method + (f' (from {origin})' if origin else '') + (f' ({settings})' if settings else '')
             cells = dict.fromkeys(columns, '')
@@ -372,13 +375,23 @@ def _tables(rows: Sequence[Row]) -> list[_Table]:
                 cells[backbone, False] = _cell(row, name, table.notes)
                 if row['published_mean'] is not None:
                     cells[backbone, True] = f'{row["published_mean"]:.1f}{_plus_minus(row["published_std"])}'
-                if row['top1_mean'] is not None and _shown(row) == best.get((backbone, row['ipc'])):
+                if row['top1_mean'] is not None and _shown(row) == best.get(_rivals(row)):
                     table.bold.add((len(table.body), 2 + columns.index((backbone, False))))
             counts = sorted({row['n_repeats'] for row in line if row['n_repeats']})
             n = '' if not counts else f'{counts[0]}' if len(counts) == 1 else f'{counts[0]}–{counts[-1]}'
             table.body.append([name, _ipc_text(line[0]['ipc']), *cells.values(), n])
         tables.append(table)
     return tables
+
+
+def _best(rows: Sequence[Row]) -> dict[tuple[Any, ...], float]:
+    """Return the best mean as it is shown, by `_rivals`; none where there is nothing to compare: a single row, full data."""
+    ranked = _grouped((row for row in rows if row['top1_mean'] is not None and row['ipc'] is not None), _rivals)
+    return {rivals: max(map(_shown, some)) for rivals, some in ranked.items() if len(some) > 1}
+
+
+def _rivals(row: Row) -> tuple[Any, ...]:
+    return *_table_of(row), row['eval_backbone'], row['ipc']
 
 
 def _columns(rows: Sequence[Row]) -> list[tuple[str, bool]]:
@@ -437,14 +450,13 @@ def write(board: Board, *, results_dir: Path | str) -> tuple[Path, Path]:
 
 
 def update(document: Path, board: Board) -> None:
-    """Replace what stands between a document's two markers by the tables, without transfer: it takes a row for each source.
+    """Replace what stands between a document's two markers by the tables, without transfer.
 
     Raises:
       InputError: if the document or one of its markers is missing.
     """
-    own = [row for row in board.rows if row['source_backbone'] in (row['eval_backbone'], records.ANY_SOURCE)]
-    tables = markdown(own, board.warnings).partition('do not edit -->\n\n')[2].replace('\n## ', '\n### ')
-    replace_block(document, 'leaderboard', tables)
+    tables = markdown(board.rows, board.warnings, transfer=False).partition('do not edit -->\n\n')[2]
+    replace_block(document, 'leaderboard', tables.replace('\n## ', '\n### '))
 
 
 def run(results_dir: Path | str, into: Sequence[Path | str] = (), *, with_published: bool = True) -> int:

@@ -178,10 +178,11 @@ def test_failed_and_partial_rows(tmp_path):
     put(tmp_path, 'lgm', (0.5, 0.7))
     put(tmp_path, 'lgm', None, seed=1)
     put(tmp_path, 'dm', None)
-    dm, lgm = _rows(tmp_path)
+    put(tmp_path, 'random', (0.5,))
+    dm, lgm, random = _rows(tmp_path)
     assert (dm['status'], dm['top1_mean'], lgm['status'], lgm['n_failed']) == ('failed', None, 'partial', 1)
     assert lgm['top1_mean'] == pytest.approx(60)
-    text = leaderboard.markdown([dm, lgm])
+    text = leaderboard.markdown([dm, lgm, random])
     assert '| dm | 1 | failed [1] |' in text and '1 of 1 seed failed: ValueError: loss is NaN at step 7' in text
     assert '**60.0 ± 14.1 [2]**' in text and '1 of 2 seeds failed' in text
 
@@ -225,6 +226,37 @@ def test_the_best_is_bold_and_full_data_stands_apart(tmp_path):
     assert text.count('**') == 2
 
 
+def test_equal_as_shown_share_the_bold_and_a_number_without_a_rival_has_none(tmp_path):
+    put(tmp_path, 'lgm', (0.9, 0.9), source='tiny_a')
+    put(tmp_path, 'random', (0.95, 0.85))
+    put(tmp_path, 'random', (0.6, 0.7), on='tiny_b')
+    put(tmp_path, 'lgm', None, source='tiny_b', on='tiny_b')  # a failed one is no rival
+    put(tmp_path, 'random', (0.9, 0.9), ipc=10)
+    put(tmp_path, 'full', (1.0, 1.0), ipc=None)
+    rows = _rows(tmp_path)
+    text = leaderboard.markdown(rows)
+    assert '| lgm | 1 | **90.0 ± 0.0** | failed [1] |' in text and '| random | 1 | **90.0 ± 7.1** | 65.0 ± 7.1 |' in text
+    assert text.count('**') == 4
+    shown = leaderboard.text(rows)
+    assert shown.partition('Top-1')[0].count('*') == 2 and 'Star: the best of its backbone and ipc' in shown
+
+
+def test_without_transfer_the_best_are_those_of_all_rows(tmp_path):
+    put(tmp_path, 'random', (0.4, 0.5))
+    put(tmp_path, 'centroid', (0.6, 0.7), source='tiny_a')
+    put(tmp_path, 'lgm', (0.3, 0.3), source='tiny_b')
+    put(tmp_path, 'random', (0.4, 0.5), on='tiny_b')
+    put(tmp_path, 'lgm', (0.7, 0.7), source='tiny_a', on='tiny_b')
+    put(tmp_path, 'lgm', (0.7, 0.7), source='tiny_a', on='tiny_b', dataset='water')
+    rows = _rows(tmp_path)
+    whole, brief = leaderboard.markdown(rows), leaderboard.markdown(rows, transfer=False)
+    assert '| lgm (from tiny_a) | 1 |  | **70.0 ± 0.0** |' in whole and 'left out here' not in whole
+    assert 'from tiny' not in brief and 'left out here' in brief
+    # the best of tiny_b is left out, and of tiny_a there is one rival, left out too
+    assert '| centroid | 1 | **65.0 ± 7.1** |  |' in brief and '| random | 1 | 45.0 ± 7.1 | 45.0 ± 7.1 |' in brief
+    assert brief.count('**') == 2 and whole.count('## water') == 1 and brief.count('## water') == 0
+
+
 def put_soft(results_dir, method, top1, *, distilled=None, settings=None, **changes):
     distilled = {'hash': method, 'bytes': 10, 'kind': 'real', 'labels': 'soft', 'facts': {}, **(distilled or {})}
     settings = {'soft_labels': True, **(settings or {})}
@@ -235,6 +267,7 @@ def test_soft_labels_change_nothing_about_the_tables_of_hard_ones(tmp_path):
     put(tmp_path, 'lgm', (0.9, 0.9), source='tiny_a')
     put(tmp_path, 'random', (0.6, 0.8))
     put(tmp_path, 'random', (0.6, 0.8), dataset='water')
+    put(tmp_path, 'centroid', (0.6, 0.6), dataset='water', source='tiny_a')
     before = leaderboard.read(tmp_path)
     put_soft(tmp_path, 'lgm', (1.0, 1.0), source='tiny_a', eval_weights='others')
     put_soft(tmp_path, 'random', (0.95, 0.9), seed=1)
@@ -242,7 +275,7 @@ def test_soft_labels_change_nothing_about_the_tables_of_hard_ones(tmp_path):
     after = leaderboard.read(tmp_path)
     for form in (leaderboard.csv_text, leaderboard.markdown):
         assert form(after.rows).startswith(form(before.rows)) and form(after.rows) != form(before.rows)
-    assert [(row['labels'], row['dataset'], row['method'], row['n_failed']) for row in after.rows[3:]] == [
+    assert [(row['labels'], row['dataset'], row['method'], row['n_failed']) for row in after.rows[4:]] == [
         ('soft', 'toy', 'lgm', 0), ('soft', 'toy', 'random', 1),
     ]  # fmt: skip
     # the weights differ between the kinds of labels too, and within the soft ones alone they are named
