@@ -210,7 +210,7 @@ def test_the_accuracy_command_prints_its_table_and_writes_its_rows(toy, tmp_path
 
 
 def test_updates_that_end_before_the_last_level_are_refused_before_any_work(accuracy_of, tmp_path):
-    with pytest.raises(InputError, match='num_updates = 2 with level_every'):
+    with pytest.raises(InputError, match='slow_2/lgm.num_updates = 2 with slow_2/lgm.level_every'):
         accuracy_of({'slow': ''}, updates=[5, 2])
     assert not (tmp_path / 'results' / 'records').exists()
 

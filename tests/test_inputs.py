@@ -57,7 +57,20 @@ def refused(run_bench, tmp_path):
         (["run.methods = ['lgm']", 'lgm.chunk_size = 0'], 'lgm.chunk_size: expected an integer >= 1 or None, got 0'),
         (
             ["run.methods = ['lgm']", 'lgm.num_updates = 50', 'lgm.level_every = 13'],
-            'num_updates = 50 with level_every = 13 ends before the pyramid reaches 9 px (level 5): set level_every <= 12',
+            'bench.run: lgm.num_updates = 50 with lgm.level_every = 13 ends before the pyramid reaches 9 px (level 5): set '
+            'lgm.level_every <= 12 or lgm.num_updates > 52',
+        ),
+        (
+            ["run.methods = ['lgm', 'short=lgm_plus']", 'short/lgm.num_updates = 4', 'lgm.level_every = 1'],
+            'bench.run: short/lgm_plus.num_updates = 4 with short/lgm_plus.level_every = 1 ends before',
+        ),
+        (
+            ["run.methods = ['neighbors']", 'lgm.num_updates = 50', 'lgm.level_every = 13'],
+            'bench.run: lgm.num_updates = 50 with lgm.level_every = 13 ends before',
+        ),
+        (
+            ["run.methods = ['short=lgm']", 'short/lgm.learning_rate = -1'],
+            'short/lgm.learning_rate: expected a number > 0, got -1',
         ),
         (["run.methods = ['neighbors']", "neighbors.of = 'centroid'"], "neighbors starts from the images that another"),
         ([RANDOM, 'paper_v1.epochs = 0'], 'paper_v1.epochs: expected an integer >= 1, got 0'),
@@ -66,6 +79,26 @@ def refused(run_bench, tmp_path):
 )
 def test_a_mistake_in_the_bindings(refused, lines, message):
     assert message in refused(bind=lines)
+
+
+SCHEDULE = ["run.methods = ['short=lgm']", 'short/lgm.num_updates = 50', 'short/lgm.level_every = 13']
+
+
+@pytest.mark.parametrize(
+    'lines, size',
+    [
+        (["run.backbones = ['tiny_dino']"], '73 px (level 8)'),
+        (["run.backbones = ['dinov2_vitb14']"], '256 px (level 9)'),  # not on this machine: what is pinned is enough
+        (['lgm.image_size = 16'], '16 px (level 5)'),
+    ],
+)
+def test_the_dry_run_finds_a_schedule_that_ends_too_early(refused, lines, size):
+    said = refused('--dry_run', bind=[*SCHEDULE, *lines])
+    assert f'short/lgm.num_updates = 50 with short/lgm.level_every = 13 ends before the pyramid reaches {size}' in said
+
+
+def test_the_dry_run_leaves_to_the_run_what_only_the_network_tells(run_bench):
+    assert run_bench('--dry_run', bind=SCHEDULE).status == 0
 
 
 @pytest.mark.parametrize(

@@ -154,3 +154,108 @@ def test_the_command_lists_every_name_and_imports_nothing_heavy(tmp_path):
     assert list(blocks) == ['methods', 'protocols', 'recipes', 'analyses']
     assert 'mine ' in blocks['methods'] and 'paper-v1' in blocks['protocols']
     assert 'dino ' in blocks['recipes'] and 'transfer ' in blocks['analyses']
+
+
+# --- what a file declares: FOLLOWS and SETTINGS ---------------------------------------------------------------------------
+
+FOLLOWER = '''"""A user's loss."""
+
+from bench.config.registry import register_method
+
+SETTINGS = {{'noise_std': 0.05}}
+
+
+{decorator}
+def mine(task, *, num_updates: int = 5, noise_std: float = 0.2, strength: float = 1.0):
+    """Match what the user likes."""
+
+
+FOLLOWS = 'lgm'  # below the function, which is registered before this line runs
+'''
+BINDINGS = ['lgm.num_updates = 7', 'lgm.noise_std = 0.1', 'mine.strength = 3.0', 'x/lgm.num_updates = 9']
+
+
+@pytest.fixture
+def as_plugin(tmp_path):
+    """Load a file of a user as `--plugin`."""
+
+    def load(text, name='mine'):
+        (tmp_path / f'{name}.py').write_text(text)
+        plugins.load([str(tmp_path / f'{name}.py')])
+
+    return load
+
+
+@pytest.fixture
+def as_entry_point(tmp_path, monkeypatch):
+    """Offer a file of a user, in a package that must not be run for a listing, as an entry point."""
+
+    def offer(text, name='mine'):
+        package = tmp_path / 'bench_plugin_package'
+        package.mkdir()
+        (package / '__init__.py').write_text('')
+        (package / f'{name}.py').write_text(text)
+        monkeypatch.syspath_prepend(str(tmp_path))
+        point = (name, f'bench_plugin_package.{name}:{name}')
+        monkeypatch.setattr(registry, '_entry_points', lambda group: (point,) if group == 'bench.methods' else ())
+
+    yield offer
+    registry._entry_point_row.cache_clear()
+
+
+def settings_of_mine():
+    with config.loaded([], BINDINGS) as bound:
+        choices = [bound.choose('method', name) for name in ('mine', 'x=mine')]
+        return [[c.settings[name] for name in ('num_updates', 'noise_std', 'strength')] for c in choices]
+
+
+def test_a_plugin_follows_another_method_as_a_built_in_one_does(as_plugin, tmp_path, monkeypatch):
+    built_in = tmp_path / 'methods' / 'mine.py'
+    built_in.parent.mkdir()
+    built_in.write_text(FOLLOWER.format(decorator=''))
+    as_plugin(FOLLOWER.format(decorator='@register_method'))
+    found = registry.rows('method')['mine']
+    (expected,) = registry._method_rows(built_in.parent).values()
+    assert (found.base, found.settings) == (expected.base, expected.settings) == ('lgm', {'noise_std': 0.05})
+    assert settings_of_mine() == [[7, 0.05, 3.0], [9, 0.05, 3.0]]
+
+
+@pytest.mark.parametrize('decorator', ['', '@register_method'])
+def test_an_entry_point_does_too_and_is_not_imported_to_be_listed(as_entry_point, decorator):
+    as_entry_point(FOLLOWER.format(decorator=decorator))
+    assert '  mine '.ljust(17) + "A user's loss." in bench_list.listing(['method'])
+    assert not [name for name in sys.modules if name.startswith('bench_plugin_package')]
+    assert settings_of_mine() == [[7, 0.05, 3.0], [9, 0.05, 3.0]]
+
+
+def test_the_arguments_of_the_decorator_win_over_the_files_constants(as_plugin):
+    as_plugin(FOLLOWER.format(decorator="@register_method(base='dm', noise_std=0.3)"))
+    row = registry.rows('method')['mine']
+    assert (row.base, row.settings) == ('dm', {'noise_std': 0.3})
+
+
+def test_an_entry_point_whose_decorator_says_otherwise_is_refused(as_entry_point):
+    as_entry_point(FOLLOWER.format(decorator='@register_method(noise_std=0.3)'))
+    with pytest.raises(InputError, match="'mine' is registered twice"):
+        registry.rows('method')['mine'].load()
+
+
+def test_an_entry_point_without_a_module_is_listed(monkeypatch):
+    point = ('gone', 'no_such_package.inside:gone')
+    monkeypatch.setattr(registry, '_entry_points', lambda group: (point,) if group == 'bench.methods' else ())
+    assert registry.rows('method')['gone'].summary == 'plug-in from no_such_package.inside:gone'
+
+
+@pytest.mark.parametrize(
+    'old, new, message',
+    [
+        ("FOLLOWS = 'lgm'", "FOLLOWS = 'lgn'", "mine follows another method: unknown method 'lgn'; did you mean lgm"),
+        ("FOLLOWS = 'lgm'", "FOLLOWS: str = str('lgm')", r'mine.py, line 13: expected FOLLOWS = a name in quotes'),
+        ('SETTINGS = ', 'SETTINGS = 1 #', r'line 5: expected SETTINGS = plain values in \{...\}'),
+        ("'noise_std': 0.05", "'noise': 0.05", "mine is registered with 'noise', a setting that its function does not have"),
+    ],
+)
+def test_a_constant_that_cannot_be_used_ends_in_one_line(as_plugin, old, new, message):
+    with pytest.raises(InputError, match=message):
+        as_plugin(FOLLOWER.format(decorator='@register_method').replace(old, new))
+        settings_of_mine()

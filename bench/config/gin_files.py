@@ -53,6 +53,16 @@ class Choice:
     def name(self) -> str:
         return f'{self.row.name}:{self.argument}' if self.row.argument else self.row.name
 
+    @property
+    def bound_as(self) -> str:
+        """What its settings are bound under: `lgm`, or `label/lgm`."""
+        return self.row.identifier if self.label == self.name else f'{self.label}/{self.row.identifier}'
+
+    @property
+    def input_side(self) -> int | None:
+        """The side of a backbone's input in pixels, None where only the loaded network tells."""
+        return self.settings.get('input_side') or self.row.input_side
+
 
 @dataclass
 class Config:
@@ -80,11 +90,14 @@ class Config:
         """Return every setting of an entry: its defaults, overridden by what is bound under the scope."""
         settings = row.defaults()
         if row.base:
-            base, _ = registry.find(kind, row.base)
+            try:
+                base, _ = registry.find(kind, row.base)
+            except InputError as error:
+                raise InputError(f'{row.name} follows another {kind}: {error}') from error
             followed = {key: value for key, value in self._bound(kind, base, scope).items() if key in settings}
             settings = {**settings, **followed, **row.settings}
         settings = {**settings, **self._bound(kind, row, scope)}
-        ranges.check(row.load(), settings, name=row.identifier)
+        ranges.check(row.load(), settings, name=f'{scope}/{row.identifier}' if scope else row.identifier)
         # `strength = 1` and `strength = 1.0` are one setting, with one key
         for key, default in row.defaults().items():
             if isinstance(default, float) and type(settings[key]) is int:

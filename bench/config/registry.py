@@ -13,11 +13,13 @@ import ast
 import difflib
 import functools
 import importlib
+import importlib.machinery
 import importlib.metadata
+import importlib.util
 import inspect
 import pkgutil
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +46,7 @@ class Row:
     `base` names the row whose gin bindings this one follows except where it says otherwise (a variant).
     `rules` is the frozen name of a protocol's rules: keys hold it, wherever the code lies. Where it is '', they
     hold the row's name.
+    `input_side` of a backbone is in pixels, where it is known without loading the network.
     """
 
     name: str
@@ -54,6 +57,7 @@ class Row:
     fixed: str = ''
     base: str = ''
     rules: str = ''
+    input_side: int | None = None
 
     @property
     def identifier(self) -> str:
@@ -71,8 +75,8 @@ class Row:
         """Return every setting with its default: the factory's keyword-only parameters, overridden by the row."""
         parameters = inspect.signature(self.load()).parameters.values()
         own = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY and p.default is not p.empty}
-        unknown = set(self.settings) - set(own)
-        assert not unknown, f'{self.name}: row sets {sorted(unknown)}, which {self.target} does not have'
+        if unknown := set(self.settings) - set(own):
+            raise InputError(f'{self.name} is registered with {min(unknown)!r}, a setting that its function does not have')
         return {**own, **self.settings}
 
 
@@ -87,7 +91,7 @@ def register(kind: str, row: Row) -> None:
     """
     for other in KINDS:
         taken = next((known for known in rows(other).values() if known.identifier == row.identifier), None)
-        if taken is not None and (taken != row or other != kind):
+        if taken is not None and (other != kind or (taken != row and not _same_function(taken, row))):
             raise InputError(f'{kind} {row.name!r} is registered twice: a {other} of that name exists; choose another name')
     _plugins[kind][row.name] = row
 
@@ -95,13 +99,19 @@ def register(kind: str, row: Row) -> None:
 def register_method(function: Callable[..., Any] | None = None, *, base: str = '', **settings: Any) -> Callable[..., Any]:
     """Register a user's method under its function name: the decorator for a `--plugin` file.
 
-    The first line of the function's (or its module's) docstring is the summary. With `base`, see `Row.base`.
+    The first line of the function's (or its module's) docstring is the summary. The file's `FOLLOWS` and `SETTINGS` count as
+    in `methods/`; `base` (see `Row.base`) and `settings` win over them.
     """
 
     def add(function: Callable[..., Any]) -> Callable[..., Any]:
-        lines = (inspect.getdoc(function) or inspect.getdoc(inspect.getmodule(function)) or '').splitlines()
-        summary = lines[0] if lines else ''
-        register('method', Row(function.__name__, function, summary, settings=settings, base=base))
+        module = inspect.getmodule(function)
+        lines = (inspect.getdoc(function) or inspect.getdoc(module) or '').splitlines()
+        # from the text, because a constant may stand below the function, which is registered before that line runs
+        declared = _declared(getattr(module, '__file__', None))
+        register('method', Row(
+            function.__name__, function, lines[0] if lines else '', settings={**declared.settings, **settings},
+            base=base or declared.follows,
+        ))  # fmt: skip
         return function
 
     return add(function) if function is not None else add
@@ -114,7 +124,7 @@ def rows(kind: str) -> dict[str, Row]:
     else:
         found = {row.name: row for row in importlib.import_module(_TABLES[kind]).ROWS}
     for name, value in _entry_points(f'bench.{plural(kind)}'):
-        found.setdefault(name, Row(name, value, f'plug-in from {value}'))
+        found.setdefault(name, _entry_point_row(kind, name, value))
     return {**found, **_plugins[kind]}
 
 
@@ -172,16 +182,70 @@ def _method_rows(folder: Path) -> dict[str, Row]:
     for module in pkgutil.iter_modules([str(folder)]):
         if module.name.startswith('_'):
             continue  # shared code of several methods
-        path = folder / module.name / '__init__.py' if module.ispkg else folder / f'{module.name}.py'
-        tree = ast.parse(path.read_text(encoding='utf-8'))
-        summary = (ast.get_docstring(tree) or '').partition('\n')[0]
-        constants = {
-            node.targets[0].id: ast.literal_eval(node.value)
-            for node in tree.body
-            if isinstance(node, ast.Assign) and getattr(node.targets[0], 'id', '') in ('VARIANT_OF', 'FOLLOWS', 'SETTINGS')
-        }
-        variant_of = constants.get('VARIANT_OF', '')
-        base = variant_of or constants.get('FOLLOWS', '')
-        target = f'methods.{variant_of or module.name}:{variant_of or module.name}'
-        found[module.name] = Row(module.name, target, summary, settings=constants.get('SETTINGS', {}), base=base)
+        declared = _declared(folder / (f'{module.name}/__init__.py' if module.ispkg else f'{module.name}.py'))
+        file = declared.variant_of or module.name
+        base = declared.variant_of or declared.follows
+        found[module.name] = Row(module.name, f'methods.{file}:{file}', declared.summary, declared.settings, base=base)
     return found
+
+
+@functools.cache
+def _entry_point_row(kind: str, name: str, value: str) -> Row:
+    """Return the row of an entry point; that of a method takes what its file declares, which is read but not run."""
+    declared = _declared(_file_of(value.partition(':')[0]) if kind == 'method' else None)
+    summary = declared.summary or f'plug-in from {value}'
+    return Row(name, value, summary, settings=declared.settings, base=declared.follows)
+
+
+def _file_of(module: str) -> str | None:
+    """Return the file of a module, importing neither it nor the packages it lies in; None where there is none."""
+    first, *rest = module.split('.')
+    spec = importlib.util.find_spec(first)
+    for name in rest:
+        inside = spec.submodule_search_locations if spec else None
+        spec = importlib.machinery.PathFinder.find_spec(name, inside) if inside else None
+    return spec.origin if spec else None
+
+
+@dataclass(frozen=True)
+class _Declared:
+    """What a method's file says beside its function: the docstring's first line, and the constants of `_method_rows`."""
+
+    summary: str = ''
+    follows: str = ''
+    variant_of: str = ''
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+def _declared(path: Path | str | None) -> _Declared:
+    """Read what a file declares without running it; nothing where there is no source.
+
+    Raises:
+      InputError: for a file that is no Python, or a constant that only running it would tell.
+    """
+    if path is None or Path(path).suffix != '.py':
+        return _Declared()
+    try:
+        tree = ast.parse(Path(path).read_text(encoding='utf-8'))
+    except (OSError, SyntaxError, ValueError) as error:
+        raise InputError(f'{path}: expected a file of Python ({error})') from error
+    found = {}
+    for node in tree.body:
+        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, 'target', None)]
+        for name in {getattr(target, 'id', '') for target in targets} & {'VARIANT_OF', 'FOLLOWS', 'SETTINGS'}:
+            kind = dict if name == 'SETTINGS' else str
+            try:
+                found[name.lower()] = ast.literal_eval(node.value)
+            except ValueError:
+                found[name.lower()] = None
+            if not isinstance(found[name.lower()], kind):
+                expected = 'plain values in {...}' if kind is dict else 'a name in quotes'
+                raise InputError(f'{path}, line {node.lineno}: expected {name} = {expected}, because the file is not run')
+    return _Declared((ast.get_docstring(tree) or '').partition('\n')[0], **found)
+
+
+def _same_function(taken: Row, row: Row) -> bool:
+    """Return whether an entry point's row is of the function that is registered now, with the same settings and base."""
+    function = row.target
+    same = callable(function) and taken.target == f'{function.__module__}:{function.__qualname__}'
+    return same and replace(taken, target=function, summary=row.summary) == row

@@ -90,8 +90,9 @@ class Needs:
     settings whether every class must have at least `ipc` real images. `of` tells from the settings the method (as in
     run.methods) whose synthetic set is needed, with all that it needs: it is made first, with the same backbone, ipc and
     seed, and handed over as `Task.source_set`. `cost_only` names settings that never change the result: they are not part
-    of a cell's key. `check(settings, backbone)` raises an InputError for settings that cannot work together, before any
-    work. `real` says that the result is a choice of training images.
+    of a cell's key. `check(settings, name=..., input_side=...)` raises an InputError for settings that cannot work together,
+    before any work: `name` is how they are bound (`lgm`, `label/lgm`), `input_side` the source backbone's in pixels, or None
+    as long as it is not known. `real` says that the result is a choice of training images.
     """
 
     backbone: bool = True
@@ -101,7 +102,7 @@ class Needs:
     of: Callable[[dict[str, Any]], str] | None = None
     real: bool = False
     cost_only: tuple[str, ...] = ()
-    check: Callable[[dict[str, Any], Backbone | None], None] = lambda settings, backbone: None
+    check: Callable[..., None] = lambda settings, *, name, input_side: None
 
 
 def method(**needs: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

@@ -89,8 +89,7 @@ def prepare(bench: Bench, cells: list[Cell]) -> list[Cell]:
     for cell in todo:
         for choice in filter(None, (cell.source, cell.eval)):
             bench.backbone(choice)
-        for method in filter(None, (cell.of, cell.method)):
-            needs_of(method.row.load()).check(method.settings, bench.backbone(cell.source) if cell.source else None)
+        cell.check(bench.backbone(cell.source).input_side if cell.source else None)
         if not bench.force:
             _place(bench, cell)[1].load()
     return todo

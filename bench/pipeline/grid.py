@@ -71,6 +71,15 @@ class Cell:
             ipc=self.ipc if needs.ipc else None, seed=self.seed if needs.seed else 0,
         )
 
+    def check(self, input_side: int | None) -> None:
+        """Check the settings of its methods, as far as the side of the source backbone (pixels) tells.
+
+        Raises:
+          InputError: for settings that cannot work together.
+        """
+        for method in filter(None, (self.of, self.method)):
+            needs_of(method.row.load()).check(method.settings, name=method.bound_as, input_side=input_side)
+
     @cached_property
     def key(self) -> str:
         return short_hash(self.config)
@@ -163,10 +172,12 @@ def grid(config: Config) -> list[Cell]:
     """Return the cells of the bound `run`, every binding used.
 
     Raises:
-      InputError: as `cells`, and for a binding that nothing uses.
+      InputError: as `cells`, for a binding that nothing uses, and for settings of a method that cannot work together.
     """
     found = cells(config, **config.settings('command', RUN))
     config.check_all_used()
+    for cell in found:
+        cell.check(cell.source.input_side if cell.source else None)
     return found
 
 

@@ -22,7 +22,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bench.backbones.base import Backbone
 from bench.core.hashing import derive_seed
 from bench.core.ranges import Count, Fraction, NonNegative, Positive, PositiveFraction, PositiveInt
 from bench.distillation.distilled_set import DistilledSet
@@ -223,12 +222,12 @@ def synthesis(loss_for: Callable[..., Loss]) -> Callable[..., DistilledSet]:
     return run
 
 
-def _check_schedule(settings: dict[str, Any], backbone: Backbone) -> None:
-    """Check that the pyramid is complete before the updates end (`Schedule.check`)."""
-    if settings['parameterization'] == 'pyramid' and settings['init'] == 'noise':
-        sizes = level_sizes(settings['image_size'] or resize_side(backbone.input_side))
+def _check_schedule(settings: dict[str, Any], *, name: str, input_side: int | None) -> None:
+    """Check that the pyramid is complete before the updates end (`Schedule.check`), if its size is known yet."""
+    image_size = settings['image_size'] or (input_side and resize_side(input_side))
+    if image_size and settings['parameterization'] == 'pyramid' and settings['init'] == 'noise':
         fields = {field.name: settings[field.name] for field in dataclasses.fields(Schedule)}
-        Schedule(**fields).check(sizes)
+        Schedule(**fields).check(level_sizes(image_size), name=name)
 
 
 def _settings_of(function: Callable[..., Any]) -> list[inspect.Parameter]:

@@ -40,8 +40,12 @@ class Schedule:
         rate = self.learning_rate * 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
         return rate / num_levels if self.lr_over_levels else rate
 
-    def check(self, sizes: list[int]) -> None:
+    def check(self, sizes: list[int], *, name: str = '') -> None:
         """Check that the last of a pyramid's levels comes while there are updates left for it.
+
+        Args:
+          sizes: of the levels that there are to be, in pixels.
+          name: how the settings are bound, such as `lgm`.
 
         Raises:
           InputError: naming the settings to change.
@@ -49,10 +53,11 @@ class Schedule:
         more = len(sizes) - 1
         if self.num_updates and more * self.level_every >= self.num_updates:
             most = (self.num_updates - 1) // more
-            hint = f'set level_every <= {most} or' if most else 'set'
+            updates, every = (f'{name}.{setting}' if name else setting for setting in ('num_updates', 'level_every'))
+            hint = f'set {every} <= {most} or' if most else 'set'
             raise InputError(
-                f'num_updates = {self.num_updates} with level_every = {self.level_every} ends before the pyramid reaches '
-                f'{sizes[-1]} px (level {len(sizes)}): {hint} num_updates > {more * self.level_every}'
+                f'{updates} = {self.num_updates} with {every} = {self.level_every} ends before the pyramid reaches '
+                f'{sizes[-1]} px (level {len(sizes)}): {hint} {updates} > {more * self.level_every}'
             )
 
 
