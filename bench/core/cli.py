@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from logging import getLogger
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from absl import app, flags, logging
@@ -24,7 +25,7 @@ def start(main: Callable[..., int], *, words: bool = False) -> None:
 
     Ctrl-C and SIGTERM end the command alike: the work under way is dropped, what is finished is on disk.
     """
-    name = sys.modules['__main__'].__spec__.name.removesuffix('.__main__')
+    name = module_name(sys.modules['__main__'])
 
     def parse(argv: list[str]) -> list[str]:
         try:
@@ -34,6 +35,20 @@ def start(main: Callable[..., int], *, words: bool = False) -> None:
             sys.exit(2)
 
     app.run(lambda argv: guarded(main, argv, name=name, words=words), flags_parser=parse)
+
+
+def module_name(main: ModuleType) -> str:
+    """Return the name that `python -m` knows a command by, or exit with status 2 where it runs as a file.
+
+    A file's folder comes first on Python's path: `import datasets` would find the folder of that name beside the file.
+    """
+    if main.__package__:
+        return main.__spec__.name.removesuffix('.__main__')
+    path = Path(main.__file__).resolve().with_suffix('')
+    package = next((folder for folder in path.parents if not (folder / '__init__.py').is_file()), path.parent)
+    name = '.'.join(path.relative_to(package).parts).removesuffix('.__main__')
+    print(f'{sys.argv[0]}: expected a module, got a file; use python -m {name}', file=sys.stderr)
+    sys.exit(2)
 
 
 def guarded(main: Callable[..., int], argv: list[str], *, name: str, words: bool = False) -> int:
