@@ -1,7 +1,6 @@
 """python -m bench.run --gin_file=gin/quickstart.gin: run a grid, write its records, print the leaderboard."""
 
 import sys
-from functools import partial
 from pathlib import Path
 
 from absl import flags
@@ -27,6 +26,7 @@ def main() -> int:
     from bench import leaderboard
     from bench.config import plugins
     from bench.config.gin_files import loaded
+    from bench.core.progress import remark
     from bench.machine import processes as distributed
     from bench.pipeline.execute import Bench, execute, finished, prepare
     from bench.pipeline.grid import grid
@@ -46,7 +46,7 @@ def main() -> int:
         return 0
     device, world = choose_device()
     bench = Bench(cli.places(), results_dir, device, world=world, force=FLAGS.force, asked=asked)
-    bench.say = partial(print, flush=True) if world.leads else _silent
+    bench.say = remark if world.leads else _silent
     todo = prepare(bench, cells)
     bench.say(f'{len(cells)} cells, {len(cells) - len(todo)} of them done')
     failed = execute(bench, todo)

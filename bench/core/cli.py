@@ -1,6 +1,7 @@
-"""What all commands share: mistakes in the input end in one line and exit status 2, an interrupt in 130."""
+"""What all commands share: mistakes in the input end in one line and exit status 2, an interrupt in 130, `| head` in 141."""
 
 import os
+import select
 import signal
 import sys
 import threading
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from absl import app, flags, logging
 
 from bench.core.errors import InputError
+from bench.core.progress import UNREAD
 
 if TYPE_CHECKING:
     from bench.core.types import Places
@@ -34,7 +36,18 @@ def start(main: Callable[..., int], *, words: bool = False) -> None:
             print(f'{name}: {error}', file=sys.stderr)
             sys.exit(2)
 
-    app.run(lambda argv: guarded(main, argv, name=name, words=words), flags_parser=parse)
+    try:
+        try:
+            app.run(lambda argv: guarded(main, argv, name=name, words=words), flags_parser=parse)
+        finally:
+            print(end='', flush=True)
+    except BrokenPipeError:
+        if not output_is_unread():
+            raise
+        # what Python still holds goes nowhere
+        for stream in (1, 2):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
+        sys.exit(UNREAD)
 
 
 def module_name(main: ModuleType) -> str:
@@ -49,6 +62,14 @@ def module_name(main: ModuleType) -> str:
     name = '.'.join(path.relative_to(package).parts).removesuffix('.__main__')
     print(f'{sys.argv[0]}: expected a module, got a file; use python -m {name}', file=sys.stderr)
     sys.exit(2)
+
+
+def output_is_unread() -> bool:
+    """Return whether standard output or error is a pipe that nobody reads any more."""
+    poll = select.poll()
+    for stream in (1, 2):
+        poll.register(stream, 0)  # errors alone
+    return bool(poll.poll(0))
 
 
 def guarded(main: Callable[..., int], argv: list[str], *, name: str, words: bool = False) -> int:
