@@ -10,6 +10,7 @@ from bench.backbones import weights as hub
 from bench.backbones.base import Backbone, frozen_backbone
 from bench.backbones.state_dicts import Conversion, load_checkpoint
 from bench.core.errors import InputError
+from bench.core.online import give_up_soon
 from bench.core.ranges import PositiveInt
 from bench.core.types import Places, Precision
 
@@ -71,6 +72,7 @@ def load(
     import timm as timm_library
     from timm.data import resolve_model_data_config
 
+    give_up_soon()
     kwargs, overlay = dict(model_kwargs or {}), dict(pretrained_cfg or {})
     config = _config(argument)
     config = replace(config, **{key: value for key, value in overlay.items() if hasattr(config, key)})

@@ -6,7 +6,6 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
-from logging import getLogger
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -75,8 +74,8 @@ def output_is_unread() -> bool:
 def guarded(main: Callable[..., int], argv: list[str], *, name: str, words: bool = False) -> int:
     """Run `main` after the flags are parsed and return the exit status; `argv` is what they left over."""
     logging.set_verbosity(logging.WARNING)
-    # a hub that cannot be reached is told once, by the error, not at each of ten retries
-    getLogger('huggingface_hub').setLevel('ERROR')
+    # read when the hub's client is imported: what a transfer fails of is told once, by the error, not at each of its retries
+    os.environ.setdefault('HF_HUB_VERBOSITY', 'error')
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     sys.unraisablehook = interrupt_again
     try:
