@@ -276,6 +276,18 @@ def test_an_unfinished_record_is_never_seen_when_writing_it_fails(run_bench, tmp
     assert not list((tmp_path / 'results' / 'records').rglob('*.*'))
 
 
+def test_whatever_is_written_may_be_read_as_the_umask_says(run_bench, tmp_path):
+    before = os.umask(0o027)
+    try:
+        lines = ["run.methods = ['random', 'lgm']", 'lgm.num_updates = 3', "lgm.parameterization = 'pixels'"]
+        assert run_bench(bind=lines).status == 0
+    finally:
+        os.umask(before)
+    modes = {path: path.stat().st_mode & 0o777 for folder in ('results', 'cache') for path in (tmp_path / folder).rglob('*')}
+    assert any(path.name == 'set.safetensors' for path in modes)
+    assert [path for path, mode in modes.items() if mode != (0o750 if path.is_dir() else 0o640)] == []
+
+
 def test_an_interrupted_run_keeps_finished_cells_and_the_same_command_goes_on(command, tmp_path):
     lines = [
         *TOY_LINES, "run.methods = ['random', 'lgm']", 'lgm.num_updates = 100000', 'lgm.num_views = 1',
