@@ -63,6 +63,11 @@ class Choice:
         """The side of a backbone's input in pixels, None where only the loaded network tells."""
         return self.settings.get('input_side') or self.row.input_side
 
+    @property
+    def lasting(self) -> dict[str, Any]:
+        """The settings that are part of a key: not those at the value that they had before they existed."""
+        return ranges.lasting(self.row.load(), self.settings)
+
 
 @dataclass
 class Config:

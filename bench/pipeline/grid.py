@@ -35,9 +35,9 @@ class Cell:
             **self.distilled_config,
             'eval_backbone': self.eval.label,
             'eval_name': self.eval.name,
-            'eval_settings': self.eval.settings,
+            'eval_settings': self.eval.lasting,
             'protocol': self.protocol_label,
-            'protocol_settings': self.protocol.settings,
+            'protocol_settings': self.protocol.lasting,
             'protocol_hash': self.protocol_hash,
         }
 
@@ -47,13 +47,13 @@ class Cell:
         return {
             'dataset': self.dataset.label,
             'dataset_name': self.dataset.name,
-            'dataset_settings': self.dataset.settings,
+            'dataset_settings': self.dataset.lasting,
             'method': self.method.label,
             'method_name': self.method.name,
             'method_settings': _lasting(self.method),
             'source_backbone': self.source.label if self.source else ANY_SOURCE,
             'source_name': self.source.name if self.source else None,
-            'source_settings': self.source.settings if self.source else None,
+            'source_settings': self.source.lasting if self.source else None,
             'ipc': self.ipc,
             'seed': self.seed,
             # absent for other methods, so that their keys stay
@@ -93,7 +93,7 @@ class Cell:
         from bench.probes.adam import PROBE_VERSION
 
         row = self.protocol.row
-        return short_hash({'version': PROBE_VERSION, 'rules': row.rules or row.name, 'settings': self.protocol.settings})
+        return short_hash({'version': PROBE_VERSION, 'rules': row.rules or row.name, 'settings': self.protocol.lasting})
 
     @cached_property
     def protocol_label(self) -> str:
@@ -182,9 +182,9 @@ def grid(config: Config) -> list[Cell]:
 
 
 def _lasting(method: Choice) -> dict[str, Any]:
-    """Return the settings that the result depends on."""
+    """Return the settings that the result depends on, as `Choice.lasting`."""
     passing = needs_of(method.row.load()).cost_only
-    return {key: value for key, value in method.settings.items() if key not in passing}
+    return {key: value for key, value in method.lasting.items() if key not in passing}
 
 
 def _start_of(config: Config, method: Choice, chosen: list[Choice]) -> Choice | None:
