@@ -17,7 +17,7 @@ flags.DEFINE_string('data_root', None, 'folder with the datasets')
 flags.DEFINE_string('weights_root', None, 'folder with local checkpoints')
 flags.DEFINE_enum('device', 'auto', ['auto', 'cpu', 'cuda', 'mps'], 'auto takes cuda, then mps, then cpu')
 flags.DEFINE_bool('force', False, 'run cells again that have a record')
-flags.DEFINE_bool('dry_run', False, 'print the cells with their keys and which are done; needs no data')
+flags.DEFINE_bool('dry_run', False, 'print the cells with their keys: done, or why they are to do; needs no data')
 FLAGS = flags.FLAGS
 
 
@@ -28,8 +28,9 @@ def main() -> int:
     from bench.config.gin_files import loaded
     from bench.core.progress import remark
     from bench.machine import processes as distributed
-    from bench.pipeline.execute import Bench, execute, finished, prepare
+    from bench.pipeline.execute import Bench, execute, found, prepare
     from bench.pipeline.grid import grid
+    from bench.pipeline.why import Why
 
     if not FLAGS.gin_file and not FLAGS.gin_bindings:
         raise InputError('expected --gin_file=FILE, such as gin/quickstart.gin; got none')
@@ -41,8 +42,11 @@ def main() -> int:
         cells = grid(config)
         asked = config.asked()
     if FLAGS.dry_run:
+        why = Why(results_dir)
         for cell in cells:
-            print(f'{cell.key}  {"done" if finished(results_dir, cell) else "to do"}  {cell}')
+            record = found(results_dir, cell)
+            done = record is not None and record['status'] == 'ok'
+            print(f'{cell.key}  {"done" if done else "to do"}  {cell}{"" if done else f"  ({why(cell, record)})"}')
         return 0
     device, world = choose_device()
     bench = Bench(cli.places(), results_dir, device, world=world, force=FLAGS.force, asked=asked)

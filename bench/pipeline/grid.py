@@ -9,6 +9,7 @@ from bench.config.gin_files import RUN, Choice, Config
 from bench.core.errors import InputError
 from bench.core.hashing import short_hash
 from bench.distillation.task import Needs, needs_of
+from bench.features.store import version as features
 from bench.results.record import ANY_SOURCE
 
 
@@ -39,6 +40,7 @@ class Cell:
             'protocol': self.protocol_label,
             'protocol_settings': self.protocol.lasting,
             'protocol_hash': self.protocol_hash,
+            **_code({**self._distilled_code, **self._probe_code, 'eval': self.eval.code}),
         }
 
     @property
@@ -58,7 +60,18 @@ class Cell:
             'seed': self.seed,
             # absent for other methods, so that their keys stay
             **({'of': {'label': self.of.label, 'name': self.of.name, 'settings': _lasting(self.of)}} if self.of else {}),
+            **_code(self._distilled_code),
         }
+
+    @property
+    def _distilled_code(self) -> dict[str, str]:
+        parts = {'dataset': self.dataset, 'method': self.method, 'of': self.of, 'source': self.source}
+        made_by = {name: choice.code for name, choice in parts.items() if choice}
+        return {**made_by, 'features': features()} if self.source else made_by
+
+    @property
+    def _probe_code(self) -> dict[str, str]:
+        return {'protocol': self.protocol.code, 'features': features()}
 
     @property
     def source_cell(self) -> 'Cell | None':
@@ -93,7 +106,10 @@ class Cell:
         from bench.probes.adam import PROBE_VERSION
 
         row = self.protocol.row
-        return short_hash({'version': PROBE_VERSION, 'rules': row.rules or row.name, 'settings': self.protocol.lasting})
+        return short_hash({
+            'version': PROBE_VERSION, 'rules': row.rules or row.name, 'settings': self.protocol.lasting,
+            **_code(self._probe_code),
+        })  # fmt: skip
 
     @cached_property
     def protocol_label(self) -> str:
@@ -179,6 +195,12 @@ def grid(config: Config) -> list[Cell]:
     for cell in found:
         cell.check(cell.source.input_side if cell.source else None)
     return found
+
+
+def _code(parts: dict[str, str]) -> dict[str, dict[str, str]]:
+    """Return what a key says of code: nothing where all of it is the project's, at its first version."""
+    said = {name: code for name, code in parts.items() if code}
+    return {'code': said} if said else {}
 
 
 def _lasting(method: Choice) -> dict[str, Any]:
