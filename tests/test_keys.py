@@ -31,8 +31,8 @@ GRID = [
 ]  # fmt: skip
 # what makes each part of a cell, and how gin calls it
 FACTORIES = {
-    'plumage': 'bench.datasets.plumage.plumage:plumage', 'tiny_moco': 'bench.backbones.tiny.encoders:tiny', 'lgm': 'methods.lgm:lgm',
-    'paper_v1': 'bench.probe:adam_probe',
+    'plumage': 'bench.datasets.plumage.plumage:plumage', 'tiny_moco': 'bench.backbones.tiny.encoders:tiny',
+    'lgm': 'methods.lgm:lgm', 'paper_v1': 'bench.probes.adam:adam_probe',
 }  # fmt: skip
 Later = Annotated[Fraction, Since('2026-11', neutral=0.0)]
 

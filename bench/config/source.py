@@ -19,7 +19,7 @@ from bench.config.registry import Row
 from bench.core.errors import InputError
 from bench.core.hashing import hash_bytes
 
-_ROOT = Path(__file__).resolve().parent.parent
+_ROOT = Path(__file__).resolve().parents[2]
 _OWN = ('bench', 'methods')
 _INSTALLED = {Path(sysconfig.get_path(name)).resolve() for name in ('stdlib', 'purelib', 'platlib')}
 _DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
