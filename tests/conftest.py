@@ -27,7 +27,8 @@ TOY_LINES = (
     'paper_v1.num_views = 2',
 )  # fmt: skip
 
-torch.set_num_threads(min(2, os.cpu_count() or 1))
+if 'OMP_NUM_THREADS' not in os.environ:  # where it is set, torch has read it
+    torch.set_num_threads(min(2, os.cpu_count() or 1))
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,8 @@ from bench.features.store import FeatureStore
 from bench.probes import adam as probe
 from bench.probes.adam import ProbeTask, adam_probe, ridge_probe
 
+pytestmark = pytest.mark.numerical
+
 D = 7
 CPU = torch.device('cpu')
 

@@ -102,6 +102,7 @@ def test_what_is_gone_since_is_named(toy_record):
 # --- running it again -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.numerical
 def test_every_kind_of_cell_of_the_toy_world_replays_identically(run_bench, tmp_path):
     outcome = run_bench(bind=WORLD)
     assert outcome.status == 0, outcome
@@ -112,7 +113,7 @@ def test_every_kind_of_cell_of_the_toy_world_replays_identically(run_bench, tmp_
     for record in made:
         assert '+' in record['cell']['protocol'], 'with settings of its own'
         found = replay.replay(record, bench)
-        assert found.identical and found.same_images and found.difference == 0
+        assert found.same_platform and found.identical and found.same_images and found.difference == 0
         assert str(found) == f'identical: {100 * record["mean"]:.2f} %, every test image answered alike'
     before = files_below(bench.results_dir)
     with pytest.raises(InputError, match=f'holds record {made[0]["key"]} already: replay into another results folder'):
@@ -169,6 +170,7 @@ class Values(SimpleNamespace):
         return SimpleNamespace(value=getattr(self, name))
 
 
+@pytest.mark.numerical
 def test_the_command(toy_record, tmp_path, monkeypatch, capsys):
     def main(*paths, results_dir=tmp_path / 'again'):
         values = Values(
