@@ -40,6 +40,14 @@ class Outcome:
     err: str
 
 
+@pytest.fixture(scope='session', autouse=True)
+def unraisable():
+    """Commands take over what becomes of errors in destructors, of unclosed files too: let pytest see them all the same."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(sys, '__unraisablehook__', sys.unraisablehook)
+        yield
+
+
 @pytest.fixture(scope='session')
 def toy():
     """The toy world's module, loaded once as the plug-in it is."""

@@ -54,7 +54,8 @@ def load_records(results):
 
 
 def rows_of(results):
-    return list(csv.DictReader((results / 'leaderboard.csv').open()))
+    with (results / 'leaderboard.csv').open() as file:
+        return list(csv.DictReader(file))
 
 
 def refuse(*args, **settings):
