@@ -205,7 +205,9 @@ def main() -> int:
     if why:
         lines = [f' {json.dumps(name)}: {json.dumps(entries[name])}' for name in sorted(now)]
         KEPT.write_text('{\n' + ',\n'.join(lines) + '\n}\n', encoding='utf-8')
+        print(f'{len(now)} products are kept as they are now')
         return 0
+    print(f'{len(now) - len(odd)} of {len(now)} products are as kept')
     return 1 if odd or entries.keys() - now.keys() else 0
 
 
