@@ -8,7 +8,8 @@ import torch
 from conftest import ROOT
 
 from bench import pretrain as package
-from bench.backbones.tiny.encoders import FEATURE_SCALE, MEAN, NETWORK_OF, STD, encoder_from_file
+from bench.backbones.tiny.encoders import encoder_from_file
+from bench.backbones.tiny.facts import FEATURE_SCALE, MEAN, NETWORK_OF, STD
 from bench.config import registry
 from bench.config.gin_files import loaded
 from bench.core.errors import InputError

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from bench.backbones.tiny.encoders import tiny_network
+from bench.backbones.tiny.networks import tiny_network
 from bench.datasets.plumage.captions import MARK_NAMED, MAX_WORDS, VOCABULARY, caption, encode_words
 from bench.datasets.plumage.plumage import CLASS_NAMES, FAMILY_OF_CLASS
 from bench.pretrain import clip as clip_module

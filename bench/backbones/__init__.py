@@ -8,7 +8,7 @@ is a name for one such argument. A published backbone is an entry of `bench.back
 from functools import partial
 
 from bench.backbones.catalogue import CATALOGUE
-from bench.backbones.tiny.encoders import INPUT_SIDE
+from bench.backbones.tiny.facts import INPUT_SIDE
 from bench.config.registry import Row
 
 _tiny = partial(Row, target='bench.backbones.tiny.encoders:tiny', input_side=INPUT_SIDE)

@@ -63,16 +63,22 @@ def places() -> 'Places':
     """
     from bench.core.types import Places
 
-    roots = {}
-    for name in ('data_root', 'weights_root'):
-        value = flags.FLAGS[name].value
-        if value is not None and not Path(value).is_dir():
-            raise InputError(f'--{name}={value}: expected an existing folder')
-        roots[name] = Path(value) if value is not None else None
     cache_dir = Path(flags.FLAGS.cache_dir or os.environ.get('BENCH_CACHE') or '.cache')
     if cache_dir.exists() and not cache_dir.is_dir():
         raise InputError(f'--cache_dir={cache_dir}: expected a folder, or nothing yet; got a file')
-    return Places(**roots, cache_dir=cache_dir)
+    return Places(given_root('data_root'), given_root('weights_root'), cache_dir)
+
+
+def given_root(name: str) -> Path | None:
+    """Return the folder that a flag names, such as `weights_root`; None where the flag is not given.
+
+    Raises:
+      InputError: for a folder that does not exist.
+    """
+    value = flags.FLAGS[name].value
+    if value is not None and not Path(value).is_dir():
+        raise InputError(f'--{name}={value}: expected an existing folder')
+    return Path(value) if value is not None else None
 
 
 def gin_command(name: str) -> str:

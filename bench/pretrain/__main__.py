@@ -10,7 +10,8 @@ import torch
 from absl import flags, logging
 from safetensors.torch import save
 
-from bench.backbones.tiny.encoders import FEATURE_SCALE, NETWORK_OF, WEIGHTS_DIR, encoder_from_file
+from bench.backbones.tiny.encoders import encoder_from_file
+from bench.backbones.tiny.facts import FEATURE_SCALE, NETWORK_OF, WEIGHTS_DIR
 from bench.config import registry
 from bench.config.gin_files import PRETRAIN, Choice, loaded
 from bench.core import cli
@@ -75,7 +76,7 @@ def configured(gin_files: list[str], bindings: list[str]) -> tuple[dict[str, Any
         config.check_all_used(chosen_in='pretrain.recipe')
     name = f'tiny_{recipe.name}'
     if name not in NETWORK_OF:
-        raise InputError(f'pretrain.recipe: {recipe.name} has no encoder; add {name} to NETWORK_OF in bench.backbones.tiny')
+        raise InputError(f'pretrain.recipe: {recipe.name} has no encoder; add {name} to NETWORK_OF in tiny/facts.py')
     for key, expected in (('network', NETWORK_OF[name]), ('standardise', name not in FEATURE_SCALE)):
         if settings[key] != expected:
             raise InputError(f'pretrain.{key}: expected {expected!r} for {name}, got {settings[key]!r}')

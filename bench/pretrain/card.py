@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench.backbones.base import Backbone
-from bench.backbones.tiny.encoders import ARCHITECTURES
+from bench.backbones.tiny.facts import ARCHITECTURES
 from bench.core.types import Places
 from bench.datasets.plumage.plumage import plumage
 from bench.datasets.plumage.render import RENDER_VERSION

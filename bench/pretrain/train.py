@@ -14,7 +14,7 @@ import torch
 from absl import logging
 from torch import Tensor, nn
 
-from bench.backbones.tiny.encoders import tiny_network
+from bench.backbones.tiny.networks import tiny_network
 from bench.core.errors import InputError
 from bench.core.hashing import derive_seed
 from bench.core.progress import progress
@@ -103,7 +103,7 @@ def pretrain(
       device: where to train; bfloat16 autocast on every kind.
       objective_for: makes the recipe's objective for a network.
       recipe: name of the recipe, a row of `bench.pretrain`; seeds are derived from it.
-      network: its kind, see `bench.backbones.tiny.encoders`.
+      network: its kind, see `bench.backbones.tiny.facts.ARCHITECTURES`.
       num_images: pictures drawn for the stream.
       epochs: passes over the stream.
       batch_size: pictures a step.

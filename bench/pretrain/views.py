@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bench.backbones.tiny.encoders import MEAN, STD
+from bench.backbones.tiny.facts import MEAN, STD
 
 
 @dataclass(frozen=True)
