@@ -31,7 +31,7 @@ from bench.machine.device import keep_freed_memory
 from bench.machine.processes import ALONE
 from benchmarks import released
 from methods._synthesis import RealFeatures, Synthetic
-from methods._synthesis.augment import Augmentation, Views
+from methods._synthesis.augment import Augmentation, DrawnViews
 from methods._synthesis.gradient import random_probes
 from methods._synthesis.match import Chunking, _adam, _backward
 from methods._synthesis.pyramid import Pyramid
@@ -64,7 +64,7 @@ class Workload:
         self.optimizer = _adam(self.pyramid)
         self.generator = torch.Generator().manual_seed(0)
 
-    def views(self) -> Views:
+    def views(self) -> DrawnViews:
         """Draw an update's views, as the loop in methods/_synthesis/match.py does."""
         return self.augmentation.sample(
             len(self.labels_N), self.augmentations, side=self.pyramid.image_size, generator=self.generator,
@@ -147,13 +147,13 @@ def _network(name: str, input_side: int | None) -> tuple[nn.Module, dict[str, An
 # --- one update of each -------------------------------------------------------------------------------------------------
 
 
-def our_backward(work: Workload, views: Views, backbone: Any = None) -> Tensor:
+def our_backward(work: Workload, views: DrawnViews, backbone: Any = None) -> Tensor:
     """Add our gradient to the pyramid's levels; returns the meta-loss."""
     chunking = Chunking(work.augmentations, work.chunk_size)
     return _backward(work.pyramid, work.loss, views, work.augmentation, backbone or work.backbone, chunking)
 
 
-def released_backward(work: Workload, views: Views, w_CD: Tensor, clock: 'Clock | None' = None) -> Tensor:
+def released_backward(work: Workload, views: DrawnViews, w_CD: Tensor, clock: 'Clock | None' = None) -> Tensor:
     """Add the released formulation's gradient to the pyramid's levels; returns the meta-loss."""
     probe = released.head(w_CD)
     start = clock.now() if clock else None

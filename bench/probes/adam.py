@@ -17,7 +17,8 @@ from bench.core.hashing import derive_seed
 from bench.core.progress import progress
 from bench.core.ranges import NonNegative, Positive, PositiveInt
 from bench.core.types import ProbeScore, Split
-from bench.features.store import FeatureStore, release
+from bench.features.encode import release
+from bench.features.store import FeatureStore
 from bench.features.views import CenterView, RandomView
 
 PROBE_VERSION = 1
