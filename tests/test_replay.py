@@ -83,7 +83,7 @@ def test_changed_settings_are_refused_with_both_keys(toy_record, monkeypatch):
     older['key'] = short_hash(older['cell'])
     with pytest.raises(InputError, match=f'record {older["key"]} .* has the key {toy_record["key"]}, so a setting'):
         cell_of(older)
-    monkeypatch.setattr('bench.probes.adam.PROBE_VERSION', -1)
+    monkeypatch.setattr('bench.probes.task.PROBE_VERSION', -1)
     with pytest.raises(InputError, match=f'record {toy_record["key"]} .* or a protocol changed since'):
         cell_of(toy_record)
 

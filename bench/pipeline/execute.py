@@ -28,7 +28,7 @@ from bench.machine.cost import measured
 from bench.machine.processes import ALONE, World
 from bench.pipeline.grid import Cell
 from bench.pipeline.tensorboard import CellLogs
-from bench.probes.adam import ProbeTask
+from bench.probes.task import ProbeTask
 from bench.results import record as records
 
 
