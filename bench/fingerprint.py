@@ -1,6 +1,6 @@
 """Features of one fixed image, compared with those kept in bench/backbones/fingerprints.json.
 
-    python -m bench.fingerprint [--backbones=tiny_dino,clip_vitb16] [--weights_root=WEIGHTS] [--write]
+    python -m bench.fingerprint [--backbones=tiny_dino,clip_vitb16] [--weights_root=WEIGHTS] [--device=cuda] [--write]
 
 Looks at every named backbone whose weights are on this machine; nothing is fetched. Exit status 1 if one gives other
 features than those kept. `--write` keeps what it found.
@@ -16,6 +16,7 @@ from bench.config import registry
 from bench.core import cli
 from bench.core.errors import InputError
 from bench.core.types import Places
+from bench.machine.device import choose_device
 
 
 def main() -> int:
@@ -24,7 +25,8 @@ def main() -> int:
     named = [row.name for row in ROWS if not row.argument]
     if unknown := [name for name in values.backbones if name not in named]:
         raise InputError(f'--backbones={unknown[0]}: expected a named backbone{registry.near(unknown[0], named)}')
-    found = checked(values.backbones or named, Places(None, cli.given_root('weights_root'), Path('.')))
+    places = Places(None, cli.given_root('weights_root'), Path('.'))
+    found = checked(values.backbones or named, places, device=choose_device(values.device))
     width = max(map(len, found))
     for name, (status, remark, _) in found.items():
         print(f'{name.ljust(width)}  {status}{f": {remark}" if remark else ""}')
@@ -36,6 +38,6 @@ def main() -> int:
 
 if __name__ == '__main__':
     flags.DEFINE_list('backbones', [], 'names; all named backbones where none is given')
-    flags.DEFINE_string('weights_root', None, 'folder with local checkpoints')
+    cli.define('weights_root', device='cpu')
     flags.DEFINE_bool('write', False, f'keep what is found in {REFERENCES.name}')
     cli.start(main)

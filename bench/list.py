@@ -60,7 +60,6 @@ if __name__ == '__main__':
     for kind in registry.KINDS:
         name = registry.plural(kind)
         flags.DEFINE_bool(name, False, f'list the {name}; all kinds where no such flag is given')
-    flags.DEFINE_multi_string('plugin', [], 'module name or path of a .py file that registers more; repeatable')
-    flags.DEFINE_string('weights_root', None, 'folder with local checkpoints, where weights are looked for')
+    cli.define('plugin', 'weights_root')
     flags.DEFINE_multi_string('into', [], 'document with the published backbones between its markers: docs/backbones.md')
     cli.start(main)

@@ -27,7 +27,7 @@ from bench.core import cli
 from bench.core.errors import InputError
 from bench.features.views import resize_side
 from bench.machine.cost import measured
-from bench.machine.device import keep_freed_memory
+from bench.machine.device import choose_device, device_name
 from bench.machine.processes import ALONE
 from benchmarks import released
 from methods._synthesis import RealFeatures, Synthetic
@@ -274,7 +274,7 @@ def measure(work: Workload, *, repetitions: int) -> dict[str, Any]:
         'augmentations': work.augmentations,
         'input_side': work.backbone.input_side,
         'precision': work.backbone.precision,
-        'device': torch.cuda.get_device_name(device) if device.type == 'cuda' else device.type,
+        'device': device_name(device),
         'threads': torch.get_num_threads(),
         'torch': torch.__version__,
         'repetitions': repetitions,
@@ -307,9 +307,7 @@ def has_bfloat16(device: torch.device) -> bool:
 
 
 def main() -> int:
-    keep_freed_memory()
-    wanted = flags.FLAGS.device
-    device = torch.device(('cuda' if torch.cuda.is_available() else 'cpu') if wanted == 'auto' else wanted)
+    device = choose_device(flags.FLAGS.device)
     precision = flags.FLAGS.precision or ('bfloat16' if has_bfloat16(device) else 'float32')
     work = make_workload(
         flags.FLAGS.backbone, classes=flags.FLAGS.classes, augmentations=flags.FLAGS.augmentations,
@@ -329,6 +327,6 @@ if __name__ == '__main__':
     flags.DEFINE_integer('input_side', None, "pixels; default: the model's own", lower_bound=8)
     flags.DEFINE_enum('precision', None, ['float32', 'bfloat16'], 'default: bfloat16 where the device has it')
     flags.DEFINE_integer('repetitions', 5, 'timed updates of each', lower_bound=1)
-    flags.DEFINE_enum('device', 'auto', ['auto', 'cpu', 'cuda'], 'auto takes cuda, then cpu')
+    cli.define('device')
     flags.DEFINE_string('json', None, 'file for the figures')
     cli.start(main)

@@ -653,7 +653,7 @@ def test_features_of_the_fixed_image_are_those_kept():
     kept = fingerprints.references()
     names = [name for name in kept if present(name)]
     assert set(TINY) <= set(names)
-    found = fingerprints.checked(names, Places(None, None, Path('unused')))
+    found = fingerprints.checked(names, Places(None, None, Path('unused')), device=CPU)
     assert {name: (status, remark) for name, (status, remark, _) in found.items()} == dict.fromkeys(
         names, (fingerprints.MATCH, '')
     )

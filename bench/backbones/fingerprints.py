@@ -74,8 +74,10 @@ def keep(new: dict[str, Any]) -> None:
     write_atomic(REFERENCES, f'{{\n "made by": {json.dumps(_COMMAND)},\n "backbones": {{\n{entries}\n }}\n}}\n')
 
 
-def checked(names: list[str], places: Places) -> dict[str, tuple[str, str, dict[str, Any] | None]]:
-    """Return name -> (status, remark, fingerprint or None) of backbones, one after the other, on the CPU in float32."""
+def checked(
+    names: list[str], places: Places, *, device: torch.device
+) -> dict[str, tuple[str, str, dict[str, Any] | None]]:
+    """Return name -> (status, remark, fingerprint or None) of backbones, one after the other, in float32."""
     kept, found = references(), {}
     for name in names:
         if whereabouts(name, places.weights_root).startswith('absent'):
@@ -83,6 +85,6 @@ def checked(names: list[str], places: Places) -> dict[str, tuple[str, str, dict[
             continue
         row, argument = registry.find('backbone', name)
         arguments = (argument,) if argument else ()
-        now = fingerprint(row.load()(*arguments, places, torch.device('cpu'), **row.defaults()))
+        now = fingerprint(row.load()(*arguments, places, device, **row.defaults()))
         found[name] = (*compare(now, kept.get(name)), now)
     return found
