@@ -7,6 +7,7 @@ from pathlib import Path
 
 os.environ['HF_HUB_OFFLINE'] = '1'  # read when the hub's client is imported: no test waits for a network
 
+from bench.core.paths import ROOT  # isort: skip  (sets OpenMP's waiting before torch is imported)
 from bench.config import plugins, registry  # isort: skip  (sets OpenMP's waiting before torch is imported)
 from bench.results import record as records  # isort: skip  (sets OpenMP's waiting before torch is imported)
 
@@ -17,7 +18,6 @@ import torch
 from tests import commands
 from tests.commands import Outcome
 
-ROOT = Path(__file__).resolve().parent.parent
 TOY = str(ROOT / 'tests' / 'toy.py')
 # The toy world with the shortest protocols: the base of a run that a test spells out line by line.
 TOY_LINES = (

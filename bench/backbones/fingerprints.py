@@ -74,9 +74,7 @@ def keep(new: dict[str, Any]) -> None:
     write_atomic(REFERENCES, f'{{\n "made by": {json.dumps(_COMMAND)},\n "backbones": {{\n{entries}\n }}\n}}\n')
 
 
-def checked(
-    names: list[str], places: Places, *, device: torch.device
-) -> dict[str, tuple[str, str, dict[str, Any] | None]]:
+def checked(names: list[str], places: Places, *, device: torch.device) -> dict[str, tuple[str, str, dict[str, Any] | None]]:
     """Return name -> (status, remark, fingerprint or None) of backbones, one after the other, in float32."""
     kept, found = references(), {}
     for name in names:
