@@ -19,7 +19,7 @@ from bench.core.disk import replace_block
 
 
 def listing(kinds: Sequence[str] = registry.KINDS, *, weights_root: Path | None = None) -> str:
-    """Return the names of these kinds in aligned columns, one block a kind; `timm:<model name>` for open names.
+    """Return the names of these kinds in aligned columns, one block per kind; `timm:<model name>` for open names.
 
     Backbones have a column in between that says where their weights are.
     """

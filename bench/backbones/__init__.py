@@ -1,4 +1,4 @@
-"""The table of backbones: one row a name, one file a source of weights.
+"""The table of backbones: one row per name, one file per source of weights.
 
 A loader is `loader(places, device, *, settings...) -> bench.backbones.base.Backbone`; loaders of open names such as
 `timm:<model>` take what follows the colon first: `loader(argument, places, device, *, settings...)`. A row with `fixed`

@@ -1,4 +1,4 @@
-"""The catalogue of published backbones: one entry a name, with all facts of it. Imports neither torch nor a model library.
+"""The catalogue of published backbones: one entry per name, with all facts of it. Imports neither torch nor a model library.
 
 A name stands for an architecture, its weights, its preprocessing *and* which feature is taken; docs/backbones.md is made
 from these entries. What the libraries say of the same weights is compared with them in tests/test_backbone_catalogue.py, and

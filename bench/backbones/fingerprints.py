@@ -68,7 +68,7 @@ def references() -> dict[str, Any]:
 
 
 def keep(new: dict[str, Any]) -> None:
-    """Write fingerprints beside those that are kept, over those of the same name, one backbone a line."""
+    """Write fingerprints beside those that are kept, over those of the same name, one backbone per line."""
     lines = [f'  {json.dumps(name)}: {json.dumps(facts)}' for name, facts in sorted({**references(), **new}.items())]
     entries = ',\n'.join(lines)
     write_atomic(REFERENCES, f'{{\n "made by": {json.dumps(_COMMAND)},\n "backbones": {{\n{entries}\n }}\n}}\n')

@@ -19,7 +19,7 @@ from bench.features.views import View
 
 _BATCH_SIZE = 64
 # Starting a worker costs as much as decoding a few hundred images; more workers than this wait for the disk.
-_IMAGES_A_WORKER, _MAX_WORKERS = 256, 16
+_IMAGES_PER_WORKER, _MAX_WORKERS = 256, 16
 # Passes from this many seconds on tell what they waited for.
 _WORTH_TELLING = 5.0
 
@@ -43,7 +43,7 @@ def encode(
       views: the view numbers, such as `range(num_views)`.
       rows: the part of the views x images that is wanted; None takes all.
       title: of the progress line; '' shows none.
-      batch_size: images a pass.
+      batch_size: images per pass.
     """
     data: Dataset = _Inputs(split, view, views)
     if rows is not None:
@@ -83,12 +83,12 @@ def release(array: np.ndarray) -> None:
 
 def workers_for(count: int) -> int:
     """Return how many processes decode `count` images: one for each core that this process may use, 0 for few images."""
-    if count < 2 * _IMAGES_A_WORKER:
+    if count < 2 * _IMAGES_PER_WORKER:
         return 0
     cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
     # torchrun tells how many processes share the machine
     cores = max(1, cores // int(os.environ.get('LOCAL_WORLD_SIZE', '1')))
-    return min(cores, count // _IMAGES_A_WORKER, _MAX_WORKERS)
+    return min(cores, count // _IMAGES_PER_WORKER, _MAX_WORKERS)
 
 
 class _Inputs(Dataset):

@@ -106,7 +106,7 @@ def pretrain(
       network: its kind, see `bench.backbones.tiny.facts.ARCHITECTURES`.
       num_images: pictures drawn for the stream.
       epochs: passes over the stream.
-      batch_size: pictures a step.
+      batch_size: pictures per step.
       learning_rate: peak of AdamW's rate, reached linearly after `warmup_share` of the steps, then cosine to 0.
       weight_decay: AdamW's.
       warmup_share: share of all steps.

@@ -50,10 +50,10 @@ def adam_probe(
       task: see `ProbeTask`.
       repeats: probe seeds; each has its own start, order and choice of views.
       epochs: passes over a distilled set.
-      batch_size: images a step.
+      batch_size: images per step.
       full_epochs: passes over the whole training split.
-      full_batch_size: its images a step.
-      rate_per_256: learning rate for 256 images a step.
+      full_batch_size: its images per step.
+      rate_per_256: learning rate for 256 images per step.
       init_sigma: standard deviation of the initial weights.
       num_views: random views cached for each image, of which each epoch takes one; None encodes a new view each epoch.
       full_views: the same for the whole training split.
@@ -100,7 +100,7 @@ def adam_probe(
 
 
 def _pooled(f_VND: np.ndarray, epochs: int) -> Iterator[Gather]:
-    """Yield, for each epoch, a function that gathers f_RBD: one cached view an image, each repeat drawing its own."""
+    """Yield, for each epoch, a function that gathers f_RBD: one cached view per image, each repeat drawing its own."""
     mapped = 0
 
     def gather(rows_RB: Tensor, generators: list[torch.Generator]) -> Tensor:

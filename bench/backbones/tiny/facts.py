@@ -20,7 +20,7 @@ class Architecture:
 
 _POOLED = 'means over positions of two maps of the stem and after each block'
 ARCHITECTURES = {
-    'cnn': Architecture('timm ResNet, one basic block a stage', 'means over positions of the last three stages'),
+    'cnn': Architecture('timm ResNet, one basic block per stage', 'means over positions of the last three stages'),
     'vit': Architecture('timm vision transformer, 3 blocks of width 128, 3 x 3 convolutions to 64 patches of 8 px', _POOLED),
     'plain_vit': Architecture('timm vision transformer, 3 blocks of width 128, 64 patches of 8 px by themselves', _POOLED),
 }  # fmt: skip
