@@ -124,11 +124,11 @@ def cached_features(backbone: Backbone, f_VND: np.ndarray, labels_N: np.ndarray,
 def _network(name: str, input_side: int | None) -> tuple[nn.Module, dict[str, Any]]:
     """Return a network with random weights and its preprocessing facts: a timm model, or `tiny_simclr`."""
     if name == 'tiny_simclr':
-        from bench.backbones.tiny import facts as tiny
+        from bench.backbones.tiny.facts import FEATURE_SCALE, INPUT_SIDE, MEAN, NETWORK_OF, STD
         from bench.backbones.tiny.networks import tiny_network
 
-        facts = {'input_side': input_side or tiny.INPUT_SIDE, 'mean': tiny.MEAN, 'std': tiny.STD}
-        network = tiny_network(tiny.NETWORK_OF[name], feature_scale=tiny.FEATURE_SCALE[name])
+        facts = {'input_side': input_side or INPUT_SIDE, 'mean': MEAN, 'std': STD}
+        network = tiny_network(NETWORK_OF[name], feature_scale=FEATURE_SCALE[name])
         return network, {**facts, 'interpolation': 'bilinear'}
     import timm
     from timm.data import resolve_model_data_config
