@@ -48,4 +48,4 @@ lint: $(INSTALLED)
 	$(RUN) -m ruff check .
 
 clean:
-	rm -rf $(VENV) out .cache *.egg-info
+	rm -rf $(VENV) out .cache build dist *.egg-info

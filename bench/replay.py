@@ -69,6 +69,7 @@ def cell_of(record: dict[str, Any]) -> Any:
     """
     from bench.config import registry
     from bench.config.gin_files import Choice
+    from bench.core import ranges
     from bench.pipeline.grid import Cell
 
     kept = record['cell']
@@ -81,8 +82,8 @@ def cell_of(record: dict[str, Any]) -> Any:
                 f'record {record["key"]} cannot be replayed: {name} has no setting {min(gone)} any more; check out its '
                 f'commit, {record["provenance"].get("commit")}'
             )
-        # what only changes the cost is not kept
-        return Choice(kind, label, row, argument, {**defaults, **settings})
+        # what only changes the cost is not kept, nor what came since and changes nothing
+        return Choice(kind, label, row, argument, {**defaults, **ranges.neutral(row.load(), defaults), **settings})
 
     def kept_choice(kind: str, field: str) -> Choice:
         label = kept[field] if field in kept else kept[f'{field}_backbone']

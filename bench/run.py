@@ -1,7 +1,6 @@
 """python -m bench.run --gin_file=gin/quickstart.gin: run a grid, write its records, print the leaderboard."""
 
 import sys
-from functools import partial
 from pathlib import Path
 
 from absl import flags
@@ -17,10 +16,12 @@ def main() -> int:
     from bench import leaderboard
     from bench.config import plugins
     from bench.config.gin_files import loaded
+    from bench.core.progress import remark
     from bench.machine.device import choose_device
     from bench.machine.processes import join, leave
-    from bench.pipeline.execute import Bench, execute, finished, prepare
+    from bench.pipeline.execute import Bench, execute, found, prepare
     from bench.pipeline.grid import grid
+    from bench.pipeline.why import Why
 
     if not FLAGS.gin_file and not FLAGS.gin_bindings:
         raise InputError('expected --gin_file=FILE, such as gin/quickstart.gin; got none')
@@ -32,13 +33,16 @@ def main() -> int:
         cells = grid(config)
         asked = config.asked()
     if FLAGS.dry_run:
+        why = Why(results_dir)
         for cell in cells:
-            print(f'{cell.key}  {"done" if finished(results_dir, cell) else "to do"}  {cell}')
+            record = found(results_dir, cell)
+            done = record is not None and record['status'] == 'ok'
+            print(f'{cell.key}  {"done" if done else "to do"}  {cell}{"" if done else f"  ({why(cell, record)})"}')
         return 0
     device = choose_device(FLAGS.device)
     world = join(device)
     bench = Bench(cli.places(), results_dir, device, world=world, force=FLAGS.force, asked=asked)
-    bench.say = partial(print, flush=True) if world.leads else _silent
+    bench.say = remark if world.leads else _silent
     todo = prepare(bench, cells)
     bench.say(f'{len(cells)} cells, {len(cells) - len(todo)} of them done')
     failed = execute(bench, todo)
@@ -65,5 +69,5 @@ if __name__ == '__main__':
     cli.define(
         'gin_file', 'gin_bindings', 'plugin', 'results_dir', 'cache_dir', 'data_root', 'weights_root', 'device', 'force'
     )
-    flags.DEFINE_bool('dry_run', False, 'print the cells with their keys and which are done; needs no data')
+    flags.DEFINE_bool('dry_run', False, 'print the cells with their keys: done, or why they are to do; needs no data')
     cli.start(main)

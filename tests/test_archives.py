@@ -3,6 +3,7 @@
 import hashlib
 import http.server
 import io
+import os
 import re
 import shutil
 import stat
@@ -300,6 +301,22 @@ def test_archives_are_extracted_whole_or_not_at_all(tmp_path, suffix):
     with pytest.raises(InputError, match='expected a sound archive'):
         extract_safely(archive, tmp_path / 'data' / 'cut')
     assert sorted(path.name for path in (tmp_path / 'data').iterdir()) == ['all', 'set']
+
+
+@pytest.mark.parametrize('suffix', ['tar', 'zip'])
+def test_extracted_files_may_be_read_as_the_umask_says(tmp_path, suffix):
+    (tmp_path / 'top' / 'a').mkdir(parents=True)
+    (tmp_path / 'top' / 'a' / 'x.txt').write_text('x')
+    (tmp_path / 'top' / 'a' / 'x.txt').chmod(0o600)
+    (tmp_path / 'top').chmod(0o700)
+    archive = shutil.make_archive(str(tmp_path / 'archive'), suffix, tmp_path, 'top')
+    before = os.umask(0o027)
+    try:
+        extract_safely(tmp_path / archive, tmp_path / 'out', inside='top')
+    finally:
+        os.umask(before)
+    found = {path.name: path.stat().st_mode & 0o777 for path in (tmp_path / 'out', *(tmp_path / 'out').rglob('*'))}
+    assert found == {'out': 0o750, 'a': 0o750, 'x.txt': 0o640}
 
 
 def tar_with_link(path, kind, name, target):

@@ -52,7 +52,7 @@ def test_the_command_lists_the_cells_of_a_published_table_and_touches_nothing(pa
     outcome = run_bench(f'--gin_file={path}', '--dry_run')
     lines = outcome.out.splitlines()
     assert (outcome.status, outcome.err) == (0, '') and [line.split()[0] for line in lines] == keys
-    assert all(' to do ' in line and line.endswith(', paper-v1') for line in lines)
+    assert all(' to do ' in line and line.endswith(', paper-v1  (new)') for line in lines)
     assert not any(tmp_path.iterdir())
 
 

@@ -8,6 +8,7 @@ from bench.backbones import open_clip_source, timm_source
 from bench.backbones.base import Backbone
 from bench.backbones.weights import Origin, Weights, commit_of
 from bench.core.errors import InputError
+from bench.core.online import give_up_soon
 from bench.core.ranges import PositiveInt
 from bench.core.types import Places, Precision
 
@@ -37,6 +38,7 @@ def hf_hub(
     Raises:
       InputError: if the repository is of neither kind, or cannot be fetched.
     """
+    give_up_soon()
     repository, _, revision = argument.partition('@')
     weights = Weights(f'hf-hub:{argument}', revision=revision)
     if repository.count('/') != 1 or not _is_name(repository):

@@ -11,6 +11,7 @@ from bench.backbones.state_dicts import load_checkpoint
 from bench.backbones.weights import Origin, Weights, is_offline, open_weights
 from bench.config.registry import near
 from bench.core.errors import InputError
+from bench.core.online import give_up_soon
 from bench.core.types import Places, Precision
 
 FILES = ('open_clip_model.safetensors', 'open_clip_pytorch_model.bin')
@@ -52,6 +53,7 @@ def load(
     """
     import open_clip as library
 
+    give_up_soon()
     architecture, _, tag = argument.partition('/')
     _check_name(architecture, tag, weights)
     # OpenAI's weights were trained with QuickGELU; without it features are quietly wrong

@@ -1,5 +1,6 @@
 """Any timm model, with its pretrained weights from the hub or from a local checkpoint."""
 
+import copy
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
@@ -10,6 +11,7 @@ from bench.backbones.base import Backbone, frozen_backbone
 from bench.backbones.state_dicts import Conversion, load_checkpoint
 from bench.backbones.weights import Origin, Weights, is_offline, open_weights, without_revisions
 from bench.core.errors import InputError
+from bench.core.online import give_up_soon
 from bench.core.ranges import PositiveInt
 from bench.core.types import Places, Precision
 
@@ -71,6 +73,7 @@ def load(
     import timm as timm_library
     from timm.data import resolve_model_data_config
 
+    give_up_soon()
     kwargs, overlay = dict(model_kwargs or {}), dict(pretrained_cfg or {})
     config = _config(argument)
     config = replace(config, **{key: value for key, value in overlay.items() if hasattr(config, key)})
@@ -94,11 +97,9 @@ def load(
             raise
         raise weights.unavailable(origin, error) from error
     if weights.file:
-        heads = network.pretrained_cfg.get('classifier') or ()
         load_checkpoint(
             network, weights.file, name=weights.label, conversions=(*conversions, *_published_layouts(network)),
-            unused=tuple(f'{head}.' for head in ([heads] if isinstance(heads, str) else heads)),
-            hint='check timm.model_kwargs against the checkpoint',
+            unused=_unused(network), hint='check timm.model_kwargs against the checkpoint',
         )  # fmt: skip
     data = resolve_model_data_config(network)
     network.reset_classifier(0)
@@ -158,6 +159,16 @@ def _published_layouts(network) -> tuple[Conversion, ...]:
     """Return timm's own conversion from original checkpoints to its keys, and of position embeddings to another size."""
     convert = getattr(sys.modules[type(network).__module__], 'checkpoint_filter_fn', None)
     return (partial(convert, model=network),) if convert else ()
+
+
+def _unused(network) -> tuple[str, ...]:
+    """Return prefixes of keys that features do not use: what timm calls the classifier, and what it takes away with it."""
+    tensors = (*network.parameters(), *network.buffers())
+    bare = copy.deepcopy(network, {id(tensor): tensor for tensor in tensors})  # shares all weights
+    bare.reset_classifier(0)
+    heads = network.pretrained_cfg.get('classifier') or ()
+    named = (f'{head}.' for head in ([heads] if isinstance(heads, str) else heads))
+    return (*named, *sorted(network.state_dict().keys() - bare.state_dict().keys()))
 
 
 def _pooling(network) -> str:

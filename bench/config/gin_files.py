@@ -21,7 +21,7 @@ import gin
 from absl import logging
 from gin import config_parser
 
-from bench.config import registry
+from bench.config import registry, source
 from bench.config.registry import Row
 from bench.core import ranges
 from bench.core.errors import InputError
@@ -62,6 +62,16 @@ class Choice:
     def input_side(self) -> int | None:
         """The side of a backbone's input in pixels, None where only the loaded network tells."""
         return self.settings.get('input_side') or self.row.input_side
+
+    @property
+    def lasting(self) -> dict[str, Any]:
+        """The settings that are part of a key: not those at the value that they had before they existed."""
+        return ranges.lasting(self.row.load(), self.settings)
+
+    @property
+    def code(self) -> str:
+        """What a key says of the code, see `bench.config.source.code_of`."""
+        return source.code_of(self.row)
 
 
 @dataclass

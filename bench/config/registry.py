@@ -46,7 +46,7 @@ class Row:
     the argument that a plain name stands for.
     `base` names the row whose gin bindings this one follows except where it says otherwise (a variant).
     `rules` is the frozen name of a protocol's rules: keys hold it, wherever the code lies. Where it is '', they
-    hold the row's name.
+    hold the row's name. `version` rises when the code gives other numbers than before (a method's file says VERSION).
     `input_side` of a backbone is in pixels, where it is known without loading the network.
     """
 
@@ -59,6 +59,7 @@ class Row:
     base: str = ''
     rules: str = ''
     input_side: int | None = None
+    version: int = 1
 
     @property
     def identifier(self) -> str:

@@ -1,18 +1,20 @@
-"""What all commands share: mistakes in the input end in one line and exit status 2, an interrupt in 130."""
+"""What all commands share: mistakes in the input end in one line and exit status 2, an interrupt in 130, `| head` in 141."""
 
 import os
+import select
 import signal
 import sys
 import threading
 from collections.abc import Callable
 from functools import partial
-from logging import getLogger
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from absl import app, flags, logging
 
 from bench.core.errors import InputError
+from bench.core.progress import UNREAD
 
 if TYPE_CHECKING:
     from bench.core.types import Places
@@ -52,7 +54,7 @@ def start(main: Callable[..., int], *, words: bool = False) -> None:
 
     Ctrl-C and SIGTERM end the command alike: the work under way is dropped, what is finished is on disk.
     """
-    name = sys.modules['__main__'].__spec__.name.removesuffix('.__main__')
+    name = module_name(sys.modules['__main__'])
 
     def parse(argv: list[str]) -> list[str]:
         try:
@@ -61,14 +63,47 @@ def start(main: Callable[..., int], *, words: bool = False) -> None:
             print(f'{name}: {error}', file=sys.stderr)
             sys.exit(2)
 
-    app.run(lambda argv: guarded(main, argv, name=name, words=words), flags_parser=parse)
+    try:
+        try:
+            app.run(lambda argv: guarded(main, argv, name=name, words=words), flags_parser=parse)
+        finally:
+            print(end='', flush=True)
+    except BrokenPipeError:
+        if not output_is_unread():
+            raise
+        # what Python still holds goes nowhere
+        for stream in (1, 2):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
+        sys.exit(UNREAD)
+
+
+def module_name(main: ModuleType) -> str:
+    """Return the name that `python -m` knows a command by, or exit with status 2 where it runs as a file.
+
+    A file's folder comes first on Python's path: `import datasets` would find the folder of that name beside the file.
+    """
+    if main.__package__:
+        return main.__spec__.name.removesuffix('.__main__')
+    path = Path(main.__file__).resolve().with_suffix('')
+    package = next((folder for folder in path.parents if not (folder / '__init__.py').is_file()), path.parent)
+    name = '.'.join(path.relative_to(package).parts).removesuffix('.__main__')
+    print(f'{sys.argv[0]}: expected a module, got a file; use python -m {name}', file=sys.stderr)
+    sys.exit(2)
+
+
+def output_is_unread() -> bool:
+    """Return whether standard output or error is a pipe that nobody reads any more."""
+    poll = select.poll()
+    for stream in (1, 2):
+        poll.register(stream, 0)  # errors alone
+    return bool(poll.poll(0))
 
 
 def guarded(main: Callable[..., int], argv: list[str], *, name: str, words: bool = False) -> int:
     """Run `main` after the flags are parsed and return the exit status; `argv` is what they left over."""
     logging.set_verbosity(logging.WARNING)
-    # a hub that cannot be reached is told once, by the error, not at each of ten retries
-    getLogger('huggingface_hub').setLevel('ERROR')
+    # read when the hub's client is imported: what a transfer fails of is told once, by the error, not at each of its retries
+    os.environ.setdefault('HF_HUB_VERBOSITY', 'error')
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     sys.unraisablehook = interrupt_again
     try:

@@ -1,10 +1,14 @@
 """Progress lines with the time left, on a terminal only, and how much of a loop was spent waiting."""
 
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
+
+# the exit status where nobody reads the output: the shell's for SIGPIPE
+UNREAD = 128 + 13
 
 
 @contextmanager
@@ -26,11 +30,17 @@ def progress(*, total: int, title: str, unit: str) -> Iterator[Callable[..., Non
 
 
 def remark(line: str) -> None:
-    """Print a line, on a terminal or not, without spoiling a progress line."""
+    """Print a line, on a terminal or not, without spoiling a progress line.
+
+    Where nobody reads on (`| head`) the command ends as one that is interrupted: this is no failure of the work under way.
+    """
     from tqdm import tqdm
 
-    with tqdm.external_write_mode():
-        print(line, flush=True)
+    try:
+        with tqdm.external_write_mode():
+            print(line, flush=True)
+    except BrokenPipeError:
+        sys.exit(UNREAD)
 
 
 @dataclass

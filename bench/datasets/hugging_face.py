@@ -13,6 +13,7 @@ from PIL import Image
 from bench.config.registry import near
 from bench.core.errors import InputError
 from bench.core.hashing import hash_bytes
+from bench.core.online import give_up_soon
 from bench.core.types import Dataset, Places, Split
 from bench.datasets.images import READING_RULES, reason_of, to_rgb
 
@@ -47,6 +48,7 @@ def hf(
     """
     import datasets as library
 
+    give_up_soon()
     name = f'hf:{argument}'
     local = _local(name, argument, places)
     splits, class_names = [], ()

@@ -19,9 +19,10 @@ from bench.core.disk import new_folder
 from bench.core.hashing import short_hash
 from bench.core.types import Split
 from bench.features.encode import encode
-from bench.features.views import View
+from bench.features.views import CenterView, RandomView, View
 from bench.machine.processes import ALONE, World
 
+# Raise it when images are encoded otherwise than before; views have versions of their own.
 CODE_VERSION = 1
 
 
@@ -111,6 +112,12 @@ class FeatureStore:
                 file.write(f_ND.cpu().contiguous().numpy().data)
         self.images_encoded += total
         self.world.wait()
+
+
+def version() -> str:
+    """Return what a cell's key says of how features are made: '' at first."""
+    versions = {'features': CODE_VERSION, 'center view': CenterView.VERSION, 'random view': RandomView.VERSION}
+    return ', '.join(f'{name} version {number}' for name, number in versions.items() if number != 1)
 
 
 def _look(folder: Path) -> tuple[int, ...]:

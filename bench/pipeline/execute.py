@@ -102,11 +102,20 @@ def finished(results_dir: Path, cell: Cell) -> dict[str, Any] | None:
     Raises:
       InputError: if a file that is no record is in its place.
     """
+    record = found(results_dir, cell)
+    return record if record is not None and record['status'] == 'ok' else None
+
+
+def found(results_dir: Path, cell: Cell) -> dict[str, Any] | None:
+    """Return the record in the cell's place, finished or failed, None where there is none.
+
+    Raises:
+      InputError: if a file that is no record is in its place.
+    """
     try:
-        record = records.find(results_dir, cell=cell.config, key=cell.key)
+        return records.find(results_dir, cell=cell.config, key=cell.key)
     except records.RecordError as error:
         raise InputError(f'{error}; it is never overwritten: move it away, or use another --results_dir') from error
-    return record if record is not None and record['status'] == 'ok' else None
 
 
 def execute(bench: Bench, todo: list[Cell]) -> int:

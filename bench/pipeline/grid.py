@@ -9,6 +9,7 @@ from bench.config.gin_files import RUN, Choice, Config
 from bench.core.errors import InputError
 from bench.core.hashing import short_hash
 from bench.distillation.task import Needs, needs_of
+from bench.features.store import version as features
 from bench.results.record import ANY_SOURCE
 
 
@@ -35,10 +36,11 @@ class Cell:
             **self.distilled_config,
             'eval_backbone': self.eval.label,
             'eval_name': self.eval.name,
-            'eval_settings': self.eval.settings,
+            'eval_settings': self.eval.lasting,
             'protocol': self.protocol_label,
-            'protocol_settings': self.protocol.settings,
+            'protocol_settings': self.protocol.lasting,
             'protocol_hash': self.protocol_hash,
+            **_code({**self._distilled_code, **self._probe_code, 'eval': self.eval.code}),
         }
 
     @property
@@ -47,18 +49,29 @@ class Cell:
         return {
             'dataset': self.dataset.label,
             'dataset_name': self.dataset.name,
-            'dataset_settings': self.dataset.settings,
+            'dataset_settings': self.dataset.lasting,
             'method': self.method.label,
             'method_name': self.method.name,
             'method_settings': _lasting(self.method),
             'source_backbone': self.source.label if self.source else ANY_SOURCE,
             'source_name': self.source.name if self.source else None,
-            'source_settings': self.source.settings if self.source else None,
+            'source_settings': self.source.lasting if self.source else None,
             'ipc': self.ipc,
             'seed': self.seed,
             # absent for other methods, so that their keys stay
             **({'of': {'label': self.of.label, 'name': self.of.name, 'settings': _lasting(self.of)}} if self.of else {}),
+            **_code(self._distilled_code),
         }
+
+    @property
+    def _distilled_code(self) -> dict[str, str]:
+        parts = {'dataset': self.dataset, 'method': self.method, 'of': self.of, 'source': self.source}
+        made_by = {name: choice.code for name, choice in parts.items() if choice}
+        return {**made_by, 'features': features()} if self.source else made_by
+
+    @property
+    def _probe_code(self) -> dict[str, str]:
+        return {'protocol': self.protocol.code, 'features': features()}
 
     @property
     def source_cell(self) -> 'Cell | None':
@@ -93,7 +106,10 @@ class Cell:
         from bench.probes.task import PROBE_VERSION
 
         row = self.protocol.row
-        return short_hash({'version': PROBE_VERSION, 'rules': row.rules or row.name, 'settings': self.protocol.settings})
+        return short_hash({
+            'version': PROBE_VERSION, 'rules': row.rules or row.name, 'settings': self.protocol.lasting,
+            **_code(self._probe_code),
+        })  # fmt: skip
 
     @cached_property
     def protocol_label(self) -> str:
@@ -181,10 +197,16 @@ def grid(config: Config) -> list[Cell]:
     return found
 
 
+def _code(parts: dict[str, str]) -> dict[str, dict[str, str]]:
+    """Return what a key says of code: nothing where all of it is the project's, at its first version."""
+    said = {name: code for name, code in parts.items() if code}
+    return {'code': said} if said else {}
+
+
 def _lasting(method: Choice) -> dict[str, Any]:
-    """Return the settings that the result depends on."""
+    """Return the settings that the result depends on, as `Choice.lasting`."""
     passing = needs_of(method.row.load()).cost_only
-    return {key: value for key, value in method.settings.items() if key not in passing}
+    return {key: value for key, value in method.lasting.items() if key not in passing}
 
 
 def _start_of(config: Config, method: Choice, chosen: list[Choice]) -> Choice | None:

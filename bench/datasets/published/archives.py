@@ -4,10 +4,10 @@ import gzip
 import hashlib
 import http.client
 import os
+import secrets
 import shutil
 import stat
 import tarfile
-import tempfile
 import urllib.error
 import urllib.request
 import zipfile
@@ -170,7 +170,8 @@ def extract_safely(archive: Path, folder: Path, *, inside: str = '', nested: boo
       InputError: for an entry or link that would leave the folder, or a damaged archive. Nothing is left behind.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f'.{folder.name}-', dir=folder.parent))
+    temporary = folder.with_name(f'.{folder.name}-{os.getpid()}-{secrets.token_hex(4)}')
+    temporary.mkdir()
     try:
         if nested:
             _extract_tar_of_tars(archive, temporary)
@@ -182,7 +183,6 @@ def extract_safely(archive: Path, folder: Path, *, inside: str = '', nested: boo
         made = temporary / inside
         if not made.is_dir():
             raise InputError(f'{archive}: expected a folder {inside!r} inside, got {sorted(os.listdir(temporary))[:5]}')
-        made.chmod(0o755)  # mkdtemp makes folders that nobody else can read
         _rename_unless_there(made, folder)
     except (tarfile.TarError, zipfile.BadZipFile, RuntimeError, gzip.BadGzipFile, EOFError, zlib.error) as error:
         got = reason_of(error)
@@ -210,7 +210,8 @@ def _extract_tar(
         _check_name(archive, member.name)  # the filter would quietly take the slash off an absolute path
         if member.issym() or member.islnk():
             _check_name(archive, member.linkname)  # in older Pythons the filter follows chains of links out of the folder
-        return tarfile.data_filter(member, destination)
+        # files are made as the umask says, whatever the archive does
+        return tarfile.data_filter(member, destination).replace(mode=None, deep=False)
 
     tar.extractall(folder, members=members, filter=keep_inside)
 
