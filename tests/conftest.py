@@ -25,7 +25,16 @@ TOY_LINES = (
     'paper_v1.num_views = 2',
 )  # fmt: skip
 
-torch.set_num_threads(min(2, os.cpu_count() or 1))
+if 'OMP_NUM_THREADS' not in os.environ:  # where it is set, torch has read it
+    torch.set_num_threads(min(2, os.cpu_count() or 1))
+
+
+@pytest.fixture(scope='session', autouse=True)
+def unraisable():
+    """Commands take over what becomes of errors in destructors, of unclosed files too: let pytest see them all the same."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(sys, '__unraisablehook__', sys.unraisablehook)
+        yield
 
 
 @pytest.fixture(scope='session')

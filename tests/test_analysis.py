@@ -626,7 +626,8 @@ def test_a_picture_gives_png_alone(tmp_path):
     found = report.Report('Sheet', 'Text.', {'Main': pd.DataFrame({'n': [1]})}, Image.new('RGB', (3, 2), 'red'))
     names = [path.name for path in report.write(found, tmp_path, 'sheet', command='x')]
     assert names == ['sheet.md', 'sheet.png', 'sheet.csv']
-    assert Image.open(tmp_path / 'sheet.png').size == (3, 2)
+    with Image.open(tmp_path / 'sheet.png') as picture:
+        assert picture.size == (3, 2)
     bare = report.Report('Bare', 'Text.', {'Main': pd.DataFrame({'n': [1]})})
     assert [path.name for path in report.write(bare, tmp_path, 'bare', command='x')] == ['bare.md', 'bare.csv']
 

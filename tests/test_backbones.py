@@ -20,6 +20,8 @@ from bench.backbones.freeze import _ClassTokenBlock, _PatchMatmul, _StridedDepth
 from bench.core.errors import InputError
 from bench.core.types import Places
 
+pytestmark = pytest.mark.numerical
+
 CPU = torch.device('cpu')
 
 
@@ -298,7 +300,8 @@ def test_an_open_clip_checkpoint_gives_the_projected_image_embedding(places, tin
     x_NCHW = torch.rand(2, 3, 32, 32)
     mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (tiny_clip.visual.image_mean, tiny_clip.visual.image_std))
     with torch.no_grad():
-        torch.testing.assert_close(backbone.encode(x_NCHW), tiny_clip.encode_image((x_NCHW - mean) / std))
+        expected = tiny_clip.encode_image((x_NCHW - mean) / std)
+    torch.testing.assert_close(backbone.encode(x_NCHW), expected, rtol=1e-3, atol=1e-4)
     assert (backbone.input_side, backbone.feature_dim, backbone.interpolation) == (32, 6, 'bicubic')
     assert backbone.mean == pytest.approx((0.48145466, 0.4578275, 0.40821073))
 

@@ -36,6 +36,7 @@ def _work(name='tiny_simclr', **changed):
 # --- one update ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.numerical
 @pytest.mark.parametrize('chunk_size', [None, 1, 4])
 @pytest.mark.parametrize('name', ['tiny_simclr', 'test_vit'])
 def test_the_released_formulation_has_the_same_image_gradient_as_ours(name, chunk_size):
@@ -48,6 +49,7 @@ def test_the_released_formulation_has_the_same_image_gradient_as_ours(name, chun
     assert all(parameter.grad is None for parameter in work.backbone.network.parameters())
 
 
+@pytest.mark.numerical
 def test_other_probes_views_or_real_images_have_another_gradient():
     work = _work()
     views = work.views()
@@ -94,6 +96,7 @@ def test_an_unknown_network_is_named():
 # --- the fast forms compute what the plain ones do ----------------------------------------------------------------------
 
 
+@pytest.mark.numerical
 @pytest.mark.parametrize('start_size', [1, 8, 20])
 def test_decoding_sums_bilinear_upsamples_and_so_does_its_gradient(start_size):
     pyramid = Pyramid(4, image_size=20, start_size=start_size, decorrelate=False, seed=0)
@@ -117,6 +120,7 @@ def test_decoding_sums_bilinear_upsamples_and_so_does_its_gradient(start_size):
         pyramid.grow()
 
 
+@pytest.mark.numerical
 def test_the_sampling_grid_is_that_of_an_affine_map():
     views = Augmentation().sample(3, 2, side=40, generator=torch.Generator().manual_seed(0))
     top, left, height, width = views.boxes_NA4.flatten(0, 1).unbind(1)
@@ -235,6 +239,7 @@ def test_class_sizes_are_those_of_imagenet_in_sum_and_range():
         imagenet_scale.class_sizes(40, 50)
 
 
+@pytest.mark.numerical
 def test_pretended_features_are_of_one_image_each_and_lie_around_their_class():
     parts = {'images': 3000, 'classes': 6, 'test_images': 600}
     data = imagenet_scale.pretended_data(None, **parts)

@@ -85,6 +85,7 @@ def stream_of(cache, count):
 # --- the training -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.numerical
 @pytest.mark.parametrize('recipe', RECIPES)
 def test_two_steps_write_weights_and_card(trained, recipe, cache):
     path = trained(recipe)
@@ -103,6 +104,7 @@ def test_two_steps_write_weights_and_card(trained, recipe, cache):
         assert f_ND.mean(dim=0).abs().max() < 0.1 and (f_ND.std(dim=0, correction=0) - 1).abs().median() < 0.01
 
 
+@pytest.mark.numerical
 def test_standardised_features_have_mean_0_and_spread_1_over_the_stream(cache):
     found = train.pretrain(Places(None, None, cache), CPU, moco, recipe='moco', num_images=8, batch_size=4, epochs=1)
     with torch.inference_mode():
@@ -113,6 +115,7 @@ def test_standardised_features_have_mean_0_and_spread_1_over_the_stream(cache):
     assert len(found.loss_per_epoch) == 1
 
 
+@pytest.mark.numerical
 @pytest.mark.parametrize('recipe', ['simclr', 'dino'])
 def test_a_training_repeats_bit_for_bit(trained, train_into, recipe, tmp_path):
     assert load(recipe, train_into(tmp_path, recipe)).fingerprint == load(recipe, trained(recipe)).fingerprint
@@ -141,6 +144,7 @@ def test_rate_warms_up_to_its_peak_and_ends_near_zero():
     assert [(len(group['params']), group['weight_decay']) for group in optimizer.param_groups] == [(1, 0.1), (1, 0.0)]
 
 
+@pytest.mark.numerical
 def test_the_probe_of_the_card_knows_birds(cache, monkeypatch):
     small = {'train_per_class': 3, 'test_per_class': 3}
     monkeypatch.setattr(card_module, 'plumage', lambda places: plumage(places, **small))
@@ -162,6 +166,7 @@ def undone(view_NCHW):
     return view_NCHW * std + mean
 
 
+@pytest.mark.numerical
 def test_view_without_augmentation_is_the_image_or_its_mirror():
     x_NCHW = torch.rand(16, 3, 64, 64)
     back = undone(plainly().draw(x_NCHW))
@@ -170,6 +175,7 @@ def test_view_without_augmentation_is_the_image_or_its_mirror():
     assert (straight ^ mirrored).all() and straight.any() and mirrored.any()
 
 
+@pytest.mark.numerical
 @pytest.mark.parametrize('side', [None, 32])
 def test_area_is_the_share_of_the_image_that_a_crop_shows(side):
     # Red rises along x, green along y, so that what a crop shows can be read from its first and last pixels.
@@ -184,6 +190,7 @@ def test_area_is_the_share_of_the_image_that_a_crop_shows(side):
     assert view_NCHW[:, 0].mean((1, 2)).std() > 0.05  # the places differ
 
 
+@pytest.mark.numerical
 def test_every_augmentation_changes_the_view_and_draws_are_new():
     x_NCHW = torch.rand(4, 3, 64, 64, generator=torch.Generator().manual_seed(1))
     plain = plainly().draw(x_NCHW)

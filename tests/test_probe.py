@@ -19,6 +19,8 @@ from bench.probes.adam import adam_probe
 from bench.probes.ridge import ridge_probe
 from bench.probes.task import ProbeTask, score
 
+pytestmark = pytest.mark.numerical
+
 D = 7
 CPU = torch.device('cpu')
 

@@ -102,6 +102,7 @@ def test_what_is_gone_since_is_named(toy_record):
 # --- running it again -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.numerical
 def test_every_kind_of_cell_of_the_toy_world_replays_identically(run_bench, tmp_path):
     outcome = run_bench(bind=WORLD)
     assert outcome.status == 0, outcome
@@ -112,7 +113,7 @@ def test_every_kind_of_cell_of_the_toy_world_replays_identically(run_bench, tmp_
     for record in made:
         assert '+' in record['cell']['protocol'], 'with settings of its own'
         found = replay.replay(record, bench)
-        assert found.identical and found.same_images and found.difference == 0
+        assert found.same_platform and found.identical and found.same_images and found.difference == 0
         assert str(found) == f'identical: {100 * record["mean"]:.2f} %, every test image answered alike'
     before = files_below(bench.results_dir)
     with pytest.raises(InputError, match=f'holds record {made[0]["key"]} already: replay into another results folder'):
@@ -162,6 +163,7 @@ def test_what_differs_is_said():
     assert 'other images' in str(Replay(record([[1, 0]], 'a'), record([[0, 1]], 'b')))
 
 
+@pytest.mark.numerical
 def test_the_command(toy_record, tmp_path):
     def main(*paths, results_dir=tmp_path / 'again'):
         words = [f'--record={path}' for path in paths]

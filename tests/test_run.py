@@ -54,7 +54,8 @@ def load_records(results):
 
 
 def rows_of(results):
-    return list(csv.DictReader((results / 'leaderboard.csv').open()))
+    with (results / 'leaderboard.csv').open() as file:
+        return list(csv.DictReader(file))
 
 
 def refuse(*args, **settings):
@@ -135,6 +136,7 @@ def test_dry_run_writes_nothing_and_marks_what_is_done(whole, command, tmp_path)
     assert all(record['key'] in done.out for record in load_records(results).values())
 
 
+@pytest.mark.numerical
 def test_force_runs_the_cells_again_and_gets_the_same_numbers(run_bench, tmp_path):
     lines = [
         "run.methods = ['lgm']", 'lgm.num_updates = 5', 'lgm.level_every = 1', 'lgm.num_views = 2',
@@ -149,6 +151,7 @@ def test_force_runs_the_cells_again_and_gets_the_same_numbers(run_bench, tmp_pat
     assert second['distilled'] == first['distilled'] and second['correct'] == first['correct']
 
 
+@pytest.mark.numerical
 def test_one_distilled_set_serves_every_eval_backbone_and_protocol(run_bench, tmp_path):
     outcome = run_bench(bind=[
         "run.methods = ['centroid']", "run.eval_backbones = ['toy_net', 'b=toy_net']",

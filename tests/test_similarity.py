@@ -6,6 +6,8 @@ import pytest
 from bench.features.similarity import diversity
 from bench.results import record as records
 
+pytestmark = pytest.mark.numerical
+
 
 def test_known_answers_in_the_plane():
     right, up, left = [1, 0], [0, 1], [-1, 0]

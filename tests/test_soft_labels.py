@@ -14,6 +14,8 @@ from bench.probes import adam
 from bench.probes.task import score
 from bench.results import record as records
 
+pytestmark = pytest.mark.numerical
+
 # Class 0 at -3 and -1, class 1 at 2: balanced mean 0, class means -2 and 2, so the right class leads by 1 at f = -2 and 2
 # and the scores are -f/2 and f/2, whatever the strength.
 F_N1 = np.array([[-3.0], [-1.0], [2.0]])

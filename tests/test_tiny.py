@@ -19,6 +19,8 @@ from bench.core.errors import InputError
 from bench.core.types import Places
 from bench.pretrain.__main__ import configured
 
+pytestmark = pytest.mark.numerical
+
 CPU = torch.device('cpu')
 SHIPPED = [name for name in NETWORK_OF if (WEIGHTS_DIR / f'{name}.safetensors').is_file()]
 # Fingerprint of the weights; the first and the last three features of the first image of `fixed_images`, in float32.

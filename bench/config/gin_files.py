@@ -80,6 +80,7 @@ class Config:
 
     statements: list[config_parser.BindingStatement] = field(default_factory=list)
     macros_used: set[str] = field(default_factory=set)
+    included: set[str] = field(default_factory=set)  # paths of files that other files include
     _asked_for: set[tuple[str, str]] = field(default_factory=set)
 
     def choose(self, kind: str, name: str) -> Choice:
@@ -121,8 +122,8 @@ class Config:
     def check_all_used(self, *, chosen_in: str = 'run.methods, run.datasets, run.backbones or run.protocol') -> None:
         """Check that no binding is idle.
 
-        Where flags narrow the grid of a file (`--gin_bindings="run.methods = ['lgm']"`), or what an analysis looks at, what
-        the file binds for the rest may be idle.
+        A flag may narrow the grid of a file, or what an analysis looks at: `--gin_bindings="run.methods = ['lgm']"`, or a
+        macro that names them. Then the file's own bindings may be idle. A macro of an included file may always be idle.
 
         Args:
           chosen_in: the parameters that say which entries are used, for the message.
@@ -131,7 +132,7 @@ class Config:
           InputError: naming the first binding that nothing in this run uses, and where it stands.
         """
         narrowing = {'run', *registry.rows('analysis')}
-        narrowed = any(s.selector in narrowing and not _in_file(s) for s in self.statements)
+        narrowed = any(not _in_file(s) and (s.selector in narrowing or not s.arg_name) for s in self.statements)
         for statement in self.statements:
             if narrowed and _in_file(statement):
                 continue
@@ -141,14 +142,13 @@ class Config:
                     name == identifier and f'{scope}/'.startswith(f'{statement.scope}/' if statement.scope else '')
                     for scope, name in self._asked_for
                 )
-                shown = f'{_scoped(statement)}.{statement.arg_name}'
+                shown = f'binding {_scoped(statement)}.{statement.arg_name}'
+                remedy = f'add what it configures to {chosen_in}'
             else:
-                used, shown = statement.selector in self.macros_used, statement.selector
+                used = statement.selector in self.macros_used or statement.location.filename in self.included
+                shown, remedy = f'macro {statement.selector}', f'use it, as %{statement.selector}'
             if not used:
-                raise InputError(
-                    f'nothing in this run uses the binding {shown} ({_place(statement)}): remove it, or add what it '
-                    f'configures to {chosen_in}'
-                )
+                raise InputError(f'nothing in this run uses the {shown} ({_place(statement)}): remove it, or {remedy}')
 
     def asked(self) -> dict[str, Any]:
         """Return the bindings as they were asked for, later ones winning, as plain JSON values."""
@@ -235,6 +235,7 @@ def _scan(place: str, config: Config, text: str, *, inside: tuple[str, ...] = ()
         statement = statement._replace(location=statement.location._replace(filename=place))
         if isinstance(statement, config_parser.IncludeStatement):
             path = find_file(statement.filename, asked_by=place)
+            config.included.add(path)
             _scan_file(path, config, inside=inside)
         elif isinstance(statement, config_parser.BindingStatement):
             if statement.arg_name:

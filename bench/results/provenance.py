@@ -2,6 +2,7 @@
 
 import functools
 import importlib.metadata
+import os
 import platform
 import shlex
 import subprocess
@@ -16,6 +17,11 @@ _PACKAGES = 'torch torchvision timm open_clip_torch gin-config absl-py tensorboa
 
 # Where one's own machine keeps things: no part of what was measured, and nobody else's business.
 _OWN_FOLDERS = ('--cache_dir=', '--results_dir=')
+# By these torch's and numpy's libraries compute as another processor does.
+_AS_ANOTHER_CPU = (
+    'ATEN_CPU_CAPABILITY', 'ONEDNN_MAX_CPU_ISA', 'DNNL_MAX_CPU_ISA', 'MKL_CBWR', 'OPENBLAS_CORETYPE',
+    'NPY_DISABLE_CPU_FEATURES',
+)  # fmt: skip
 
 
 def collect() -> dict[str, Any]:
@@ -24,7 +30,7 @@ def collect() -> dict[str, Any]:
         **_checkout(),
         'versions': _versions(),
         'platform': platform.platform(),
-        'cpu': _cpu(),
+        'cpu': ', '.join([_cpu(), *(f'{name}={os.environ[name]}' for name in _AS_ANOTHER_CPU if name in os.environ)]),
         'threads': _threads(),
         'command': shlex.join(['python', *(part for part in sys.orig_argv[1:] if not part.startswith(_OWN_FOLDERS))]),
         'created': datetime.now(UTC).isoformat(timespec='seconds'),
