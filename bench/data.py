@@ -145,14 +145,7 @@ def _prepare(chosen: Sequence[Entry], places: Places) -> int:
     return status
 
 
-def define_flags() -> None:
-    """Define the flag that this command has beside those of bench.run."""
-    flags.DEFINE_string('into', None, 'markdown file whose block of datasets list writes')
-
-
 if __name__ == '__main__':
-    define_flags()
-    flags.DEFINE_string('data_root', None, 'folder with the datasets')
-    flags.DEFINE_string('weights_root', None, 'of no use here; accepted because all commands with data take it')
-    flags.DEFINE_string('cache_dir', None, 'remembers which images were readable (default: .cache, or $BENCH_CACHE)')
+    flags.DEFINE_string('into', None, 'markdown file whose block of datasets list writes')
+    cli.define('data_root', 'weights_root', 'cache_dir')
     cli.start(main, words=True)

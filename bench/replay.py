@@ -135,14 +135,15 @@ def replay(record: dict[str, Any], bench: Any) -> Replay:
 
 def main() -> int:
     """Paths -> replays; returns 1 if one differs by more than the tolerance."""
-    import torch
-
+    from bench.config import plugins
+    from bench.machine.device import choose_device
     from bench.pipeline.execute import Bench
 
     values = flags.FLAGS
     if not values.record:
         raise InputError('expected --record=FILE, such as results/records/plumage/tiny_moco/lgm/KEY.json; got none')
-    places, device = cli.places(), torch.device('cuda' if torch.cuda.is_available() else 'cpu')
+    plugins.load(values.plugin)
+    places, device = cli.places(), choose_device(values.device)
     differ = 0
     for path in values.record:
         record = records.load(path)
@@ -162,8 +163,5 @@ def main() -> int:
 
 if __name__ == '__main__':
     flags.DEFINE_multi_string('record', [], 'record to run again; repeatable')
-    flags.DEFINE_string('results_dir', 'out/replay', 'where the new records go')
-    flags.DEFINE_string('cache_dir', None, 'where features are kept (default: .cache, or $BENCH_CACHE)')
-    flags.DEFINE_string('data_root', None, 'folder with the datasets')
-    flags.DEFINE_string('weights_root', None, 'folder with local checkpoints')
+    cli.define('plugin', 'cache_dir', 'data_root', 'weights_root', 'device', results_dir='out/replay')
     cli.start(main)

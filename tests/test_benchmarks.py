@@ -9,10 +9,8 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from absl import flags
 from conftest import TOY_LINES
 
-from bench.core import cli
 from bench.core.errors import InputError
 from bench.core.types import Places
 from bench.results import record as records
@@ -21,6 +19,7 @@ from benchmarks.imagenet_scale import Size
 from benchmarks.lgm_accuracy import Preset
 from methods._synthesis.augment import Augmentation, _grid
 from methods._synthesis.pyramid import Pyramid
+from tests import commands
 
 CPU = torch.device('cpu')
 STEP_KEYS = {
@@ -200,16 +199,12 @@ def test_accuracy_has_a_row_for_every_preset_and_time_and_goes_on_from_its_recor
     assert accuracy_of(presets, updates=[5, 6], bindings=['run.seeds = [0, 1]']) == rows  # seconds and all: nothing ran
 
 
-def test_the_accuracy_command_prints_its_table_and_writes_its_rows(toy, tmp_path, capsys):
-    if 'preset' not in flags.FLAGS:
-        lgm_accuracy.define_flags()
+def test_the_accuracy_command_prints_its_table_and_writes_its_rows(toy, tmp_path):
     lines = [*TOY_LINES, 'run.seeds = [0]', 'lgm.level_every = 1', 'lgm.num_augmentations = 1', 'lgm.num_updates = 5']
-    flags.FLAGS.unparse_flags()
     arguments = ['--preset=own=', f'--results_dir={tmp_path / "results"}', f'--json={tmp_path / "rows.json"}']
-    left = flags.FLAGS(['lgm_accuracy', *arguments, *(f'--gin_bindings={line}' for line in lines)])
-    status = cli.guarded(lgm_accuracy.main, left, name='benchmarks.lgm_accuracy')
-    flags.FLAGS.unparse_flags()
-    assert status == 0 and 'toy_data x toy_net, ipc 1' in capsys.readouterr().out
+    bindings = [f'--gin_bindings={line}' for line in lines]
+    done = commands.run('benchmarks.lgm_accuracy', *arguments, *bindings)
+    assert done.status == 0 and 'toy_data x toy_net, ipc 1' in done.out
     assert [row['preset'] for row in json.loads((tmp_path / 'rows.json').read_text())] == ['own']
 
 

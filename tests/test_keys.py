@@ -239,7 +239,7 @@ def test_the_code_of_other_plugins_counts_too(run_bench, toy, tmp_path, kind, mo
 def test_a_protocol_of_a_plugin_has_its_source_in_its_hash(tmp_path, own_plugins):
     path = tmp_path / 'rules.py'
     text = """
-from bench.probes.adam import ridge_probe
+from bench.probes.ridge import ridge_probe
 from bench.config.registry import Row, register
 
 def gentle(task, *, strength: float = 1.0):
@@ -352,5 +352,5 @@ def test_the_dry_run_says_that_a_cell_failed_or_has_other_rules(run_bench, toy, 
         assert run_bench(bind=lines).status == 1
     assert run_bench('--dry_run', bind=lines).out.endswith('(failed: TypeError)\n')
     assert run_bench(bind=lines).status == 0
-    monkeypatch.setattr('bench.probes.adam.PROBE_VERSION', 2)
+    monkeypatch.setattr('bench.probes.task.PROBE_VERSION', 2)
     assert run_bench('--dry_run', bind=lines).out.endswith('(code: the rules of the protocol)\n')

@@ -8,17 +8,16 @@ import io
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import ROOT
 
 from bench import leaderboard
 from bench.core.errors import InputError
 from bench.core.types import Dataset, ProbeScore, Split
 from bench.results import record as records
 
-ROOT = Path(__file__).resolve().parent.parent
 GOLDEN = ROOT / 'tests' / 'golden'
 CONTRACT = (
     'dataset,method,source_backbone,eval_backbone,ipc,protocol,top1_mean,top1_std,top1_ci_low,top1_ci_high,n_repeats,'

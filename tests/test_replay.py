@@ -4,7 +4,6 @@ import copy
 import json
 from functools import cache
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,6 +18,7 @@ from bench.core.types import Places
 from bench.pipeline.execute import Bench
 from bench.replay import TOLERANCE, Replay, cell_of
 from bench.results import record as records
+from tests import commands
 
 COMMITTED = ROOT / 'results' / 'records'
 WORLD = [
@@ -83,7 +83,7 @@ def test_changed_settings_are_refused_with_both_keys(toy_record, monkeypatch):
     older['key'] = short_hash(older['cell'])
     with pytest.raises(InputError, match=f'record {older["key"]} .* has the key {toy_record["key"]}, so a setting'):
         cell_of(older)
-    monkeypatch.setattr('bench.probes.adam.PROBE_VERSION', -1)
+    monkeypatch.setattr('bench.probes.task.PROBE_VERSION', -1)
     with pytest.raises(InputError, match=f'record {toy_record["key"]} .* or a protocol changed since'):
         cell_of(toy_record)
 
@@ -163,42 +163,31 @@ def test_what_differs_is_said():
     assert 'other images' in str(Replay(record([[1, 0]], 'a'), record([[0, 1]], 'b')))
 
 
-class Values(SimpleNamespace):
-    """Flags: `values.name`, and `values['name'].value`."""
-
-    def __getitem__(self, name):
-        return SimpleNamespace(value=getattr(self, name))
-
-
 @pytest.mark.numerical
-def test_the_command(toy_record, tmp_path, monkeypatch, capsys):
+def test_the_command(toy_record, tmp_path):
     def main(*paths, results_dir=tmp_path / 'again'):
-        values = Values(
-            record=[str(path) for path in paths], results_dir=str(results_dir), cache_dir=str(tmp_path / 'cache2'),
-            data_root=None, weights_root=None,
-        )  # fmt: skip
-        monkeypatch.setattr(replay.flags, 'FLAGS', values)
-        return replay.main()
+        words = [f'--record={path}' for path in paths]
+        return commands.run('bench.replay', *words, f'--results_dir={results_dir}', f'--cache_dir={tmp_path / "cache2"}')
 
     (path,) = (tmp_path / 'results' / 'records').rglob('*.json')
-    capsys.readouterr()
     for _ in range(2):  # over its own result
-        assert main(path) == 0
-        assert capsys.readouterr().out.splitlines()[-1].startswith(f'{path}: identical: ')
+        done = main(path)
+        assert done.status == 0 and done.out.splitlines()[-1].startswith(f'{path}: identical: ')
     other = tmp_path / 'other' / path.name
     other.parent.mkdir()
     correct_RN = ~records.unpack_bits(toy_record['correct'])
     changed = {**toy_record, 'correct': records.pack_bits(correct_RN), 'mean': toy_record['mean'] - 2 * TOLERANCE}
     other.write_text(json.dumps(changed))
-    assert main(other, path) == 1
-    assert f'({200 * TOLERANCE:+.2f} points; 100.00 % of the answers changed; same images' in capsys.readouterr().out
+    done = main(other, path)
+    assert done.status == 1
+    assert f'({200 * TOLERANCE:+.2f} points; 100.00 % of the answers changed; same images' in done.out
     before = path.read_bytes()
-    with pytest.raises(InputError, match=f'a replay would overwrite {path}; choose another folder'):
-        main(path, results_dir=tmp_path / 'results')
-    with pytest.raises(InputError, match='expected --record=FILE'):
-        main()
-    with pytest.raises(InputError, match='none.json: cannot be read: No such file'):
-        main(tmp_path / 'none.json')
+    for done, said in (
+        (main(path, results_dir=tmp_path / 'results'), f'a replay would overwrite {path}; choose another folder'),
+        (main(), 'expected --record=FILE'),
+        (main(tmp_path / 'none.json'), 'none.json: cannot be read: No such file'),
+    ):
+        assert done.status == 2 and said in done.err and done.err.count('\n') == 1
     assert path.read_bytes() == before
 
 

@@ -92,6 +92,11 @@ def test_gin_is_imported_in_one_file():
     assert users == [ROOT / 'bench' / 'config' / 'gin_files.py']
 
 
+def test_the_root_of_the_project_is_found_in_one_file():
+    finders = [path for path in python_files('bench') if '(__file__).resolve()' in path.read_text(encoding='utf-8')]
+    assert finders == [ROOT / 'bench' / 'core' / 'paths.py']
+
+
 @pytest.mark.parametrize('kind', ['recipe', 'analysis'])
 def test_recipes_and_analyses_know_neither_a_command_nor_its_settings(kind):
     above = ('run', 'analyze', 'config', 'core.cli', 'pipeline', 'pretrain.__main__')

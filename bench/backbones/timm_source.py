@@ -7,9 +7,9 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from bench.backbones import weights as hub
 from bench.backbones.base import Backbone, frozen_backbone
 from bench.backbones.state_dicts import Conversion, load_checkpoint
+from bench.backbones.weights import Origin, Weights, is_offline, open_weights, without_revisions
 from bench.core.errors import InputError
 from bench.core.online import give_up_soon
 from bench.core.ranges import PositiveInt
@@ -47,7 +47,7 @@ def timm(
     if argument.startswith('hf-hub:'):
         raise InputError(f'timm:{argument}: expected a model of timm; a repository of the hub is named {argument}')
     # the revision is part of the name and no setting of its own: settings enter the keys of records
-    model, weights = hub.open_weights('timm', argument, checkpoint=checkpoint, root=places.weights_root)
+    model, weights = open_weights('timm', argument, checkpoint=checkpoint, root=places.weights_root)
     return load(
         model, weights, device, model_kwargs=model_kwargs, pretrained_cfg=pretrained_cfg, input_side=input_side,
         precision=precision,
@@ -56,7 +56,7 @@ def timm(
 
 def load(
     argument: str,
-    weights: hub.Weights,
+    weights: Weights,
     device,
     *,
     model_kwargs: Mapping[str, Any] | None = None,
@@ -82,10 +82,10 @@ def load(
     origin = origin_of(config, weights.revision)
     if weights.revision:
         if not origin.repository:
-            raise hub.without_revisions(weights.label, origin)
+            raise without_revisions(weights.label, origin)
         overlay['hf_hub_id'] = f'{origin.repository}@{weights.revision}'
     try:
-        if not weights.file and origin.url and not origin.cached() and hub.is_offline():
+        if not weights.file and origin.url and not origin.cached() and is_offline():
             raise OSError('HF_HUB_OFFLINE is set')  # timm would try
         network = timm_library.create_model(
             argument, pretrained=not weights.file, pretrained_cfg_overlay=overlay or None, **kwargs
@@ -117,13 +117,13 @@ def load(
     )
 
 
-def origin_of(config, revision: str = '') -> hub.Origin:
+def origin_of(config, revision: str = '') -> Origin:
     """Return where timm takes the weights of a pretrained configuration from."""
     if config.hf_hub_id:
         repository = config.hf_hub_id.partition('@')[0]
         files = (config.hf_hub_filename,) if config.hf_hub_filename else ('model.safetensors', 'pytorch_model.bin')
-        return hub.Origin(repository, files, revision=revision)
-    return hub.Origin(url=config.url if isinstance(config.url, str) else '')
+        return Origin(repository, files, revision=revision)
+    return Origin(url=config.url if isinstance(config.url, str) else '')
 
 
 def _config(argument: str):

@@ -26,8 +26,8 @@ from bench.config.registry import Row
 from bench.core import ranges
 from bench.core.errors import InputError
 from bench.core.hashing import canonical_json
+from bench.core.paths import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 RUN = Row('run', 'bench.pipeline.grid:cells', 'the grid: what is run against what')
 PRETRAIN = Row('pretrain', 'bench.pretrain.train:pretrain', 'the training of an embedded encoder')
 ANALYZE = Row('analyze', 'bench.analyze:settings', 'which analysis, and what made its records')

@@ -24,9 +24,10 @@ from pathlib import Path
 from typing import Any
 
 from bench.core.errors import InputError
+from bench.core.paths import ROOT
 
 KINDS = ('method', 'dataset', 'backbone', 'protocol', 'recipe', 'analysis')
-_METHODS_DIR = Path(__file__).resolve().parents[2] / 'methods'
+_METHODS_DIR = ROOT / 'methods'
 _TABLES = {
     'dataset': 'bench.datasets',
     'backbone': 'bench.backbones',

@@ -18,8 +18,8 @@ from typing import Any
 from bench.config.registry import Row
 from bench.core.errors import InputError
 from bench.core.hashing import hash_bytes
+from bench.core.paths import ROOT
 
-_ROOT = Path(__file__).resolve().parents[2]
 _OWN = ('bench', 'methods')
 _INSTALLED = {Path(sysconfig.get_path(name)).resolve() for name in ('stdlib', 'purelib', 'platlib')}
 _DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
@@ -109,7 +109,7 @@ def plugin_source(factory: Callable[..., Any]) -> PluginSource | None:
             f'plug-in {getattr(factory, "__name__", factory)}: expected a function that stands in a file; write it to one, '
             'so that its records can tell which code made them'
         )
-    files = {path: name for path, name in files.items() if not any(path.is_relative_to(_ROOT / own) for own in _OWN)}
+    files = {path: name for path, name in files.items() if not any(path.is_relative_to(ROOT / own) for own in _OWN)}
     if not files:
         return None
     trees: dict[Path, ast.Module] = {}
@@ -190,7 +190,7 @@ def _versions(files: Iterable[Path]) -> dict[Path, int]:
     """Return the VERSION of those of the files that lie in `methods/`, and of what any of them imports from there."""
     methods = set()
     for path in files:
-        if path.is_relative_to(_ROOT / 'methods'):
+        if path.is_relative_to(ROOT / 'methods'):
             methods.add(path)
         for name in _facts(path, *_look(path)).imported:
             if name.startswith('methods.') and (found := _file(name)):
@@ -283,7 +283,7 @@ def _names(path: Path) -> _Names:
 
 
 def _file(module: str) -> Path | None:
-    stem = _ROOT.joinpath(*module.split('.'))
+    stem = ROOT.joinpath(*module.split('.'))
     return next((path for path in (stem.with_name(f'{stem.name}.py'), stem / '__init__.py') if path.is_file()), None)
 
 

@@ -25,10 +25,11 @@ from bench.distillation.task import Task, check_ipc, needs_of
 from bench.features.store import FeatureStore
 from bench.machine.checkpoints import Checkpoint
 from bench.machine.cost import measured
+from bench.machine.device import device_name
 from bench.machine.processes import ALONE, World
 from bench.pipeline.grid import Cell
 from bench.pipeline.tensorboard import CellLogs
-from bench.probes.adam import ProbeTask
+from bench.probes.task import ProbeTask
 from bench.results import record as records
 
 
@@ -292,7 +293,7 @@ def _probe(
         eval_weights=backbone.fingerprint,
         seconds={'method': cost['seconds'], 'probe': probe_cost.seconds},
         peak_memory_mb=max(cost['peak_memory_mb'], probe_cost.peak_memory_mb),
-        device=_device_name(bench.device),
+        device=device_name(bench.device),
         images_encoded=cost['images_encoded'] + bench.store.images_encoded - encoded,
         gin=_gin(bench, cell),
     )
@@ -309,7 +310,7 @@ def _as_split(distilled: DistilledSet, dataset: Dataset) -> Split:
 def _failed(bench: Bench, cell: Cell, error: Exception) -> dict[str, Any]:
     return records.failed_record(
         error, key=cell.key, cell=cell.config, protocol_hash=cell.protocol_hash, dataset=bench.dataset(cell.dataset),
-        device=_device_name(bench.device), gin=_gin(bench, cell),
+        device=device_name(bench.device), gin=_gin(bench, cell),
     )
 
 
@@ -350,11 +351,3 @@ def _outcome(record: dict[str, Any]) -> str:
 
 def _argument(choice: Choice) -> tuple[str, ...]:
     return (choice.argument,) if choice.argument else ()
-
-
-def _device_name(device: Any) -> str:
-    if device.type != 'cuda':
-        return device.type
-    import torch
-
-    return torch.cuda.get_device_name(device)

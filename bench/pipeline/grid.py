@@ -103,7 +103,7 @@ class Cell:
 
     @cached_property
     def protocol_hash(self) -> str:
-        from bench.probes.adam import PROBE_VERSION
+        from bench.probes.task import PROBE_VERSION
 
         row = self.protocol.row
         return short_hash({

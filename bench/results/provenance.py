@@ -11,6 +11,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from bench.core.paths import ROOT
+
 _PACKAGES = 'torch torchvision timm open_clip_torch gin-config absl-py tensorboard pandas numpy'.split()
 
 # Where one's own machine keeps things: no part of what was measured, and nobody else's business.
@@ -72,14 +74,13 @@ def _checkout() -> dict[str, Any]:
 
     Results do not count as a change: they are what a run writes.
     """
-    root = Path(__file__).resolve().parents[2]
 
     def git(*arguments: str) -> str:
-        command = ['git', '--no-optional-locks', '-C', str(root), *arguments]
+        command = ['git', '--no-optional-locks', '-C', str(ROOT), *arguments]
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=20).stdout.strip()
 
     try:
-        if Path(git('rev-parse', '--show-toplevel')).resolve() != root:
+        if Path(git('rev-parse', '--show-toplevel')).resolve() != ROOT:
             return {'commit': None, 'dirty': None}  # installed inside somebody else's checkout
         commit = git('rev-parse', 'HEAD')
         changed = git('status', '--porcelain', '--untracked-files=no', '--', '.', ':!results')

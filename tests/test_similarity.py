@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bench.features.diversity import diversity
+from bench.features.similarity import diversity
 from bench.results import record as records
 
 pytestmark = pytest.mark.numerical
