@@ -17,7 +17,7 @@ from bench.backbones import ROWS
 from bench.config import registry
 from bench.core import cli
 from bench.core.disk import write_atomic
-from bench.core.errors import InputError
+from bench.core.errors import InputError, near
 from bench.core.hashing import numpy_generator
 from bench.core.types import Places
 from bench.list import given_weights_root, whereabouts
@@ -105,7 +105,7 @@ def main() -> int:
     values = flags.FLAGS
     named = [row.name for row in ROWS if not row.argument]
     if unknown := [name for name in values.backbones if name not in named]:
-        raise InputError(f'--backbones={unknown[0]}: expected a named backbone{registry.near(unknown[0], named)}')
+        raise InputError(f'--backbones={unknown[0]}: expected a named backbone{near(unknown[0], named)}')
     found = checked(values.backbones or named, Places(None, given_weights_root(), Path('.')))
     width = max(map(len, found))
     for name, (status, remark, _) in found.items():

@@ -9,8 +9,7 @@ from typing import Any
 from bench.backbones import weights as hub
 from bench.backbones.base import Backbone, frozen_backbone
 from bench.backbones.state_dicts import load_checkpoint
-from bench.config.registry import near
-from bench.core.errors import InputError
+from bench.core.errors import InputError, near
 from bench.core.types import Places, Precision
 
 FILES = ('open_clip_model.safetensors', 'open_clip_pytorch_model.bin')

@@ -9,7 +9,7 @@ from typing import Any
 from bench.backbones import weights as hub
 from bench.backbones.base import Backbone, frozen_backbone
 from bench.backbones.state_dicts import Conversion, load_checkpoint
-from bench.core.errors import InputError
+from bench.core.errors import InputError, near
 from bench.core.ranges import PositiveInt
 from bench.core.types import Places, Precision
 
@@ -144,7 +144,6 @@ def _config(argument: str):
 def _check_name(argument: str) -> None:
     import timm as timm_library
 
-    from bench.config.registry import near
 
     stem, _, tag = argument.partition('.')
     if not timm_library.is_model(stem):

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from bench.core.errors import InputError
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -28,6 +30,20 @@ class Places:
     data_root: 'Path | None'
     weights_root: 'Path | None'
     cache_dir: 'Path'
+
+
+def data_root_of(places: Places, name: str) -> 'Path':
+    """Return the folder of the datasets; `name` is the one that is wanted, for the message.
+
+    Raises:
+      InputError: where it was not given or does not exist.
+    """
+    if places.data_root is None:
+        raise InputError(f'{name}: expected --data_root=<folder that holds the datasets>, got none; add this flag')
+    if not places.data_root.is_dir():
+        got = f'--data_root={places.data_root}'
+        raise InputError(f'{name}: expected an existing folder, got {got}; create it or mend the flag')
+    return places.data_root
 
 
 @dataclass(frozen=True)
