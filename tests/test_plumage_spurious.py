@@ -8,9 +8,9 @@ import pytest
 
 from bench import leaderboard
 from bench.core.types import Places, ProbeScore
-from bench.datasets.plumage import plumage as plumage_module
-from bench.datasets.plumage import render as plumage_render
-from bench.datasets.plumage.plumage import FAMILY_NAMES, FAMILY_OF_CLASS, plumage, plumage_families
+from bench.datasets.plumage import drawn, render
+from bench.datasets.plumage.plumage import plumage, plumage_families
+from bench.datasets.plumage.species import FAMILY_NAMES, FAMILY_OF_CLASS
 from bench.datasets.plumage.spurious import (
     BACKGROUND_NAMES,
     CLASS_NAMES,
@@ -114,9 +114,9 @@ def test_pixels_are_pinned(split):
 
 
 def test_images_are_what_their_groups_say_from_a_pool_too(places, monkeypatch):
-    monkeypatch.setattr(plumage_module, '_POOL_FROM', 1)
-    monkeypatch.setattr(plumage_module, '_CHUNK', 7)
-    monkeypatch.setattr(plumage_module, '_cpu_count', lambda: 2)
+    monkeypatch.setattr(drawn, '_POOL_FROM', 1)
+    monkeypatch.setattr(drawn, '_CHUNK', 7)
+    monkeypatch.setattr(drawn, '_cpu_count', lambda: 2)
     split = plumage_spurious(places, train_per_class=5, agreement=0.6).train
     assert len(pickle.dumps(split.images)) < 1000
     pixels_NHWC = pickle.loads(pickle.dumps(split.images)).pixels_NHWC
@@ -138,9 +138,9 @@ def test_splits_share_no_image_nor_bird(places, monkeypatch):
 
 def shapes_of(monkeypatch, split, index, group):
     """Return the polygons of the bird in a picture, as placed."""
-    made, place = [], plumage_render._place
+    made, place = [], render._place
     with monkeypatch.context() as patch:
-        patch.setattr(plumage_render, '_place', lambda *args: made.append(place(*args)) or made[-1])
+        patch.setattr(render, '_place', lambda *args: made.append(place(*args)) or made[-1])
         draw(0, split, index, group)
     return made[0]
 
