@@ -12,9 +12,8 @@ from absl import flags
 
 from bench.backbones import ROWS
 from bench.backbones.fingerprints import DIFFERS, REFERENCES, checked, keep
-from bench.config import registry
 from bench.core import cli
-from bench.core.errors import InputError
+from bench.core.errors import InputError, near
 from bench.core.types import Places
 from bench.machine.device import choose_device
 
@@ -24,7 +23,7 @@ def main() -> int:
     values = flags.FLAGS
     named = [row.name for row in ROWS if not row.argument]
     if unknown := [name for name in values.backbones if name not in named]:
-        raise InputError(f'--backbones={unknown[0]}: expected a named backbone{registry.near(unknown[0], named)}')
+        raise InputError(f'--backbones={unknown[0]}: expected a named backbone{near(unknown[0], named)}')
     places = Places(None, cli.given_root('weights_root'), Path('.'))
     found = checked(values.backbones or named, places, device=choose_device(values.device))
     width = max(map(len, found))

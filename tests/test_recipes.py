@@ -13,7 +13,7 @@ from torch import nn
 
 from bench.backbones.tiny.networks import tiny_network
 from bench.datasets.plumage.captions import MARK_NAMED, MAX_WORDS, VOCABULARY, caption, encode_words
-from bench.datasets.plumage.plumage import CLASS_NAMES, FAMILY_OF_CLASS
+from bench.datasets.plumage.species import CLASS_NAMES, FAMILY_OF_CLASS
 from bench.pretrain import clip as clip_module
 from bench.pretrain import dino as dino_module
 from bench.pretrain.augment import Augmentation

@@ -9,8 +9,7 @@ from typing import Any
 from bench.backbones.base import Backbone, frozen_backbone
 from bench.backbones.state_dicts import load_checkpoint
 from bench.backbones.weights import Origin, Weights, is_offline, open_weights
-from bench.config.registry import near
-from bench.core.errors import InputError
+from bench.core.errors import InputError, near
 from bench.core.online import give_up_soon
 from bench.core.types import Places, Precision
 

@@ -10,7 +10,7 @@ from typing import Any
 from bench.backbones.base import Backbone, frozen_backbone
 from bench.backbones.state_dicts import Conversion, load_checkpoint
 from bench.backbones.weights import Origin, Weights, is_offline, open_weights, without_revisions
-from bench.core.errors import InputError
+from bench.core.errors import InputError, near
 from bench.core.online import give_up_soon
 from bench.core.ranges import PositiveInt
 from bench.core.types import Places, Precision
@@ -145,7 +145,6 @@ def _config(argument: str):
 def _check_name(argument: str) -> None:
     import timm as timm_library
 
-    from bench.config.registry import near
 
     stem, _, tag = argument.partition('.')
     if not timm_library.is_model(stem):

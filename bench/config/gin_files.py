@@ -24,7 +24,7 @@ from gin import config_parser
 from bench.config import registry, source
 from bench.config.registry import Row
 from bench.core import ranges
-from bench.core.errors import InputError
+from bench.core.errors import InputError, near
 from bench.core.hashing import canonical_json
 from bench.core.paths import ROOT
 
@@ -248,14 +248,14 @@ def _check_known(statement: config_parser.BindingStatement) -> None:
     found = ('command', COMMANDS[identifier]) if identifier in COMMANDS else registry.find_identifier(identifier)
     if found is None:
         names = [row.identifier for kind in registry.KINDS for row in registry.rows(kind).values()]
-        hint = registry.near(identifier, [*COMMANDS, *names])
+        hint = near(identifier, [*COMMANDS, *names])
         raise InputError(f'gin: nothing is called {identifier!r} ({_place(statement)}){hint}')
     kind, row = found
     parameters = row.defaults()
     if statement.arg_name not in parameters:
         raise InputError(
             f'gin: {identifier} has no parameter {statement.arg_name!r} ({_place(statement)})'
-            f'{registry.near(statement.arg_name, parameters) if parameters else "; it has none"}'
+            f'{near(statement.arg_name, parameters) if parameters else "; it has none"}'
         )
     _collector(kind, row)
 

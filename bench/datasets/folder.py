@@ -8,8 +8,8 @@ from typing import Literal
 import numpy as np
 
 from bench.core.errors import InputError
-from bench.core.types import Dataset, Places, Split
-from bench.datasets.images import ImageFiles, data_root_of, files_fingerprint, image_extensions, verify_images
+from bench.core.types import Dataset, Places, Split, data_root_of
+from bench.datasets.images import ImageFiles, files_fingerprint, image_extensions, verify_images
 
 _LAYOUT = '<data_root>/<folder.path>/<split>/<class>/<image>'
 

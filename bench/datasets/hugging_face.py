@@ -10,12 +10,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from bench.config.registry import near
-from bench.core.errors import InputError
+from bench.core.errors import InputError, near, reason_of
 from bench.core.hashing import hash_bytes
 from bench.core.online import give_up_soon
 from bench.core.types import Dataset, Places, Split
-from bench.datasets.images import READING_RULES, reason_of, to_rgb
+from bench.datasets.images import READING_RULES, to_rgb
 
 
 def hf(
