@@ -33,11 +33,12 @@ def main() -> int:
         cells = grid(config)
         asked = config.asked()
     if FLAGS.dry_run:
-        why = Why(results_dir)
+        why = Why(Bench(cli.places(), results_dir, None))
         for cell in cells:
-            record = found(results_dir, cell)
-            done = record is not None and record['status'] == 'ok'
-            print(f'{cell.key}  {"done" if done else "to do"}  {cell}{"" if done else f"  ({why(cell, record)})"}')
+            reason = why(cell, found(results_dir, cell))
+            print(f'{cell.key}  {"to do" if reason else "done"}  {cell}{f"  ({reason})" if reason else ""}')
+        for name in sorted(why.unseen):
+            print(f'not compared with the records, not here or not yet seen: {name}', file=sys.stderr)
         return 0
     device = choose_device(FLAGS.device)
     world = join(device)
@@ -69,5 +70,5 @@ if __name__ == '__main__':
     cli.define(
         'gin_file', 'gin_bindings', 'plugin', 'results_dir', 'cache_dir', 'data_root', 'weights_root', 'device', 'force'
     )
-    flags.DEFINE_bool('dry_run', False, 'print the cells with their keys: done, or why they are to do; needs no data')
+    flags.DEFINE_bool('dry_run', False, 'print the cells with their keys: done, or why they are to do; fetches nothing')
     cli.start(main)

@@ -6,6 +6,7 @@ from typing import Any
 
 from bench.backbones import open_clip_source, timm_source
 from bench.backbones.base import Backbone
+from bench.backbones.remembered import weights_in
 from bench.backbones.weights import Origin, Weights, commit_of
 from bench.core.errors import InputError
 from bench.core.online import give_up_soon
@@ -15,6 +16,16 @@ from bench.core.types import Places, Precision
 _TIMM, _OPEN_CLIP = 'config.json', 'open_clip_config.json'
 
 
+def _weights(argument: str, places: Places, **settings: Any) -> list[Path] | None:
+    repository, _, revision = argument.partition('@')
+    for config, files in ((_TIMM, ('model.safetensors', 'pytorch_model.bin')), (_OPEN_CLIP, open_clip_source.FILES)):
+        found = [Origin(repository, each, revision=revision).cached() for each in ((config,), files)]
+        if all(found):
+            return found
+    return None
+
+
+@weights_in(_weights)
 def hf_hub(
     argument: str,
     places: Places,

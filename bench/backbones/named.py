@@ -1,10 +1,13 @@
 """Loads a backbone of the catalogue, and holds it to what its entry says."""
 
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 from bench.backbones import mocov3, open_clip_source, timm_source
 from bench.backbones.base import Backbone
 from bench.backbones.catalogue import CATALOGUE, Entry
+from bench.backbones.remembered import weights_in
 from bench.backbones.weights import Weights, fetch, local_file, of_checkpoint, without_revisions
 from bench.core.ranges import PositiveInt
 from bench.core.types import Places, Precision
@@ -12,6 +15,14 @@ from bench.core.types import Places, Precision
 SOURCES = {'timm': timm_source.load, 'open_clip': open_clip_source.load, 'mocov3': mocov3.load}
 
 
+def _files(name: str, places: Places, *, checkpoint: str, revision: str, **settings: Any) -> list[Path] | None:
+    entry, root = CATALOGUE[name], places.weights_root
+    bound = of_checkpoint(name, checkpoint, root=root, revision=revision).get('file')
+    file = bound or (None if revision else local_file(name, root))
+    return [file] if file else replace(entry.origin, revision=revision).files_here()
+
+
+@weights_in(_files)
 def named(
     name: str,
     places: Places,

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.backbones.base import Backbone, frozen_backbone
+from bench.backbones.remembered import weights_in
 from bench.backbones.state_dicts import load_checkpoint
 from bench.backbones.weights import Origin, Weights, is_offline, open_weights
 from bench.core.errors import InputError, near
@@ -16,6 +17,18 @@ from bench.core.types import Places, Precision
 FILES = ('open_clip_model.safetensors', 'open_clip_pytorch_model.bin')
 
 
+def _weights(argument: str, places: Places, *, checkpoint: str, **settings: Any) -> list[Path] | None:
+    wanted, weights = open_weights('open_clip', argument, checkpoint=checkpoint, root=places.weights_root)
+    if weights.file:
+        return [weights.file]
+    import open_clip as library
+
+    architecture, _, tag = wanted.partition('/')
+    facts = library.get_pretrained_cfg(architecture, tag) if tag else {}
+    return origin_of(facts, weights.revision).files_here()
+
+
+@weights_in(_weights)
 def open_clip(
     argument: str,
     places: Places,

@@ -5,9 +5,11 @@ import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from bench.backbones.base import Backbone, frozen_backbone
+from bench.backbones.remembered import weights_in
 from bench.backbones.state_dicts import Conversion, load_checkpoint
 from bench.backbones.weights import Origin, Weights, is_offline, open_weights, without_revisions
 from bench.core.errors import InputError, near
@@ -16,6 +18,12 @@ from bench.core.ranges import PositiveInt
 from bench.core.types import Places, Precision
 
 
+def _weights(argument: str, places: Places, *, checkpoint: str, **settings: Any) -> list[Path] | None:
+    model, weights = open_weights('timm', argument, checkpoint=checkpoint, root=places.weights_root)
+    return [weights.file] if weights.file else origin_of(_config(model), weights.revision).files_here()
+
+
+@weights_in(_weights)
 def timm(
     argument: str,
     places: Places,

@@ -25,8 +25,9 @@ _INSTALLED = {Path(sysconfig.get_path(name)).resolve() for name in ('stdlib', 'p
 _DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 # What decides no number, and what has a version of its own: looked at by no other definition's hash.
 BESIDE = frozenset(
-    'Backbone CenterView Checkpoint Count FeatureStore Fraction InputError NonNegative Places Positive PositiveFraction '
-    'PositiveInt Precision RandomView Range Since Waiting World check_ipc progress release remark'.split()
+    'Backbone CenterView Checkpoint Count Dataset FeatureStore Fraction InputError NonNegative Places Positive '
+    'PositiveFraction PositiveInt Precision ProbeScore RandomView Range Since Split Waiting World check_ipc progress '
+    'release remark'.split()
 )
 
 

@@ -51,7 +51,8 @@ class Split:
     """One named split of a dataset.
 
     `images[i]` gives sample i as an RGB `PIL.Image`; the sequence is picklable, because loader workers read from it.
-    `labels_N` are int64 in [0, C). `fingerprint` changes whenever an image, a label or their order changes.
+    `labels_N` are int64 in [0, C). `fingerprint` changes whenever an image, a label or their order changes. `listing`, of
+    images that lie in files, is what records told of them before schema 3: a hash of names, sizes and labels; else ''.
     `groups_N` (int64, with `group_names`) marks sub-populations such as bird x background. `skipped` names the images
     left out because they could not be read.
     """
@@ -64,6 +65,7 @@ class Split:
     groups_N: np.ndarray | None = None
     group_names: tuple[str, ...] = ()
     skipped: tuple[str, ...] = ()
+    listing: str = ''
 
     def __len__(self) -> int:
         return len(self.labels_N)
@@ -103,7 +105,13 @@ class Dataset:
 
     @property
     def fingerprints(self) -> dict[str, str]:
-        return {'train': self.train.fingerprint, 'test': self.test.fingerprint}
+        """What records of every schema tell of the images."""
+        return {split.name: split.listing or split.fingerprint for split in (self.train, self.test)}
+
+    @property
+    def contents(self) -> dict[str, str]:
+        """What every byte of an image changes."""
+        return {split.name: split.fingerprint for split in (self.train, self.test)}
 
     @property
     def backgrounds(self) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ record that says why, and the others go on.
 """
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from bench.backbones import remembered
 from bench.backbones.base import Backbone
 from bench.config.gin_files import Choice
 from bench.core.errors import InputError
@@ -46,6 +47,7 @@ class Bench:
     say: Callable[[str], None] = print
     _datasets: dict[str, Dataset] = field(default_factory=dict)
     _backbones: dict[str, Backbone] = field(default_factory=dict)
+    _weights: dict[str, str | None] = field(default_factory=dict)
     # distilled sets of this process, which even `force` does not make twice
     made: set[Path] = field(default_factory=set)
 
@@ -62,7 +64,25 @@ class Bench:
         if choice.label not in self._backbones:
             made = choice.row.load()(*_argument(choice), self.places, self.device, **choice.settings)
             self._backbones[choice.label] = replace(made, name=choice.label)
+            remembered.remember(self._entry(choice), made.fingerprint)
         return self._backbones[choice.label]
+
+    def weights(self, choice: Choice) -> str:
+        """Return the fingerprint of a backbone's weights; it is built where its files do not tell."""
+        return self.known_weights(choice) or self.backbone(choice).fingerprint
+
+    def known_weights(self, choice: Choice) -> str | None:
+        """Return the fingerprint of a backbone's weights, None where it would have to be built for it."""
+        if choice.label in self._backbones:
+            return self._backbones[choice.label].fingerprint
+        if choice.label not in self._weights:
+            self._weights[choice.label] = remembered.recall(self._entry(choice))
+        return self._weights[choice.label]
+
+    def _entry(self, choice: Choice) -> Path | None:
+        return remembered.entry_of(
+            choice.row.load(), _argument(choice), self.places, choice.settings, code=choice.code
+        )
 
 
 def prepare(bench: Bench, cells: list[Cell]) -> list[Cell]:
@@ -86,7 +106,7 @@ def prepare(bench: Bench, cells: list[Cell]) -> list[Cell]:
         if record is None or bench.force:
             todo.append(cell)
         else:
-            _check_same_data(record, dataset, bench, cell)
+            _check_same_inputs(record, bench, cell)
     for cell in todo:
         for choice in filter(None, (cell.source, cell.eval)):
             bench.backbone(choice)
@@ -324,13 +344,43 @@ def _gin(bench: Bench, cell: Cell) -> dict[str, Any]:
     return {'asked': bench.asked, 'operative': operative}
 
 
-def _check_same_data(record: dict[str, Any], dataset: Dataset, bench: Bench, cell: Cell) -> None:
-    if record['fingerprints']['dataset'] != dataset.fingerprints:
+def _check_same_inputs(record: dict[str, Any], bench: Bench, cell: Cell) -> None:
+    """Check that a finished record was made from the data and the weights that are found now.
+
+    Raises:
+      InputError: naming the record and what is other.
+    """
+    weights = {choice.label: bench.weights(choice) for choice in (cell.source, cell.eval) if choice}
+    if other := other_inputs(record, cell, dataset=bench.dataset(cell.dataset), weights=weights):
         path = records.path_of(bench.results_dir, cell.config, cell.key)
         raise InputError(
-            f'{path} was made from other {dataset.name} images than those found now; use another --results_dir, '
-            'or --force to replace the records'
+            f'{path} was made from {other} than those found now; use another --results_dir, or --force to replace the '
+            'records'
         )
+
+
+def other_inputs(
+    record: dict[str, Any], cell: Cell, *, dataset: Dataset | None, weights: Mapping[str, str | None]
+) -> str:
+    """Return what a finished record was made from and is not found now, such as 'other plumage images'; '' where nothing is.
+
+    Args:
+      record: of the cell.
+      cell: what it is of.
+      dataset: found now; None is not compared.
+      weights: fingerprints found now, by the label of the backbone; what is missing or None is not compared.
+    """
+    kept = record['fingerprints']
+    if dataset is not None:
+        images = {'dataset': dataset.fingerprints, 'contents': dataset.contents}
+        # records of schemas 1 and 2 tell no contents
+        if any(name in kept and kept[name] != now for name, now in images.items()):
+            return f'other {dataset.name} images'
+    for choice, name in ((cell.source, 'source_weights'), (cell.eval, 'eval_weights')):
+        now = weights.get(choice.label) if choice else None
+        if now and kept[name] not in (None, now):
+            return f'other weights of {choice.label}'
+    return ''
 
 
 def _together(todo: list[Cell]) -> Callable[[Cell], int]:

@@ -22,7 +22,8 @@ A record lies at `<results_dir>/records/<dataset>/<eval_backbone>/<method>/<key>
   seconds             {method, probe, ...}
   peak_memory_mb, device, images_encoded, n_train_images
   distilled           {hash, bytes, kind ('real' or 'synthetic'), labels ('hard' or 'soft'), facts}
-  fingerprints        {dataset: {train, test}, source_weights, eval_weights}
+  fingerprints        {dataset: {train, test}, contents: {train, test}, source_weights, eval_weights}; of images that lie in
+                      files `dataset` tells names, sizes and labels, `contents` what they hold
   skipped             unreadable images left out: {train: {n, names}, test: {n, names}}
   probe_facts         what the protocol tells beside the score
   provenance          git commit, dirty flag, package versions, platform, cpu, threads, command, created (UTC)
@@ -338,8 +339,8 @@ def _skeleton(
 
 
 def _fingerprints(dataset: Dataset | None, source_weights: str | None, eval_weights: str | None) -> dict[str, Any]:
-    splits = None if dataset is None else dict(dataset.fingerprints)
-    return {'dataset': splits, 'source_weights': source_weights, 'eval_weights': eval_weights}
+    splits, contents = (None, None) if dataset is None else (dict(dataset.fingerprints), dict(dataset.contents))
+    return {'dataset': splits, 'contents': contents, 'source_weights': source_weights, 'eval_weights': eval_weights}
 
 
 def _means(correct_RN: np.ndarray, index_N: np.ndarray, count: int) -> list[float | None]:

@@ -6,18 +6,25 @@ contrast) and ship with the project, so that everything can be tried without a d
 
 import textwrap
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from bench.backbones.base import Backbone, frozen_backbone
+from bench.backbones.remembered import weights_in
 from bench.backbones.tiny.facts import ARCHITECTURES, FEATURE_SCALE, INPUT_SIDE, MEAN, NETWORK_OF, STD, WEIGHTS_DIR
 from bench.backbones.tiny.networks import tiny_network
 from bench.core.errors import InputError
 from bench.core.types import Places, Precision
 
 
+def _weights(name: str, places: Places, **settings: Any) -> list[Path]:
+    return [WEIGHTS_DIR / f'{name}.safetensors']
+
+
+@weights_in(_weights)
 def tiny(name: str, places: Places, device: torch.device, *, precision: Precision = 'float32') -> Backbone:
     """Return an embedded encoder, frozen.
 

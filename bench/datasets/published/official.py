@@ -15,7 +15,7 @@ from PIL import Image
 from bench.core.errors import InputError, reason_of
 from bench.core.hashing import hash_bytes
 from bench.core.types import Dataset, Split
-from bench.datasets.images import ImageFiles, files_fingerprint, verify_images
+from bench.datasets.images import ImageFiles, fingerprints_of, verify_images
 from bench.datasets.published.entry import Entry
 
 
@@ -65,15 +65,15 @@ def official_dataset(entry: Entry, contents: Contents, *, root: Path, cache_dir:
       entry: what the catalogue says of it.
       contents: what its index files say.
       root: the folder that files are relative to.
-      cache_dir: remembers that the images were readable.
+      cache_dir: remembers what the images hold, and that they were readable.
 
     Raises:
       InputError: for other sizes than the published ones, labels that no class has, a missing file or an unreadable one.
     """
     remedy = remedy_for(root)
     class_names = tuple(contents.class_names)
-    train = _split(entry, 'train', contents.train, class_names, root)
-    test = _split(entry, 'test', contents.test, class_names, root)
+    train = _split(entry, 'train', contents.train, class_names, root, cache_dir)
+    test = _split(entry, 'test', contents.test, class_names, root, cache_dir)
     _check_as_published(entry, train, test, remedy)
     for split in (train, test):
         if entry.decode and isinstance(split.images, ImageFiles):
@@ -84,16 +84,19 @@ def official_dataset(entry: Entry, contents: Contents, *, root: Path, cache_dir:
     )
 
 
-def _split(entry: Entry, name: str, found: Listing | Pixels, class_names: tuple[str, ...], root: Path) -> Split:
+def _split(
+    entry: Entry, name: str, found: Listing | Pixels, class_names: tuple[str, ...], root: Path, cache_dir: Path
+) -> Split:
     labels_N = np.array(found.labels, dtype=np.int64)
     if isinstance(found, Pixels):
         fingerprint = hash_bytes([entry.name.encode(), found.images_NHWC.tobytes(), labels_N.tobytes()])
         return Split(name, ImageArray(found.images_NHWC), labels_N, class_names, fingerprint)
-    images, fingerprint = ImageFiles(root, tuple(found.files)), files_fingerprint(root, found.files, found.labels)
+    images = ImageFiles(root, tuple(found.files))
+    prints = fingerprints_of(root, found.files, found.labels, cache_dir=cache_dir, title=f'{entry.name} {name}')
     if found.groups is None:
-        return Split(name, images, labels_N, class_names, fingerprint)
+        return Split(name, images, labels_N, class_names, **prints)
     groups_N, group_names = np.array(found.groups, dtype=np.int64), tuple(group.name for group in entry.groups)
-    return Split(name, images, labels_N, class_names, fingerprint, groups_N, group_names)
+    return Split(name, images, labels_N, class_names, groups_N=groups_N, group_names=group_names, **prints)
 
 
 def _check_as_published(entry: Entry, train: Split, test: Split, remedy: str) -> None:
