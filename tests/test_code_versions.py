@@ -38,22 +38,27 @@ def test_what_a_product_reaches():
     assert not {'RandomView', 'FeatureStore', 'progress', 'Checkpoint'} & names('methods.lgm:lgm')
 
 
+def forget():
+    source._names.cache_clear()
+    source.built_in_hash.cache_clear()
+
+
 @pytest.fixture
 def house(tmp_path, monkeypatch):
     """A project of two files, which a test writes."""
     monkeypatch.setattr(source, 'ROOT', tmp_path)
-    source._names.cache_clear()
+    forget()
 
     def write(**files):
         for name, text in files.items():
             path = tmp_path / 'bench' / f'{name}.py'
             path.parent.mkdir(exist_ok=True)
             path.write_text(text)
-        source._names.cache_clear()
+        forget()
         return source.built_in_hash('bench.one:made')
 
     yield write
-    source._names.cache_clear()
+    forget()
 
 
 def test_a_hash_stays_where_code_is_moved_split_commented_or_laid_out_anew(house):

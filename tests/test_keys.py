@@ -3,6 +3,7 @@
 import functools
 import importlib
 import inspect
+import json
 import sys
 from dataclasses import replace
 from functools import cache
@@ -10,8 +11,9 @@ from pathlib import Path
 from typing import Annotated
 
 import pytest
-from conftest import ROOT
+from conftest import ROOT, all_records
 
+import bench
 from bench.config import gin_files as config
 from bench.config import plugins, registry, source
 from bench.config.gin_files import loaded
@@ -354,3 +356,47 @@ def test_the_dry_run_says_that_a_cell_failed_or_has_other_rules(run_bench, toy, 
     assert run_bench(bind=lines).status == 0
     monkeypatch.setattr('bench.probes.task.PROBE_VERSION', 2)
     assert run_bench('--dry_run', bind=lines).out.endswith('(code: the rules of the protocol)\n')
+
+
+# --- what records tell of code ----------------------------------------------------------------------------------------
+
+
+def test_a_record_tells_versions_and_the_file_of_a_plugin(run_bench, edit, tmp_path):
+    edit(run=True)
+    assert run_bench(bind=["run.methods = ['neighbors']", "neighbors.of = 'lgm'", 'lgm.num_updates = 1', 'lgm.num_views = 1',
+                           "lgm.parameterization = 'pixels'"]).status == 0  # fmt: skip
+    mine, near = sorted(all_records(tmp_path / 'results'), key=lambda record: record['cell']['method'])
+    assert mine['schema_version'] == 3 and mine['provenance']['version'] == bench.__version__
+    code = mine['provenance']['code']
+    assert code['method'] == {'file': 'mine.py', 'hash': mine['cell']['code']['method'].removeprefix('source ')}
+    assert code['dataset']['file'] == code['eval']['file'] == 'toy.py' and set(code['protocol']) == {'version', 'hash'}
+    assert str(tmp_path) not in json.dumps(code)
+    own, theirs = near['provenance']['code']['method'], near['provenance']['code']['of']
+    assert own == {'version': 1, 'hash': source.built_in_hash('methods.neighbors:neighbors')}
+    assert theirs['hash'] == source.built_in_hash('methods.lgm:lgm')
+    assert mine['method_facts'] == {'real': False, 'needs_backbone': True, 'needs_seed': True, 'needs_ipc': True}
+    # with what lgm needs, whose images it starts from
+    assert near['method_facts'] == {'real': True, 'needs_backbone': True, 'needs_seed': True, 'needs_ipc': True}
+
+
+def test_a_plugin_of_a_package_is_called_by_its_place_in_it(tmp_path, monkeypatch, own_plugins):
+    package = tmp_path / 'stranger' / 'deep'
+    package.mkdir(parents=True)
+    for folder in (package, package.parent):
+        (folder / '__init__.py').write_text('')
+    (package.parent / 'shared.py').write_text('RATE = 1\n')
+    (package / 'method.py').write_text('from ..shared import RATE\ndef far(task):\n    return RATE\n')
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    def known():
+        for name in [name for name in sys.modules if name.partition('.')[0] == 'stranger']:
+            del sys.modules[name]
+        importlib.invalidate_caches()
+        return source.plugin_source(importlib.import_module('stranger.deep.method').far)
+
+    before = known()
+    assert before.file == 'stranger/deep/method.py'
+    (package.parent / 'shared.py').write_text('RATE = 2.5\n')
+    assert known().hash != before.hash
+    for name in [name for name in sys.modules if name.partition('.')[0] == 'stranger']:
+        del sys.modules[name]

@@ -206,6 +206,17 @@ def test_records_of_other_images_or_weights_are_named(tmp_path):
     assert 'eval weights of tiny_a' in second and 'others' in second
 
 
+def test_records_of_files_that_hold_other_things_are_named(tmp_path):
+    """Names and sizes may be alike; earlier records tell no contents and are like any."""
+    for seed, held in ((0, 'a'), (1, 'b'), (2, None)):
+        path = put(tmp_path, 'random', (0.5,), seed=seed)
+        record = records.load(path)
+        record['fingerprints']['contents'] = held and {'train': held, 'test': held}
+        path.write_text(records.dumps(record))
+    (warning,) = leaderboard.read(tmp_path).warnings
+    assert 'dataset contents of toy' in warning and 'a/a: random' in warning and '-2-' not in warning
+
+
 def test_identical_picks_are_told(tmp_path):
     same = {'hash': 'picks', 'bytes': 1, 'kind': 'real', 'facts': {}}
     for method in ('centroid', 'herding'):

@@ -101,13 +101,31 @@ def test_a_crash_while_writing_leaves_the_old_file(tmp_path, monkeypatch):
 
 def test_a_record_of_version_1_says_nothing_of_labels_which_were_hard(tmp_path):
     record = _record()
-    assert (record['schema_version'], record['distilled']['labels']) == (2, 'hard')
+    assert (record['schema_version'], record['distilled']['labels']) == (3, 'hard')
     old = {**record, 'schema_version': 1, 'distilled': {'hash': 'd', 'bytes': 9, 'kind': 'real', 'facts': {}}}
     path = records.write(old, results_dir=tmp_path)
     assert records.load(path) == old
     assert list(records.load_table(tmp_path)[0]['labels']) == ['hard']
     records.write(record, results_dir=tmp_path)
     assert records.load(path) == old  # finished records stay, whatever their version
+
+
+def test_records_of_every_schema_are_read_and_tell_facts_of_the_method(tmp_path):
+    facts = {'real': True, 'needs_backbone': False, 'needs_seed': True, 'needs_ipc': True}
+    record = _record()
+    assert record['method_facts'] == records.method_facts(record) == facts, 'of the method called random'
+    told = _record(key='k2', method_facts={**facts, 'needs_seed': False})
+    assert records.method_facts(told)['needs_seed'] is False
+    for version in (1, 2):
+        old = {name: value for name, value in {**record, 'schema_version': version}.items() if name != 'method_facts'}
+        path = records.write({**old, 'key': f'v{version}'}, results_dir=tmp_path)
+        assert records.method_facts(records.load(path)) == facts
+    path = records.write(told, results_dir=tmp_path)
+    table = records.load_table(tmp_path)[0].set_index('key')
+    assert table.needs_seed.to_dict() == {'v1': True, 'v2': True, 'k2': False} and table.real.all()
+    path.write_text(json.dumps({**told, 'method_facts': {**facts, 'real': 1}}))
+    with pytest.raises(records.RecordError, match='field method_facts is of the wrong type'):
+        records.load(path)
 
 
 def test_the_labels_of_a_set_are_in_its_record_and_those_of_a_failed_cell_in_its_settings(tmp_path):
@@ -186,7 +204,7 @@ def test_names_stay_inside_the_results_folder():
 def test_provenance_is_plain_json():
     found = provenance.collect()
     assert json.loads(json.dumps(found)) == found
-    assert {'commit', 'dirty', 'versions', 'platform', 'cpu', 'threads', 'command', 'created'} == set(found)
+    assert {'version', 'commit', 'dirty', 'versions', 'platform', 'cpu', 'threads', 'command', 'created'} == set(found)
 
 
 def test_the_recorded_command_names_no_folder_of_ones_own(monkeypatch):

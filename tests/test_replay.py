@@ -59,6 +59,7 @@ def test_the_cell_of_every_committed_record_can_be_rebuilt(monkeypatch):
             continue
         kept = record['cell']
         assert cell.key == record['key'] == path.stem and cell.config == kept
+        assert records.method_facts(record) == cell.method_facts
         labelled += kept['eval_backbone'] != kept['eval_name']
     assert not problems
     assert labelled, 'backbones with labels of their own, such as mobilenetv2_100=timm:mobilenetv2_100, are among them'

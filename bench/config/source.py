@@ -50,6 +50,15 @@ def version_of(row: Row) -> int:
     return row.version + sum(number - 1 for number in _versions(files).values())
 
 
+def facts_of(row: Row) -> dict[str, Any]:
+    """Return what a record tells of a factory's code: {file, hash} of a plug-in, {version, hash} of what is built in."""
+    if plugin := plugin_source(row.load()):
+        return {'file': plugin.file, 'hash': plugin.hash}
+    factory = inspect.unwrap(row.load())
+    address = row.target if isinstance(row.target, str) else f'{factory.__module__}:{factory.__qualname__}'
+    return {'version': version_of(row), 'hash': built_in_hash(address)}
+
+
 # --- hashes of trees ----------------------------------------------------------------------------------------------------
 
 
@@ -84,7 +93,10 @@ def _parse(path: Path) -> ast.Module:
 
 @dataclass(frozen=True)
 class PluginSource:
-    """The source of a factory from outside the project: the name of its file, and the hash of all files of its own."""
+    """The source of a factory from outside the project.
+
+    `file` is the name of its file, from its package on; `hash` is of all files of its own.
+    """
 
     file: str
     hash: str
@@ -116,7 +128,15 @@ def plugin_source(factory: Callable[..., Any]) -> PluginSource | None:
     trees: dict[Path, ast.Module] = {}
     for path, module in files.items():
         _read_own(path, module, trees)
-    return PluginSource(next(iter(files)).name, tree_hash(trees[path] for path in sorted(trees, key=lambda p: p.name)))
+    path, module = next(iter(files.items()))
+    shown = path.relative_to(_root(path, module)).as_posix()
+    return PluginSource(shown, hash_bytes(sorted(tree_hash([tree]).encode() for tree in trees.values())))
+
+
+def _root(path: Path, module: str) -> Path:
+    """Return the folder from which a file is imported under its module's name."""
+    package = module.split('.') if path.name == '__init__.py' else module.split('.')[:-1]
+    return path.parents[len(package)] if len(package) < len(path.parents) else path.parent
 
 
 def _package(function: FunctionType) -> str:
@@ -159,7 +179,7 @@ def _read_own(path: Path, module: str, trees: dict[Path, ast.Module]) -> None:
         return
     trees[path] = _parse(path)
     package = module.split('.') if path.name == '__init__.py' else module.split('.')[:-1]
-    root = path.parents[len(package)] if len(package) < len(path.parents) else path.parent
+    root = _root(path, module)
     for name in _imported(trees[path], package):
         first = name.partition('.')[0]
         # installed beside a package of one's own lie those of others
@@ -224,6 +244,7 @@ def _look(path: Path) -> tuple[int, ...]:
 # --- built-in functions -------------------------------------------------------------------------------------------------
 
 
+@functools.cache
 def built_in_hash(address: str, *, beside: frozenset[str] = BESIDE) -> str:
     """Return the hash of a definition of the project (`module:name`) and of all that it reaches by name."""
     return hash_bytes(sorted(f'{name} {tree_hash([tree])}\n'.encode() for name, tree in reached(address, beside=beside)))

@@ -31,6 +31,7 @@ from bench.machine.processes import ALONE, World
 from bench.pipeline.grid import Cell
 from bench.pipeline.tensorboard import CellLogs
 from bench.probes.task import ProbeTask
+from bench.results import provenance
 from bench.results import record as records
 
 
@@ -316,6 +317,8 @@ def _probe(
         device=device_name(bench.device),
         images_encoded=cost['images_encoded'] + bench.store.images_encoded - encoded,
         gin=_gin(bench, cell),
+        method_facts=cell.method_facts,
+        provenance=_provenance(cell),
     )
 
 
@@ -330,11 +333,16 @@ def _as_split(distilled: DistilledSet, dataset: Dataset) -> Split:
 def _failed(bench: Bench, cell: Cell, error: Exception) -> dict[str, Any]:
     return records.failed_record(
         error, key=cell.key, cell=cell.config, protocol_hash=cell.protocol_hash, dataset=bench.dataset(cell.dataset),
-        device=device_name(bench.device), gin=_gin(bench, cell),
+        device=device_name(bench.device), gin=_gin(bench, cell), method_facts=cell.method_facts,
+        provenance=_provenance(cell),
     )
 
 
 # --- helpers ------------------------------------------------------------------------------------------------------------
+
+
+def _provenance(cell: Cell) -> dict[str, Any]:
+    return {**provenance.collect(), 'code': cell.code_facts}
 
 
 def _gin(bench: Bench, cell: Cell) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
+from bench.config import source as source_code
 from bench.config.gin_files import RUN, Choice, Config
 from bench.core.errors import InputError
 from bench.core.hashing import short_hash
@@ -62,6 +63,22 @@ class Cell:
             **({'of': {'label': self.of.label, 'name': self.of.name, 'settings': _lasting(self.of)}} if self.of else {}),
             **_code(self._distilled_code),
         }
+
+    @property
+    def method_facts(self) -> dict[str, bool]:
+        """What a record tells of the method, with what the method needs whose set it starts from."""
+        needs = _needs(self.method, self.of)
+        return {'real': needs.real, **{f'needs_{name}': getattr(needs, name) for name in ('backbone', 'seed', 'ipc')}}
+
+    @property
+    def code_facts(self) -> dict[str, dict[str, Any]]:
+        """What a record tells of the code: of the method, of the protocol, and of all that comes from plug-ins."""
+        parts = {
+            'dataset': self.dataset, 'method': self.method, 'of': self.of, 'source': self.source, 'eval': self.eval,
+            'protocol': self.protocol,
+        }  # fmt: skip
+        facts = {name: source_code.facts_of(choice.row) for name, choice in parts.items() if choice}
+        return {name: each for name, each in facts.items() if name in ('method', 'of', 'protocol') or 'file' in each}
 
     @property
     def _distilled_code(self) -> dict[str, str]:

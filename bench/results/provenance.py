@@ -1,4 +1,4 @@
-"""Where a number comes from: code, packages, machine, command and time. Imports none of the packages it names."""
+"""Where a number comes from: version, code, packages, machine, command and time. Imports none of the packages it names."""
 
 import functools
 import importlib.metadata
@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from bench import __version__
 from bench.core.paths import ROOT
 
 _PACKAGES = 'torch torchvision timm open_clip_torch gin-config absl-py tensorboard pandas numpy'.split()
@@ -25,8 +26,9 @@ _AS_ANOTHER_CPU = (
 
 
 def collect() -> dict[str, Any]:
-    """Return where a number comes from: code, packages, machine, command and time."""
+    """Return where a number comes from: this package's version, code, packages, machine, command and time."""
     return {
+        'version': __version__,
         **_checkout(),
         'versions': _versions(),
         'platform': platform.platform(),

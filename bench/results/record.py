@@ -3,11 +3,13 @@
 A record lies at `<results_dir>/records/<dataset>/<eval_backbone>/<method>/<key>.json` and holds these fields
 (fractions, not percent; R repeats = probe seeds, N test images, C classes):
 
-  schema_version      2; a reader refuses versions it does not know. Version 1 differs in one thing: it says nothing of
-                      labels, which were hard
+  schema_version      3; a reader refuses versions it does not know. Version 2 tells no method_facts, contents, version nor
+                      code; version 1 also nothing of labels, which were hard
   key                 hash of the cell's full configuration = the file's name
   cell                dataset, method (label), source_backbone ('any' where the method looks at none), eval_backbone,
                       ipc (null where the method has none), seed, protocol, method_name, and the *_settings of each
+  method_facts        {real, needs_backbone, needs_seed, needs_ipc}: whether the method chooses training images, and what its
+                      set depends on; read them by `method_facts`, which knows them of earlier records too
   protocol            {name, hash}
   status, error       'ok' and null, or 'failed' and {type, message, traceback}
   top1, top5          one fraction per repeat; top5 null where there are 5 classes or fewer
@@ -26,7 +28,8 @@ A record lies at `<results_dir>/records/<dataset>/<eval_backbone>/<method>/<key>
                       files `dataset` tells names, sizes and labels, `contents` what they hold
   skipped             unreadable images left out: {train: {n, names}, test: {n, names}}
   probe_facts         what the protocol tells beside the score
-  provenance          git commit, dirty flag, package versions, platform, cpu, threads, command, created (UTC)
+  provenance          version of this package, git commit, dirty flag, package versions, platform, cpu, threads, command,
+                      created (UTC), code: {version, hash} of the method and the protocol, {file, hash} of a plug-in
   gin                 {asked, operative}
 
 A failed record has null in place of everything that was not reached. Imports neither torch nor gin.
@@ -49,16 +52,20 @@ from bench.core.types import Dataset, ProbeScore
 from bench.results import provenance as provenance_module
 
 # A reader of version 1 would have put soft labels into the tables of hard ones: hence another version.
-SCHEMA_VERSION = 2
-_READABLE = (1, 2)
+SCHEMA_VERSION = 3
+_READABLE = (1, 2, 3)
 LABELS = ('hard', 'soft')
 ANY_SOURCE = 'any'
 _ORDER = (
-    'schema_version key cell protocol status error top1 top5 probe_seeds mean std ci95 n_test per_class class_names '
-    'per_group correct seconds peak_memory_mb device images_encoded n_train_images distilled fingerprints skipped '
-    'probe_facts provenance gin'
+    'schema_version key cell method_facts protocol status error top1 top5 probe_seeds mean std ci95 n_test per_class '
+    'class_names per_group correct seconds peak_memory_mb device images_encoded n_train_images distilled fingerprints '
+    'skipped probe_facts provenance gin'
 ).split()
 _IDENTITY = ('dataset', 'method', 'source_backbone', 'eval_backbone', 'ipc', 'seed', 'protocol')
+_FACTS = ('real', 'needs_backbone', 'needs_seed', 'needs_ipc')
+# Of the methods of schemas 1 and 2, whose records do not tell it: those that choose training images, those without a seed.
+_REAL_OF_OLD = frozenset('random centroid herding k_center neighbors full'.split())
+_SEEDLESS_OF_OLD = frozenset('centroid herding k_center full'.split())
 _NAMES_KEPT = 20  # of skipped images, so that a broken folder does not swell every record
 _NONE = type(None)
 _NUMBER = (int, float)
@@ -110,6 +117,7 @@ def make_record(
     device: str,
     images_encoded: int | None = None,
     gin: Mapping[str, Any] | None = None,
+    method_facts: Mapping[str, bool] | None = None,
     provenance: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Build the record of a cell that was scored.
@@ -131,13 +139,14 @@ def make_record(
       device: such as 'cpu' or the name of a GPU.
       images_encoded: how many images went through a backbone for this cell.
       gin: {asked, operative}.
+      method_facts: None for those of an earlier record of the same cell.
       provenance: None for `bench.results.provenance.collect()`.
     """
     correct_RN = np.asarray(score.correct_RN, dtype=bool)
     assert correct_RN.ndim == 2 and correct_RN.shape == (len(probe_seeds), len(dataset.test)), correct_RN.shape
     top1 = [float(value) for value in correct_RN.mean(axis=1)]
     interval = t_interval(top1)
-    record = _skeleton(key, cell, protocol_hash, provenance)
+    record = _skeleton(key, cell, protocol_hash, provenance, method_facts)
     record.update(
         status='ok',
         top1=top1,
@@ -181,10 +190,11 @@ def failed_record(
     peak_memory_mb: float | None = None,
     device: str | None = None,
     gin: Mapping[str, Any] | None = None,
+    method_facts: Mapping[str, bool] | None = None,
     provenance: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Build the record of a cell that failed; what was not reached stays None."""
-    record = _skeleton(key, cell, protocol_hash, provenance)
+    record = _skeleton(key, cell, protocol_hash, provenance, method_facts)
     record.update(
         status='failed',
         error={
@@ -222,6 +232,22 @@ def t_interval(values: Sequence[float]) -> tuple[float, float] | None:
     mean = float(np.mean(values))
     half = float(stdtrit(len(values) - 1, 0.975)) * float(np.std(values, ddof=1)) / math.sqrt(len(values))
     return round(mean - half, 10), round(mean + half, 10)  # scipy's last digits differ between versions
+
+
+def method_facts(record: Mapping[str, Any]) -> dict[str, bool]:
+    """Return {real, needs_backbone, needs_seed, needs_ipc} of a record of any schema.
+
+    Where it does not tell, the cell tells of the backbone and ipc; whether a method is real or has a seed is known of those
+    methods that there were. Any other one is taken for synthetic and random.
+    """
+    if record.get('method_facts'):
+        return dict(record['method_facts'])
+    cell = record['cell']
+    name = cell.get('method_name', cell.get('method'))
+    return {
+        'real': name in _REAL_OF_OLD, 'needs_backbone': cell.get('source_backbone') != ANY_SOURCE,
+        'needs_seed': name not in _SEEDLESS_OF_OLD, 'needs_ipc': cell.get('ipc') is not None,
+    }  # fmt: skip
 
 
 # --- on disk ----------------------------------------------------------------------------------------------------------
@@ -301,8 +327,8 @@ def load_table(results_dir: Path | str) -> 'tuple[Any, list[str]]':
       Columns: path, key, status, dataset, method, source_backbone, eval_backbone, ipc, seed, protocol, protocol_hash,
       method_name, settings (the rest of the cell as JSON with sorted keys), top1 (list of fractions), probe_seeds,
       n_test, n_train_images, seconds_method, seconds_probe, peak_memory_mb, distilled_hash, distilled_kind, labels
-      ('hard' or 'soft'), dataset_fingerprint ('train/test'), source_weights, eval_weights, worst_group, group_adjusted
-      (fractions), error ('type: message'), created.
+      ('hard' or 'soft'), those of `method_facts`, dataset_fingerprint, dataset_contents (both 'train/test'),
+      source_weights, eval_weights, worst_group, group_adjusted (fractions), error ('type: message'), created.
     """
     import pandas as pd  # here, because writing a record does not need it
 
@@ -325,7 +351,11 @@ def load_table(results_dir: Path | str) -> 'tuple[Any, list[str]]':
 
 
 def _skeleton(
-    key: str, cell: Mapping[str, Any], protocol_hash: str, origin: Mapping[str, Any] | None
+    key: str,
+    cell: Mapping[str, Any],
+    protocol_hash: str,
+    origin: Mapping[str, Any] | None,
+    facts: Mapping[str, bool] | None = None,
 ) -> dict[str, Any]:
     """Return every field in its order in the file."""
     return {
@@ -333,6 +363,7 @@ def _skeleton(
         'schema_version': SCHEMA_VERSION,
         'key': key,
         'cell': dict(cell),
+        'method_facts': dict(facts or method_facts({'cell': cell})),
         'protocol': {'name': cell.get('protocol'), 'hash': protocol_hash},
         'provenance': provenance_module.collect() if origin is None else dict(origin),
     }
@@ -400,10 +431,14 @@ def _problem(record: Any) -> str | None:
     if not isinstance(record, dict) or 'schema_version' not in record:
         return 'JSON without schema_version, not a record of this suite'
     if record['schema_version'] not in _READABLE:
-        return f'schema version {record["schema_version"]!r}; this code reads versions {" and ".join(map(str, _READABLE))}'
+        return f'schema version {record["schema_version"]!r}; this code reads versions {", ".join(map(str, _READABLE))}'
     status = record.get('status')
     if status not in ('ok', 'failed'):
         return f'status is {status!r}, expected ok or failed'
+    if record['schema_version'] >= 3:
+        facts = record.get('method_facts')
+        if not isinstance(facts, dict) or [type(facts.get(name)) for name in _FACTS] != [bool] * len(_FACTS):
+            return f'field method_facts is of the wrong type: {str(facts)[:40]!r}'
     fields = {**_FIELDS, **(_FIELDS_OK if status == 'ok' else _FIELDS_FAILED)}
     if record.get('per_group') is not None:
         fields |= _FIELDS_GROUPS
@@ -448,12 +483,14 @@ def _labels(record: Mapping[str, Any]) -> str:
     return 'soft' if isinstance(settings, dict) and settings.get('soft_labels') is True else 'hard'
 
 
+def _both(splits: Mapping[str, str] | None) -> str | None:
+    return None if splits is None else '{train}/{test}'.format_map({'train': None, 'test': None, **splits})
+
+
 def _row(path: Path, record: Mapping[str, Any]) -> dict[str, Any]:
     """Return one row of `load_table`."""
     cell, seconds, distilled = record['cell'], record['seconds'] or {}, record['distilled'] or {}
-    prints, group, splits = record['fingerprints'] or {}, record['per_group'] or {}, None
-    if prints.get('dataset') is not None:
-        splits = '{train}/{test}'.format_map({'train': None, 'test': None, **prints['dataset']})
+    prints, group = record['fingerprints'] or {}, record['per_group'] or {}
     rest = {name: value for name, value in cell.items() if name not in _IDENTITY}
     error = record['error'] if record['status'] == 'failed' else None
     return {
@@ -475,7 +512,9 @@ def _row(path: Path, record: Mapping[str, Any]) -> dict[str, Any]:
         'distilled_hash': distilled.get('hash'),
         'distilled_kind': distilled.get('kind'),
         'labels': _labels(record),
-        'dataset_fingerprint': splits,
+        **method_facts(record),
+        'dataset_fingerprint': _both(prints.get('dataset')),
+        'dataset_contents': _both(prints.get('contents')),
         'source_weights': prints.get('source_weights'),
         'eval_weights': prints.get('eval_weights'),
         'worst_group': group.get('worst', {}).get('accuracy'),
