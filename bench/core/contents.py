@@ -72,7 +72,8 @@ def _digest(path: Path) -> bytes:
 def _recall(memo: Path) -> dict[tuple[int, ...], bytes]:
     """Return look -> digest; nothing where there is no sound memo."""
     try:
-        with np.load(memo, allow_pickle=False) as kept:
+        # opened here, because numpy leaves a damaged archive open
+        with open(memo, 'rb') as file, np.load(file, allow_pickle=False) as kept:
             looks, hashes = kept['looks'], kept['digests']
         if looks.shape != (len(hashes), 4) or hashes.shape != (len(looks), _DIGEST_BYTES):
             return {}

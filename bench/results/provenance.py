@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bench import __version__
+import bench
 from bench.core.paths import ROOT
 
 _PACKAGES = 'torch torchvision timm open_clip_torch gin-config absl-py tensorboard pandas numpy'.split()
@@ -28,7 +28,7 @@ _AS_ANOTHER_CPU = (
 def collect() -> dict[str, Any]:
     """Return where a number comes from: this package's version, code, packages, machine, command and time."""
     return {
-        'version': __version__,
+        'version': bench.__version__,
         **_checkout(),
         'versions': _versions(),
         'platform': platform.platform(),
