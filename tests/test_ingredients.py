@@ -28,7 +28,7 @@ from bench.backbones.remembered import weights_in
 from bench.backbones.timm_source import timm
 from bench.datasets.folder import folder
 from bench.distillation.distilled_set import DistilledSet
-from bench.probes.adam import ridge_probe
+from bench.probes.ridge import ridge_probe
 from bench.config.registry import Row, register, register_method
 
 @register_method
@@ -190,7 +190,7 @@ CHANGES = {
     'the version of a method': ('methods/centroid.py', 'code'),
     'the version of a protocol': (
         lambda w, m: m.setattr(protocols, 'ROWS', tuple(replace(row, version=2) for row in protocols.ROWS)), 'code'),
-    'the version of all probes': (lambda w, m: m.setattr('bench.probes.adam.PROBE_VERSION', 2), 'code'),
+    'the version of all probes': (lambda w, m: m.setattr('bench.probes.task.PROBE_VERSION', 2), 'code'),
     'the version of the test view': (lambda w, m: m.setattr(CenterView, 'VERSION', 2), 'code'),
     'the version of random views': (lambda w, m: m.setattr(RandomView, 'VERSION', 2), 'code'),
     'the version of features': (lambda w, m: m.setattr(features, 'CODE_VERSION', 2), 'code'),
