@@ -39,7 +39,7 @@ def main() -> int:
             raise InputError(f'{values.gin_file[0]}: expected analyze.analysis = NAME, see python -m bench.list --analyses')
         analysis = config.choose('analysis', chosen['analysis'])
         evidence = Evidence(results_dir, made_by=chosen['made_by'] or 'FILE', bench_for=_bench, choose=config.choose)
-        found = analysis.row.load()(evidence, **analysis.settings)
+        found = analysis.call(evidence)
         config.check_all_used(chosen_in='analyze.analysis')
     name = chosen['name'] or analysis.name
     paths = report.write(found, results_dir / 'analysis', name, command=cli.gin_command('bench.analyze'))
@@ -50,9 +50,9 @@ def main() -> int:
 def _bench():
     """Return what loads data sets and backbones; imports torch."""
     from bench.machine.device import choose_device
-    from bench.pipeline.execute import Bench
+    from bench.pipeline.session import Session
 
-    return Bench(cli.places(), Path(flags.FLAGS.results_dir), choose_device(flags.FLAGS.device))
+    return Session(cli.places(), Path(flags.FLAGS.results_dir), choose_device(flags.FLAGS.device))
 
 
 if __name__ == '__main__':

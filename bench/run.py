@@ -19,8 +19,10 @@ def main() -> int:
     from bench.core.progress import remark
     from bench.machine.device import choose_device
     from bench.machine.processes import join, leave
-    from bench.pipeline.execute import Bench, execute, found, prepare
+    from bench.pipeline.execute import execute
     from bench.pipeline.grid import grid
+    from bench.pipeline.prepare import found, prepare
+    from bench.pipeline.session import Session
     from bench.pipeline.why import Why
 
     if not FLAGS.gin_file and not FLAGS.gin_bindings:
@@ -33,7 +35,7 @@ def main() -> int:
         cells = grid(config)
         asked = config.asked()
     if FLAGS.dry_run:
-        why = Why(Bench(cli.places(), results_dir, None))
+        why = Why(Session(cli.places(), results_dir, None))
         for cell in cells:
             reason = why(cell, found(results_dir, cell))
             print(f'{cell.key}  {"to do" if reason else "done"}  {cell}{f"  ({reason})" if reason else ""}')
@@ -42,11 +44,10 @@ def main() -> int:
         return 0
     device = choose_device(FLAGS.device)
     world = join(device)
-    bench = Bench(cli.places(), results_dir, device, world=world, force=FLAGS.force, asked=asked)
-    bench.say = remark if world.leads else _silent
-    todo = prepare(bench, cells)
-    bench.say(f'{len(cells)} cells, {len(cells) - len(todo)} of them done')
-    failed = execute(bench, todo)
+    session = Session(cli.places(), results_dir, device, world=world, say=remark if world.leads else _silent)
+    todo = prepare(session, cells, force=FLAGS.force)
+    session.say(f'{len(cells)} cells, {len(cells) - len(todo)} of them done')
+    failed = execute(session, todo, force=FLAGS.force, asked=asked)
     leave()
     if not world.leads:
         return 0

@@ -149,7 +149,7 @@ def test_a_long_set_shows_its_first_images_and_says_so_and_a_huge_real_one_has_n
     assert len(seen['rows']) == 100 and seen['title'].endswith('; first 100 of 101 images')
     drawn = []
     monkeypatch.setattr(gallery, 'contact_sheet', lambda images, names, path: drawn.append(len(images)) or path)
-    gallery.draw(DistilledSet.synthetic(plain([RED] * 501), np.zeros(501)), tmp_path, task=task)
+    gallery.draw(DistilledSet.synthetic(plain([RED] * 501), np.zeros(501)), tmp_path / 'a', task=task)
     assert drawn == [500]
     huge = DistilledSet(np.zeros(501), indices_N=np.zeros(501, int))
     assert gallery.draw(huge, tmp_path / 'b', task=task) == {}

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from bench.analysis.bootstrap import Scores, scores_of
 from bench.core.errors import InputError
@@ -26,7 +27,7 @@ class Missing(InputError):
 class Evidence:
     """The results of runs, read only.
 
-    `made_by` is the gin file whose run makes what is missing. `bench_for` makes the `Bench` of the pipeline that loads
+    `made_by` is the gin file whose run makes what is missing. `bench_for` makes the `Session` of the pipeline that loads
     data sets and backbones; it is called when first needed, because most analyses read records only. `choose(kind, name)`
     resolves a name to an entry of the registry with its settings (`bench.config.gin_files.Config.choose`).
     """
@@ -143,13 +144,16 @@ class Evidence:
         Raises:
           Missing: if its folder is not in the results folder.
         """
-        from bench.distillation.distilled_set import DistilledSet
+        from bench.distillation import distilled_set
 
-        names = (row.dataset, row.source_backbone, row.method)
-        place = Path(self.results_dir, 'distilled', *map(records.safe_name, names))
-        for folder in sorted(place.glob(f'*seed{row.seed}-*')):
-            if folder.suffix != '.checkpoint' and (found := DistilledSet.load(folder)).hash == row.distilled_hash:
-                return found
+        cell = {
+            'dataset': row.dataset, 'source': row.source_backbone, 'method': row.method, 'seed': row.seed,
+            'ipc': None if pd.isna(row.ipc) else row.ipc,
+        }  # fmt: skip
+        found = distilled_set.find(self.results_dir, digest=row.distilled_hash, **cell)
+        if found is not None:
+            return found
+        place = distilled_set.folder_of(self.results_dir, **cell, made_from='').parent
         raise Missing(
             f'it needs the images of {row.method} on {row.dataset} x {row.source_backbone}, seed {row.seed}, and '
             f'{place} does not hold them (images are not committed, records are). Make both in a folder of their own, and '

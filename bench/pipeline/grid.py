@@ -91,6 +91,11 @@ class Cell:
         return {'protocol': self.protocol.code, 'features': features()}
 
     @property
+    def backbones(self) -> tuple[Choice, ...]:
+        """The backbone that its method works on, where there is one, and the one that its probe is tested on."""
+        return tuple(choice for choice in (self.source, self.eval) if choice)
+
+    @property
     def source_cell(self) -> 'Cell | None':
         """The cell whose distilled set this one starts from."""
         if self.of is None:

@@ -11,8 +11,9 @@ from bench.core.hashing import canonical_json, differences
 from bench.core.types import Dataset
 from bench.datasets.published.catalogue import ENTRIES
 from bench.datasets.published.obtain import absent
-from bench.pipeline.execute import Bench, other_inputs
 from bench.pipeline.grid import Cell
+from bench.pipeline.prepare import other_inputs
+from bench.pipeline.session import Session
 from bench.results import record as records
 
 # What two records of one cell share, whatever the settings and the code.
@@ -28,7 +29,7 @@ class Why:
     fetched or built.
     """
 
-    bench: Bench
+    session: Session
     unseen: set[str] = field(default_factory=set)
     _read: dict[Path, list[dict[str, Any]]] = field(default_factory=dict)
     _data: dict[str, Dataset | None] = field(default_factory=dict)
@@ -55,8 +56,7 @@ class Why:
         return '; '.join(f'{what}: {", ".join(said)}' for what, said in changes.items() if said)
 
     def _made_from_others(self, cell: Cell, record: dict[str, Any]) -> str:
-        backbones = {choice.label: choice for choice in (cell.source, cell.eval) if choice}
-        weights = {label: self.bench.known_weights(choice) for label, choice in backbones.items()}
+        weights = {choice.label: self.session.known_weights(choice) for choice in cell.backbones}
         self.unseen |= {f'weights of {label}' for label, known in weights.items() if known is None}
         other = other_inputs(record, cell, dataset=self._dataset(cell.dataset), weights=weights)
         return f'{"weights" if "weights" in other else "data"}: the record is of {other}' if other else ''
@@ -65,8 +65,8 @@ class Why:
         """Return a data set that is here, None where it would have to be fetched."""
         if choice.label not in self._data:
             try:
-                here = _is_here(choice, self.bench)
-                self._data[choice.label] = self.bench.dataset(choice) if here else None
+                here = _is_here(choice, self.session.places.data_root)
+                self._data[choice.label] = self.session.dataset(choice) if here else None
             except InputError:
                 self._data[choice.label] = None
         if self._data[choice.label] is None:
@@ -76,7 +76,7 @@ class Why:
     def _others(self, cell: Cell) -> list[dict[str, Any]]:
         """Return the configurations of the records of this cell with other settings or code."""
         config = cell.config
-        folder = records.path_of(self.bench.results_dir, config, cell.key).parent
+        folder = records.path_of(self.session.results_dir, config, cell.key).parent
         if folder not in self._read:
             self._read[folder] = []
             for path in sorted(folder.glob('*.json')):
@@ -91,9 +91,9 @@ class Why:
         ]  # fmt: skip
 
 
-def _is_here(choice: Choice, bench: Bench) -> bool:
-    """Return whether a data set can be loaded without the network."""
-    entry, root = ENTRIES.get(choice.row.name), bench.places.data_root
+def _is_here(choice: Choice, root: Path | None) -> bool:
+    """Return whether a data set can be loaded without the network; `root` is the folder of the data sets."""
+    entry = ENTRIES.get(choice.row.name)
     if entry is not None:
         return root is not None and not absent(entry, root)
     return choice.row.name != 'hf'

@@ -38,7 +38,6 @@ A failed record has null in place of everything that was not reached. Imports ne
 import base64
 import json
 import math
-import re
 import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -46,7 +45,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.core.disk import write_atomic
+from bench.core.disk import safe_name, write_atomic
 from bench.core.errors import InputError
 from bench.core.types import Dataset, ProbeScore
 from bench.results import provenance as provenance_module
@@ -257,11 +256,6 @@ def path_of(results_dir: Path | str, cell: Mapping[str, Any], key: str) -> Path:
     """Return where the record of a cell lies."""
     folders = (safe_name(cell[name]) for name in ('dataset', 'eval_backbone', 'method'))
     return Path(results_dir, 'records', *folders, f'{key}.json')
-
-
-def safe_name(name: str) -> str:
-    """Return a name as one folder name: `timm:a/b` -> `timm_a_b`. Keys keep records of clashing names apart."""
-    return re.sub(r'^\.+|[^A-Za-z0-9._-]', '_', name)[:120] or '_'
 
 
 def find(results_dir: Path | str, *, cell: Mapping[str, Any], key: str) -> dict[str, Any] | None:
