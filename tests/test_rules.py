@@ -7,7 +7,7 @@ from types import FunctionType, MethodType
 
 import numpy as np
 import pytest
-from conftest import ROOT
+from conftest import ROOT, methods_where
 
 from bench.config import registry
 from bench.core.types import Dataset, Split
@@ -184,8 +184,8 @@ def guarded_world(toy, run_bench, monkeypatch):
 
 def test_no_method_looks_at_the_test_split(guarded_world, run_bench):
     outcome = run_bench(bind=[
-        f'run.methods = {list(registry.rows("method"))}', 'lgm.num_updates = 1', 'lgm.num_augmentations = 1', 'lgm.num_views = 1',
-            "lgm.parameterization = 'pixels'",
+        f'run.methods = {methods_where()}', 'lgm.num_updates = 1', 'lgm.num_augmentations = 1', 'lgm.num_views = 1',
+        "lgm.parameterization = 'pixels'",
         'paper_v1.full_epochs = 1', 'paper_v1.full_views = 1',
     ])  # fmt: skip
     assert outcome.status == 0, outcome
