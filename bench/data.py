@@ -16,8 +16,8 @@ from absl import flags
 
 from bench.config import registry
 from bench.core import cli
-from bench.core.disk import replace_block
 from bench.core.errors import InputError
+from bench.core.tables import replace_block
 from bench.core.types import Places
 from bench.datasets.images import reason_of
 from bench.datasets.published import catalogue

@@ -17,8 +17,8 @@ from bench.backbones.tiny.encoders import NETWORK_OF
 from bench.backbones.weights import local_file
 from bench.config import plugins, registry
 from bench.core import cli
-from bench.core.disk import replace_block
 from bench.core.errors import InputError
+from bench.core.tables import replace_block
 
 _NORMALISATIONS = {IMAGENET: 'ImageNet', OPENAI: 'CLIP'}
 

@@ -24,12 +24,13 @@ FLAGS = flags.FLAGS
 
 def main() -> int:
     """Flags -> config -> cells -> records -> leaderboard; returns the exit status."""
-    from bench import leaderboard
     from bench.config import plugins
     from bench.config.gin_files import loaded
     from bench.machine import processes as distributed
     from bench.pipeline.execute import Bench, execute, finished, prepare
     from bench.pipeline.grid import grid
+    from bench.results.summary import read
+    from bench.results.tables import text, write
 
     if not FLAGS.gin_file and not FLAGS.gin_bindings:
         raise InputError('expected --gin_file=FILE, such as gin/quickstart.gin; got none')
@@ -54,9 +55,9 @@ def main() -> int:
     if not world.leads:
         return 0
 
-    board = leaderboard.read(results_dir)
-    leaderboard.write(board, results_dir=results_dir)
-    print(leaderboard.text(board.rows, board.warnings))
+    board = read(results_dir)
+    write(board, results_dir=results_dir)
+    print(text(board.rows, board.warnings))
     print(f'leaderboard: {results_dir / "leaderboard.md"}; pictures: {results_dir / "distilled"}/.../contact_sheet.png')
     for problem in board.problems:
         print(f'ignored: {problem}', file=sys.stderr)

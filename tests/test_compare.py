@@ -9,10 +9,11 @@ from conftest import ROOT
 from scipy import stats
 from test_leaderboard import put
 
-from bench import leaderboard
-from bench.compare import compare, compare_to_published, narrow, published_text, text
+from bench.compare import uses_seed
 from bench.core.errors import InputError
-from bench.results import record as records
+from bench.results import comparison, summary
+from bench.results.comparison import compare_to_published, narrow, published_text, text
+from bench.results.store import load_table
 
 
 @pytest.fixture
@@ -27,7 +28,11 @@ def results(tmp_path):
 
 
 def table(results):
-    return records.load_table(results)[0]
+    return load_table(results)[0]
+
+
+def compare(records, **methods):
+    return comparison.compare(records, uses_seed=uses_seed, **methods)
 
 
 def test_differences_are_paired_by_seed(results):
@@ -189,7 +194,7 @@ PUBLISHED = (
 
 def with_published(tmp_path):
     (tmp_path / 'published.csv').write_text(PUBLISHED)
-    return compare_to_published(leaderboard.read(tmp_path).rows)
+    return compare_to_published(summary.read(tmp_path).rows)
 
 
 def welch(a, b):

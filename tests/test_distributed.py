@@ -62,12 +62,12 @@ def test_more_processes_than_classes_leave_the_records_of_one(run_bench, tmp_pat
     assert status == 0, out
     assert out.count('1 of 3 processes idle while images of toy_data are made: it has 2 classes') == 1
     assert run_bench(*bindings).status == 0
-    three, one = ({r['key']: r for r in all_records(tmp_path / name)} for name in ('three', 'results'))
+    three, one = ({r.key: r for r in all_records(tmp_path / name)} for name in ('three', 'results'))
     assert three.keys() == one.keys() and len(one) == 2
     for key, record in one.items():
-        assert three[key]['distilled']['hash'] == record['distilled']['hash']
-        assert three[key]['top1'] == pytest.approx(record['top1'], abs=0.05)
-        assert three[key]['images_encoded'] == record['images_encoded']
+        assert three[key].distilled.hash == record.distilled.hash
+        assert three[key].top1 == pytest.approx(record.top1, abs=0.05)
+        assert three[key].images_encoded == record.images_encoded
     features = sorted(path.name for path in (tmp_path / 'cache_three' / 'features').iterdir())
     assert features == sorted(path.name for path in (tmp_path / 'cache' / 'features').iterdir())
     assert all(json.loads(path.read_text()) for path in (tmp_path / 'cache_three').rglob('key.json'))

@@ -29,7 +29,10 @@ from bench.machine.processes import ALONE, World
 from bench.pipeline.grid import Cell
 from bench.pipeline.tensorboard import CellLogs
 from bench.probes.adam import ProbeTask
-from bench.results import record as records
+from bench.results.check import RecordError
+from bench.results.make import failed_record, make_record
+from bench.results.record import DistilledFacts, GinBindings, Record, Seconds
+from bench.results.store import find, path_of, safe_name, write
 
 
 @dataclass
@@ -95,17 +98,17 @@ def prepare(bench: Bench, cells: list[Cell]) -> list[Cell]:
     return todo
 
 
-def finished(results_dir: Path, cell: Cell) -> dict[str, Any] | None:
+def finished(results_dir: Path, cell: Cell) -> Record | None:
     """Return the cell's finished record, None where there is none; a failed one does not count.
 
     Raises:
       InputError: if a file that is no record is in its place.
     """
     try:
-        record = records.find(results_dir, cell=cell.config, key=cell.key)
-    except records.RecordError as error:
+        record = find(results_dir, cell=cell.config, key=cell.key)
+    except RecordError as error:
         raise InputError(f'{error}; it is never overwritten: move it away, or use another --results_dir') from error
-    return record if record is not None and record['status'] == 'ok' else None
+    return record if record is not None and record.status == 'ok' else None
 
 
 def execute(bench: Bench, todo: list[Cell]) -> int:
@@ -121,10 +124,10 @@ def execute(bench: Bench, todo: list[Cell]) -> int:
         try:
             for cell, record in _run_group(bench, shared, logs):
                 if bench.world.leads:
-                    records.write(record, results_dir=bench.results_dir, force=bench.force)
+                    write(record, results_dir=bench.results_dir, force=bench.force)
                     logs.finish(cell, record)
                 done += 1
-                failed += record['status'] == 'failed'
+                failed += record.status == 'failed'
                 bench.say(f'[{done}/{len(todo)}] {cell}: {_outcome(record)}')
         finally:
             logs.close()
@@ -135,7 +138,7 @@ def distilled_dir(results_dir: Path, cell: Cell, fingerprint: str) -> Path:
     """Return where the distilled set of a cell lies."""
     names = (cell.dataset.label, cell.config['source_backbone'], cell.method.label)
     size = f'ipc{cell.ipc}-' if cell.ipc else ''
-    return Path(results_dir, 'distilled', *map(records.safe_name, names), f'{size}seed{cell.seed}-{fingerprint}')
+    return Path(results_dir, 'distilled', *map(safe_name, names), f'{size}seed{cell.seed}-{fingerprint}')
 
 
 def _place(bench: Bench, cell: Cell) -> tuple[Path, Checkpoint]:
@@ -150,7 +153,7 @@ def _place(bench: Bench, cell: Cell) -> tuple[Path, Checkpoint]:
 # --- the stages ---------------------------------------------------------------------------------------------------------
 
 
-def _run_group(bench: Bench, cells: list[Cell], logs: CellLogs) -> Iterable[tuple[Cell, dict[str, Any]]]:
+def _run_group(bench: Bench, cells: list[Cell], logs: CellLogs) -> Iterable[tuple[Cell, Record]]:
     """Yield (cell, record) for cells that share one distilled set."""
     first = cells[0]
     dataset = bench.dataset(first.dataset)
@@ -254,7 +257,7 @@ def _source_set(bench: Bench, cell: Cell, dataset: Dataset) -> DistilledSet | No
 
 def _probe(
     bench: Bench, cell: Cell, dataset: Dataset, distilled: DistilledSet, cost: dict[str, Any], logs: CellLogs
-) -> dict[str, Any]:
+) -> Record:
     """Train and test the cell's probe; returns the record."""
     backbone = bench.backbone(cell.eval)
     is_full = distilled.indices_N is not None and len(np.unique(distilled.indices_N)) == len(dataset.train)
@@ -267,21 +270,21 @@ def _probe(
         score = cell.protocol.row.load()(task, **cell.protocol.settings)
     if bench.world.leads:
         logs.replay(score.curves, key=cell.key)
-    return records.make_record(
+    return make_record(
         score,
         key=cell.key,
         cell=cell.config,
         protocol_hash=cell.protocol_hash,
         dataset=dataset,
         probe_seeds=range(len(score.correct_RN)),
-        distilled={
-            'hash': distilled.hash, 'bytes': distilled.num_bytes, 'kind': distilled.kind, 'labels': distilled.label_kind,
-            'facts': distilled.facts,
-        },
+        distilled=DistilledFacts(
+            hash=distilled.hash, bytes=distilled.num_bytes, kind=distilled.kind, labels=distilled.label_kind,
+            facts=distilled.facts,
+        ),
         n_train_images=len(distilled),
         source_weights=bench.backbone(cell.source).fingerprint if cell.source else None,
         eval_weights=backbone.fingerprint,
-        seconds={'method': cost['seconds'], 'probe': probe_cost.seconds},
+        seconds=Seconds(method=cost['seconds'], probe=probe_cost.seconds),
         peak_memory_mb=max(cost['peak_memory_mb'], probe_cost.peak_memory_mb),
         device=_device_name(bench.device),
         images_encoded=cost['images_encoded'] + bench.store.images_encoded - encoded,
@@ -297,8 +300,8 @@ def _as_split(distilled: DistilledSet, dataset: Dataset) -> Split:
     return train if np.array_equal(distilled.labels_N, train.labels_N) else distilled.split(train)
 
 
-def _failed(bench: Bench, cell: Cell, error: Exception) -> dict[str, Any]:
-    return records.failed_record(
+def _failed(bench: Bench, cell: Cell, error: Exception) -> Record:
+    return failed_record(
         error, key=cell.key, cell=cell.config, protocol_hash=cell.protocol_hash, dataset=bench.dataset(cell.dataset),
         device=_device_name(bench.device), gin=_gin(bench, cell),
     )
@@ -307,16 +310,16 @@ def _failed(bench: Bench, cell: Cell, error: Exception) -> dict[str, Any]:
 # --- helpers ------------------------------------------------------------------------------------------------------------
 
 
-def _gin(bench: Bench, cell: Cell) -> dict[str, Any]:
+def _gin(bench: Bench, cell: Cell) -> GinBindings:
     """Return what was bound in the files and flags, and what the cell's entries then ran with."""
     chosen = filter(None, [cell.dataset, cell.of, cell.method, cell.source, cell.eval, cell.protocol])
     operative = {f'{c.row.identifier}.{key}': value for c in chosen for key, value in c.settings.items()}
-    return {'asked': bench.asked, 'operative': operative}
+    return GinBindings(asked=bench.asked, operative=operative)
 
 
-def _check_same_data(record: dict[str, Any], dataset: Dataset, bench: Bench, cell: Cell) -> None:
-    if record['fingerprints']['dataset'] != dataset.fingerprints:
-        path = records.path_of(bench.results_dir, cell.config, cell.key)
+def _check_same_data(record: Record, dataset: Dataset, bench: Bench, cell: Cell) -> None:
+    if record.fingerprints.dataset != dataset.fingerprints:
+        path = path_of(bench.results_dir, cell.config, cell.key)
         raise InputError(
             f'{path} was made from other {dataset.name} images than those found now; use another --results_dir, '
             'or --force to replace the records'
@@ -331,12 +334,11 @@ def _together(todo: list[Cell]) -> Callable[[Cell], int]:
     return lambda cell: first[cell.distilled_key]
 
 
-def _outcome(record: dict[str, Any]) -> str:
-    if record['status'] == 'failed':
-        return f'FAILED, {record["error"]["type"]}: {record["error"]["message"]}'
-    spread = f' ± {100 * record["std"]:.1f}' if record['std'] is not None else ''
-    seconds = record['seconds']
-    return f'{100 * record["mean"]:.1f}{spread} % (method {seconds["method"]:.0f} s, probe {seconds["probe"]:.0f} s)'
+def _outcome(record: Record) -> str:
+    if record.status == 'failed':
+        return f'FAILED, {record.error.type}: {record.error.message}'
+    spread = f' ± {100 * record.std:.1f}' if record.std is not None else ''
+    return f'{100 * record.mean:.1f}{spread} % (method {record.seconds.method:.0f} s, probe {record.seconds.probe:.0f} s)'
 
 
 def _argument(choice: Choice) -> tuple[str, ...]:

@@ -10,23 +10,25 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from bench.results.record import Provenance
+
 _PACKAGES = 'torch torchvision timm open_clip_torch gin-config absl-py tensorboard pandas numpy'.split()
 
 # Where one's own machine keeps things: no part of what was measured, and nobody else's business.
 _OWN_FOLDERS = ('--cache_dir=', '--results_dir=')
 
 
-def collect() -> dict[str, Any]:
+def collect() -> Provenance:
     """Return where a number comes from: code, packages, machine, command and time."""
-    return {
+    return Provenance(
         **_checkout(),
-        'versions': _versions(),
-        'platform': platform.platform(),
-        'cpu': _cpu(),
-        'threads': _threads(),
-        'command': shlex.join(['python', *(part for part in sys.orig_argv[1:] if not part.startswith(_OWN_FOLDERS))]),
-        'created': datetime.now(UTC).isoformat(timespec='seconds'),
-    }
+        versions=_versions(),
+        platform=platform.platform(),
+        cpu=_cpu(),
+        threads=_threads(),
+        command=shlex.join(['python', *(part for part in sys.orig_argv[1:] if not part.startswith(_OWN_FOLDERS))]),
+        created=datetime.now(UTC).isoformat(timespec='seconds'),
+    )
 
 
 @functools.cache
