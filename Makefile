@@ -1,10 +1,10 @@
-# make quickstart | make suite | make test | make clean. PYTHON may name another interpreter (3.11 or newer).
+# make quickstart | make suite | make test | make test-portable | make clean. PYTHON may name another interpreter (3.11 or newer).
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
 
-.PHONY: install quickstart suite suite-plumage suite-others test lint clean
+.PHONY: install quickstart suite suite-plumage suite-others test test-portable lint clean
 
 install: $(INSTALLED)
 
@@ -44,8 +44,16 @@ test: $(INSTALLED)
 	$(RUN) -m ruff check .
 	$(RUN) -m pytest
 
+# The numerical tests as two other x86 processors compute: one without vector instructions beyond SSE4 and of one thread, one
+# with AVX2 and of two. Torch, oneDNN, MKL and numpy's OpenBLAS are asked one by one.
+test-portable: $(INSTALLED)
+	ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 MKL_CBWR=COMPATIBLE OPENBLAS_CORETYPE=Nehalem OMP_NUM_THREADS=1 \
+	  $(RUN) -m pytest -m numerical
+	ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 MKL_CBWR=AVX2 OPENBLAS_CORETYPE=Haswell OMP_NUM_THREADS=2 \
+	  $(RUN) -m pytest -m numerical
+
 lint: $(INSTALLED)
 	$(RUN) -m ruff check .
 
 clean:
-	rm -rf $(VENV) out .cache *.egg-info
+	rm -rf $(VENV) out .cache build dist *.egg-info

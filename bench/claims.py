@@ -97,6 +97,6 @@ def main() -> int:
 
 
 if __name__ == '__main__':
-    flags.DEFINE_string('results_dir', 'results', 'folder with records/')
+    cli.define('results_dir')
     flags.DEFINE_string('into', None, 'document that shows the verdicts between its claims markers, such as README.md')
     cli.start(main)

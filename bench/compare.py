@@ -13,31 +13,15 @@ from typing import Any
 
 from absl import flags
 
-from bench.config import plugins, registry
 from bench.core import cli
 from bench.core.errors import InputError
-from bench.results.comparison import NARROWS, compare, narrow, text, to_published, unknown_methods
+from bench.results.comparison import NARROWS, compare, narrow, text, to_published
 from bench.results.store import load_table
 
 
-def uses_seed(name: str) -> bool | None:
-    """Return whether a method of the registry uses its seed, None for one that it does not know."""
-    if name not in registry.rows('method'):
-        return None
-    from bench.distillation.task import needs_of  # here, because it imports torch
-
-    return needs_of(registry.find('method', name)[0].load()).seed
-
-
 def paired(table: Any, *, a: str, b: str, reference: str) -> str:
-    """Return the comparison of two methods as text, and say on stderr which of them the registry does not know."""
-    rows = compare(table, a=a, b=b, reference=reference, uses_seed=uses_seed)
-    for label, name in unknown_methods(table, a=a, b=b, uses_seed=uses_seed).items():
-        print(
-            f'{label} has one seed, and the registry does not know {name!r}: it is taken to use a seed, so only '
-            'equal seeds are paired; --plugin=FILE makes it known',
-            file=sys.stderr,
-        )
+    """Return the comparison of two methods as text."""
+    rows = compare(table, a=a, b=b, reference=reference)
     if not rows:
         raise InputError(f'{a} and {b} have no data set, source and eval backbone, ipc, protocol and seed in common')
     return text(rows, a=a, b=b, reference=reference)
@@ -52,7 +36,6 @@ def main() -> int:
             raise InputError('expected either --to=published or --a=METHOD --b=METHOD, got both')
     elif not values.a or not values.b:
         raise InputError('expected --a=METHOD --b=METHOD, such as --a=lgm --b=lgm_plus, or --to=published')
-    plugins.load(values.plugin)
     table, problems = load_table(Path(values.results_dir))
     for problem in problems:
         print(f'ignored: {problem}', file=sys.stderr)
@@ -74,5 +57,4 @@ if __name__ == '__main__':
     flags.DEFINE_list('source', [], 'only these source backbones; methods without one (any) stay')
     flags.DEFINE_list('eval', [], 'only these eval backbones')
     flags.DEFINE_list('ipc', [], 'only these numbers of images per class; methods without one (all) stay')
-    flags.DEFINE_multi_string('plugin', [], 'module name or path of a .py file that registers more; repeatable')
     cli.start(main)

@@ -5,7 +5,7 @@ arithmetic differs in the last bits, and 150 updates through a network amplify t
 """
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +72,7 @@ def cell_of(record: Record) -> Any:
     """
     from bench.config import registry
     from bench.config.gin_files import Choice
+    from bench.core import ranges
     from bench.pipeline.grid import Cell
 
     kept = record.cell.config
@@ -84,8 +85,8 @@ def cell_of(record: Record) -> Any:
                 f'record {record.key} cannot be replayed: {name} has no setting {min(gone)} any more; check out its '
                 f'commit, {record.provenance.commit}'
             )
-        # what only changes the cost is not kept
-        return Choice(kind, label, row, argument, {**defaults, **settings})
+        # what only changes the cost is not kept, nor what came since and changes nothing
+        return Choice(kind, label, row, argument, {**defaults, **ranges.neutral(row.load(), defaults), **settings})
 
     def kept_choice(kind: str, field: str) -> Choice:
         label = kept[field] if field in kept else kept[f'{field}_backbone']
@@ -130,21 +131,24 @@ def replay(record: Record, bench: Any) -> Replay:
         # a failed record never replaces the ok one that an earlier replay may have left
         said = f'{new.error.type}: {new.error.message}' if new.error else 'it failed: see above'
         raise RuntimeError(f'{cell}: {said}')
-    if new.fingerprints != record.fingerprints:
+    # earlier schemas tell no contents
+    told, now = record.fingerprints, new.fingerprints
+    if told != (now if told.contents else replace(now, contents=None)):
         raise InputError(f'record {record.key} was made from other data or weights than those found here')
     return Replay(record, new)
 
 
 def main() -> int:
     """Paths -> replays; returns 1 if one differs by more than the tolerance."""
-    import torch
-
+    from bench.config import plugins
+    from bench.machine.device import choose_device
     from bench.pipeline.execute import Bench
 
     values = flags.FLAGS
     if not values.record:
         raise InputError('expected --record=FILE, such as results/records/plumage/tiny_moco/lgm/KEY.json; got none')
-    places, device = cli.places(), torch.device('cuda' if torch.cuda.is_available() else 'cpu')
+    plugins.load(values.plugin)
+    places, device = cli.places(), choose_device(values.device)
     differ = 0
     for path in values.record:
         record = load(path)
@@ -164,8 +168,5 @@ def main() -> int:
 
 if __name__ == '__main__':
     flags.DEFINE_multi_string('record', [], 'record to run again; repeatable')
-    flags.DEFINE_string('results_dir', 'out/replay', 'where the new records go')
-    flags.DEFINE_string('cache_dir', None, 'where features are kept (default: .cache, or $BENCH_CACHE)')
-    flags.DEFINE_string('data_root', None, 'folder with the datasets')
-    flags.DEFINE_string('weights_root', None, 'folder with local checkpoints')
+    cli.define('plugin', 'cache_dir', 'data_root', 'weights_root', 'device', results_dir='out/replay')
     cli.start(main)

@@ -2,7 +2,6 @@
 
 import contextlib
 import csv
-import io
 import itertools
 from functools import lru_cache
 from types import SimpleNamespace
@@ -11,14 +10,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from absl import flags
-from conftest import ROOT, Outcome, Pictures, files_below
+from conftest import ROOT, Pictures, files_below
 from matplotlib.figure import Figure
 from PIL import Image
 from scipy import stats as scipy_stats
 from test_leaderboard import ORIGIN
 
-from bench import analyze, run  # bench.run defines the flags that bench.analyze reads
 from bench.analysis import alignment, embedding, report
 from bench.analysis.ablation import ablation
 from bench.analysis.bootstrap import Sample, Scores, mean_of
@@ -26,9 +23,8 @@ from bench.analysis.evidence import Evidence, Missing
 from bench.analysis.nearest import nearest
 from bench.analysis.spurious import spurious
 from bench.analysis.transfer import transfer
-from bench.config import registry  # bench.run defines the flags that bench.analyze reads
+from bench.config import registry
 from bench.config.gin_files import ANALYZE, loaded
-from bench.core import cli  # bench.run defines the flags that bench.analyze reads
 from bench.core.errors import InputError
 from bench.core.types import Dataset, ProbeScore, Split
 from bench.datasets.plumage.spurious import CLASS_NAMES, GROUP_NAMES, HOME_OF_CLASS
@@ -37,8 +33,8 @@ from bench.pipeline.grid import grid
 from bench.results.make import failed_record, make_record
 from bench.results.record import DistilledFacts, Seconds
 from bench.results.store import write
+from tests import commands
 
-assert run.FLAGS is flags.FLAGS
 FILES = sorted((ROOT / 'gin' / 'analysis').glob('*.gin'))
 N = 20  # test images, so that accuracies are multiples of 5 %
 
@@ -634,7 +630,8 @@ def test_a_picture_gives_png_alone(tmp_path):
     found = report.Report('Sheet', 'Text.', {'Main': pd.DataFrame({'n': [1]})}, Image.new('RGB', (3, 2), 'red'))
     names = [path.name for path in report.write(found, tmp_path, 'sheet', command='x')]
     assert names == ['sheet.md', 'sheet.png', 'sheet.csv']
-    assert Image.open(tmp_path / 'sheet.png').size == (3, 2)
+    with Image.open(tmp_path / 'sheet.png') as picture:
+        assert picture.size == (3, 2)
     bare = report.Report('Bare', 'Text.', {'Main': pd.DataFrame({'n': [1]})})
     assert [path.name for path in report.write(bare, tmp_path, 'bare', command='x')] == ['bare.md', 'bare.csv']
 
@@ -643,15 +640,7 @@ def test_a_picture_gives_png_alone(tmp_path):
 
 
 def analyze_with(*arguments):
-    out, err = io.StringIO(), io.StringIO()
-    flags.FLAGS.unparse_flags()
-    try:
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            left = flags.FLAGS(['bench.analyze', *map(str, arguments)])
-            status = cli.guarded(analyze.main, left, name='bench.analyze')
-    finally:
-        flags.FLAGS.unparse_flags()
-    return Outcome(status, out.getvalue(), err.getvalue())
+    return commands.run('bench.analyze', *map(str, arguments))
 
 
 def test_the_command_writes_the_analysis_of_a_results_folder(tmp_path):

@@ -3,6 +3,7 @@
 import hashlib
 import http.server
 import io
+import os
 import re
 import shutil
 import stat
@@ -15,14 +16,12 @@ from dataclasses import replace
 from multiprocessing.pool import ThreadPool
 
 import pytest
-from absl import flags
 from conftest import ROOT
 
-from bench import data, run  # noqa: F401 - run defines the flags data_root and cache_dir
-from bench.core import cli  # noqa: F401 - run defines the flags data_root and cache_dir
 from bench.core.errors import InputError
 from bench.datasets.published import archives, catalogue
 from bench.datasets.published.archives import download, extract_safely
+from tests import commands
 from tests.miniatures import install
 
 # --- downloads ----------------------------------------------------------------------------------------------------------
@@ -141,18 +140,13 @@ def test_two_processes_fetch_a_file_once(tmp_path, server):
 
 
 @pytest.fixture
-def bench_data(tmp_path, capsys):
+def bench_data(tmp_path):
     """Run `python -m bench.data` in this process; returns status, output and errors."""
-    if 'into' not in flags.FLAGS:
-        data.define_flags()
 
     def command(*words):
-        flags.FLAGS.unparse_flags()
         places = [f'--data_root={tmp_path / "data"}', f'--cache_dir={tmp_path / "cache"}']
-        left = flags.FLAGS(['bench.data', *words, *places])
-        status = cli.guarded(data.main, left, name='bench.data', words=True)
-        flags.FLAGS.unparse_flags()
-        return status, *capsys.readouterr()
+        done = commands.run('bench.data', *words, *places)
+        return done.status, done.out, done.err
 
     return command
 
@@ -307,6 +301,22 @@ def test_archives_are_extracted_whole_or_not_at_all(tmp_path, suffix):
     with pytest.raises(InputError, match='expected a sound archive'):
         extract_safely(archive, tmp_path / 'data' / 'cut')
     assert sorted(path.name for path in (tmp_path / 'data').iterdir()) == ['all', 'set']
+
+
+@pytest.mark.parametrize('suffix', ['tar', 'zip'])
+def test_extracted_files_may_be_read_as_the_umask_says(tmp_path, suffix):
+    (tmp_path / 'top' / 'a').mkdir(parents=True)
+    (tmp_path / 'top' / 'a' / 'x.txt').write_text('x')
+    (tmp_path / 'top' / 'a' / 'x.txt').chmod(0o600)
+    (tmp_path / 'top').chmod(0o700)
+    archive = shutil.make_archive(str(tmp_path / 'archive'), suffix, tmp_path, 'top')
+    before = os.umask(0o027)
+    try:
+        extract_safely(tmp_path / archive, tmp_path / 'out', inside='top')
+    finally:
+        os.umask(before)
+    found = {path.name: path.stat().st_mode & 0o777 for path in (tmp_path / 'out', *(tmp_path / 'out').rglob('*'))}
+    assert found == {'out': 0o750, 'a': 0o750, 'x.txt': 0o640}
 
 
 def tar_with_link(path, kind, name, target):

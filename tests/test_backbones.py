@@ -20,6 +20,8 @@ from bench.backbones.freeze import _ClassTokenBlock, _PatchMatmul, _StridedDepth
 from bench.core.errors import InputError
 from bench.core.types import Places
 
+pytestmark = pytest.mark.numerical
+
 CPU = torch.device('cpu')
 
 
@@ -218,17 +220,43 @@ def test_a_local_checkpoint_gives_the_features_of_the_network_it_was_saved_from(
     assert backbone.feature == 'classifier input, pooled by avg'
 
 
+def test_a_classifier_of_another_shape_is_left_out_with_a_remark(places, checkpoint, capsys):
+    expected = timm_source.timm('mobilenetv2_035', places, CPU, **FITTING)
+    assert capsys.readouterr().out == ''
+    file = places.weights_root / 'net.safetensors'
+    for num_classes in (6, 1000, 0):
+        kwargs = {'num_classes': num_classes, 'pad_type': 'same'}
+        found = timm_source.timm('mobilenetv2_035', places, CPU, checkpoint='net.safetensors', model_kwargs=kwargs)
+        assert found.fingerprint == expected.fingerprint
+        remark = (
+            f'timm:mobilenetv2_035: left out of {file} what does not fit and features do not use: '
+            f'classifier.bias, expected [{num_classes}], got [5]; '
+            f'classifier.weight, expected [{num_classes}, 1280], got [5, 1280]\n'
+        )
+        assert capsys.readouterr().out == (remark if num_classes else '')
+
+
+@pytest.mark.parametrize('name', ['test_vit', 'test_convnext', 'levit_128s', 'deit_tiny_distilled_patch16_224'])
+def test_features_do_not_use_what_timm_takes_away_with_the_classifier(name):
+    network = timm_library.create_model(name, pretrained=False, num_classes=3)
+    before = {key: value.clone() for key, value in network.state_dict().items()}
+    unused = timm_source._unused(network)
+    assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
+    network.reset_classifier(0)
+    used = {key for key in before if not key.startswith(unused)}
+    assert used == network.state_dict().keys() < before.keys()
+
+
 @pytest.mark.parametrize(
     'argument, settings, message',
     [
-        ('mobilenetv2_035', {**FITTING, 'model_kwargs': {'num_classes': 6}}, r'2 of another shape \(first: classifier.b'),
-        ('mobilenetv2_050', FITTING, r'do not fit: .*of another shape.*check timm.model_kwargs'),
-        ('test_resnet', {**FITTING, 'model_kwargs': {}}, r'\d+ missing \(first: .*\d+ not in the model'),
+        ('mobilenetv2_050', FITTING, r'do not fit: .*of another shape.*, expected \[16\], got \[8\]\); check timm'),
+        ('test_resnet', {**FITTING, 'model_kwargs': {}}, r'\d+ missing \(first: .* \[\d.*\d+ not in the model .* \[\d'),
         ('mobilenetv2_035', {'checkpoint': 'other.safetensors'}, 'no checkpoint at .*other.safetensors.*--weights_root'),
         ('mobilenetv2_035', {'model_kwargs': {'no_such': 1}, 'checkpoint': 'x'}, 'timm does not accept these settings'),
         ('mobilenetv3_035', {}, "timm knows no model 'mobilenetv3_035'; did you mean"),
         ('resnet18.no_such_tag', {}, r"timm has no weights 'no_such_tag' for resnet18; it has: .*resnet18\.a1_in1k"),
-        ('test_resnet', {'model_kwargs': {'global_pool': ''}, 'checkpoint': 'tiny.safetensors'}, 'one row an image'),
+        ('test_resnet', {'model_kwargs': {'global_pool': ''}, 'checkpoint': 'tiny.safetensors'}, 'one row per image'),
     ],
 )
 def test_what_timm_cannot_give_is_named_in_one_line(places, checkpoint, argument, settings, message):
@@ -272,7 +300,8 @@ def test_an_open_clip_checkpoint_gives_the_projected_image_embedding(places, tin
     x_NCHW = torch.rand(2, 3, 32, 32)
     mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (tiny_clip.visual.image_mean, tiny_clip.visual.image_std))
     with torch.no_grad():
-        torch.testing.assert_close(backbone.encode(x_NCHW), tiny_clip.encode_image((x_NCHW - mean) / std))
+        expected = tiny_clip.encode_image((x_NCHW - mean) / std)
+    torch.testing.assert_close(backbone.encode(x_NCHW), expected, rtol=1e-3, atol=1e-4)
     assert (backbone.input_side, backbone.feature_dim, backbone.interpolation) == (32, 6, 'bicubic')
     assert backbone.mean == pytest.approx((0.48145466, 0.4578275, 0.40821073))
 

@@ -10,10 +10,8 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from absl import flags
 from conftest import TOY_LINES
 
-from bench.core import cli
 from bench.core.errors import InputError
 from bench.core.types import Places
 from bench.results.record import Seconds
@@ -23,6 +21,7 @@ from benchmarks.imagenet_scale import Size
 from benchmarks.lgm_accuracy import Preset
 from methods._synthesis.augment import Augmentation, _grid
 from methods._synthesis.pyramid import Pyramid
+from tests import commands
 
 CPU = torch.device('cpu')
 STEP_KEYS = {
@@ -39,6 +38,7 @@ def _work(name='tiny_simclr', **changed):
 # --- one update ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.numerical
 @pytest.mark.parametrize('chunk_size', [None, 1, 4])
 @pytest.mark.parametrize('name', ['tiny_simclr', 'test_vit'])
 def test_the_released_formulation_has_the_same_image_gradient_as_ours(name, chunk_size):
@@ -51,6 +51,7 @@ def test_the_released_formulation_has_the_same_image_gradient_as_ours(name, chun
     assert all(parameter.grad is None for parameter in work.backbone.network.parameters())
 
 
+@pytest.mark.numerical
 def test_other_probes_views_or_real_images_have_another_gradient():
     work = _work()
     views = work.views()
@@ -97,6 +98,7 @@ def test_an_unknown_network_is_named():
 # --- the fast forms compute what the plain ones do ----------------------------------------------------------------------
 
 
+@pytest.mark.numerical
 @pytest.mark.parametrize('start_size', [1, 8, 20])
 def test_decoding_sums_bilinear_upsamples_and_so_does_its_gradient(start_size):
     pyramid = Pyramid(4, image_size=20, start_size=start_size, decorrelate=False, seed=0)
@@ -120,6 +122,7 @@ def test_decoding_sums_bilinear_upsamples_and_so_does_its_gradient(start_size):
         pyramid.grow()
 
 
+@pytest.mark.numerical
 def test_the_sampling_grid_is_that_of_an_affine_map():
     views = Augmentation().sample(3, 2, side=40, generator=torch.Generator().manual_seed(0))
     top, left, height, width = views.boxes_NA4.flatten(0, 1).unbind(1)
@@ -198,16 +201,12 @@ def test_accuracy_has_a_row_for_every_preset_and_time_and_goes_on_from_its_recor
     assert accuracy_of(presets, updates=[5, 6], bindings=['run.seeds = [0, 1]']) == rows  # seconds and all: nothing ran
 
 
-def test_the_accuracy_command_prints_its_table_and_writes_its_rows(toy, tmp_path, capsys):
-    if 'preset' not in flags.FLAGS:
-        lgm_accuracy.define_flags()
+def test_the_accuracy_command_prints_its_table_and_writes_its_rows(toy, tmp_path):
     lines = [*TOY_LINES, 'run.seeds = [0]', 'lgm.level_every = 1', 'lgm.num_augmentations = 1', 'lgm.num_updates = 5']
-    flags.FLAGS.unparse_flags()
     arguments = ['--preset=own=', f'--results_dir={tmp_path / "results"}', f'--json={tmp_path / "rows.json"}']
-    left = flags.FLAGS(['lgm_accuracy', *arguments, *(f'--gin_bindings={line}' for line in lines)])
-    status = cli.guarded(lgm_accuracy.main, left, name='benchmarks.lgm_accuracy')
-    flags.FLAGS.unparse_flags()
-    assert status == 0 and 'toy_data x toy_net, ipc 1' in capsys.readouterr().out
+    bindings = [f'--gin_bindings={line}' for line in lines]
+    done = commands.run('benchmarks.lgm_accuracy', *arguments, *bindings)
+    assert done.status == 0 and 'toy_data x toy_net, ipc 1' in done.out
     assert [row['preset'] for row in json.loads((tmp_path / 'rows.json').read_text())] == ['own']
 
 
@@ -242,6 +241,7 @@ def test_class_sizes_are_those_of_imagenet_in_sum_and_range():
         imagenet_scale.class_sizes(40, 50)
 
 
+@pytest.mark.numerical
 def test_pretended_features_are_of_one_image_each_and_lie_around_their_class():
     parts = {'images': 3000, 'classes': 6, 'test_images': 600}
     data = imagenet_scale.pretended_data(None, **parts)

@@ -8,6 +8,8 @@ from bench.core.errors import InputError
 from bench.distillation.distilled_set import DistilledSet
 from bench.machine.checkpoints import Checkpoint
 
+pytestmark = pytest.mark.numerical
+
 LINES = [
     "run.methods = ['lgm']", 'lgm.num_updates = 30', 'lgm.level_every = 4', 'lgm.num_views = 3', 'lgm.log_every = 5',
     'lgm.num_augmentations = 2', 'lgm.learning_rate = 0.05',

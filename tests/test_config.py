@@ -96,8 +96,25 @@ def test_a_variant_follows_its_base_except_where_it_says_otherwise():
 def test_macros_stand_for_their_values_and_one_that_is_idle_is_an_error():
     assert settings_of(['UPDATES = 8', 'lgm.num_updates = %UPDATES'])['num_updates'] == 8
     assert grid_of(['N = 8', 'lgm.num_updates = %N', "run.methods = ['lgm']"])[0].method.settings['num_updates'] == 8
-    with pytest.raises(InputError, match='nothing in this run uses the binding M '):
+    with pytest.raises(InputError, match=r'uses the macro M \(--gin_bindings number 3\): remove it, or use it, as %M'):
         grid_of(['M = 8', "run.methods = ['random']"])
+
+
+def test_a_macro_may_be_idle_where_it_is_included_but_not_in_the_file_that_is_given(tmp_path):
+    shared = write(tmp_path, 'shared.gin', "NETS = ['toy_net']", 'N = 8')
+    lines = [f"include '{shared}'", *GRID[:1], 'run.backbones = %NETS', "run.methods = ['lgm']"]
+    assert len(grid_of([], files=[write(tmp_path, 'a.gin', *lines)])) == 1
+    (cell,) = grid_of([], files=[write(tmp_path, 'a.gin', *lines, 'lgm.num_updates = %N')])
+    assert cell.method.settings['num_updates'] == 8
+    with pytest.raises(InputError, match=r'uses the macro M \(.*a.gin, line 5\)'):
+        grid_of([], files=[write(tmp_path, 'a.gin', *lines, 'M = 8')])
+
+
+def test_a_macro_given_by_flag_narrows_the_grid_of_a_file(tmp_path):
+    nets = "NETS = ['toy_net', 'tiny_simclr']"
+    file = write(tmp_path, 'a.gin', nets, *GRID[:1], 'run.backbones = %NETS', "run.methods = ['random']", 'toy_net.seed = 3')
+    assert [cell.eval.label for cell in grid_of([], files=[file])] == ['toy_net', 'tiny_simclr']
+    assert [cell.eval.label for cell in grid_of(["NETS = ['tiny_simclr']"], files=[file])] == ['tiny_simclr']
 
 
 def test_a_name_with_a_hyphen_is_bound_with_an_underscore():

@@ -6,11 +6,13 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 import torch
 from conftest import ROOT, TOY, all_records
 from distributed_worker import distilled_images
 
+from bench.distillation.distilled_set import DistilledSet
 from bench.machine.processes import ALONE, World
 
 WORKER = str(ROOT / 'tests' / 'distributed_worker.py')
@@ -35,6 +37,7 @@ def test_blocks_cover_all_rows_once_and_differ_by_at_most_one():
         assert max(lengths) - min(lengths) <= 1
 
 
+@pytest.mark.numerical
 def test_two_processes_make_the_images_of_one(toy, tmp_path):
     status, out, _ = torchrun(2, WORKER, str(tmp_path / 'shared'), str(tmp_path / 'two.pt'))
     assert status == 0, out
@@ -50,6 +53,7 @@ def test_a_process_that_dies_ends_the_job_with_its_error(tmp_path):
     assert seconds < 60 and not (tmp_path / 'out.pt').exists()
 
 
+@pytest.mark.numerical
 def test_more_processes_than_classes_leave_the_records_of_one(run_bench, tmp_path):
     lines = [
         "run.datasets = ['toy_data']", "run.backbones = ['toy_net']", "run.methods = ['centroid', 'lgm']",
@@ -65,9 +69,16 @@ def test_more_processes_than_classes_leave_the_records_of_one(run_bench, tmp_pat
     three, one = ({r.key: r for r in all_records(tmp_path / name)} for name in ('three', 'results'))
     assert three.keys() == one.keys() and len(one) == 2
     for key, record in one.items():
-        assert three[key].distilled.hash == record.distilled.hash
-        assert three[key].top1 == pytest.approx(record.top1, abs=0.05)
+        # sums over processes have another order: a byte may be rounded the other way, and one test image with it
+        assert three[key].top1 == pytest.approx(record.top1, abs=1.01 / record.n_test)
         assert three[key].images_encoded == record.images_encoded
+    three, one = (
+        {DistilledSet.load(path.parent).kind: DistilledSet.load(path.parent) for path in (tmp_path / name).rglob('set.json')}
+        for name in ('three', 'results')
+    )
+    np.testing.assert_array_equal(three['real'].indices_N, one['real'].indices_N)
+    apart = three['synthetic'].images_NHWC.astype(int) - one['synthetic'].images_NHWC
+    assert np.abs(apart).max() <= 1 and np.array_equal(three['synthetic'].labels_N, one['synthetic'].labels_N)
     features = sorted(path.name for path in (tmp_path / 'cache_three' / 'features').iterdir())
     assert features == sorted(path.name for path in (tmp_path / 'cache' / 'features').iterdir())
     assert all(json.loads(path.read_text()) for path in (tmp_path / 'cache_three').rglob('key.json'))

@@ -1,9 +1,13 @@
 """Every gin file parses as it stands, and runs on the toy world; for gin/analysis and gin/pretrain other tests see to it."""
 
+import re
+from collections import defaultdict
+from pathlib import Path
+
 import pytest
 
 from bench.config import registry
-from bench.config.gin_files import loaded
+from bench.config.gin_files import find_file, loaded
 from bench.pipeline.grid import grid
 from tests.conftest import ROOT
 
@@ -16,6 +20,7 @@ SUITE = [
 PAPER = [path for path in SUITE if path.stem.startswith('paper_')]
 # of one method: what it is compared with stands in the file that they belong to
 LGM_ALONE = ('ablation', 'paper_table3', 'paper_table6')
+ALL = sorted((ROOT / 'gin').rglob('*.gin'))
 METHODS = sorted((ROOT / 'gin' / 'methods').glob('*.gin'))
 SMALL = [
     "run.datasets = ['toy_data']", "run.backbones = ['toy_net']", 'run.eval_backbones = None',
@@ -27,9 +32,9 @@ SMALL = [
 
 def test_every_folder_of_gin_files_is_tested():
     """`analysis` in test_analysis.py, `pretrain` in test_pretrain.py, `worlds` through the files that include them."""
-    folders = {path.parent.name for path in (ROOT / 'gin').rglob('*.gin')}
+    folders = {path.parent.name for path in ALL}
     assert folders == {'gin', 'methods', 'suites', 'worlds', 'analysis', 'pretrain'}
-    named = ''.join(path.read_text() for path in [*RUNS, *SUITE])
+    named = ''.join(path.read_text() for path in ALL)
     for path in [*(ROOT / 'gin' / 'worlds').glob('*.gin'), *(ROOT / 'gin' / 'suites').glob('*.gin')]:
         assert path in SUITE or f"include '{path.relative_to(ROOT)}'" in named
 
@@ -52,7 +57,7 @@ def test_the_command_lists_the_cells_of_a_published_table_and_touches_nothing(pa
     outcome = run_bench(f'--gin_file={path}', '--dry_run')
     lines = outcome.out.splitlines()
     assert (outcome.status, outcome.err) == (0, '') and [line.split()[0] for line in lines] == keys
-    assert all(' to do ' in line and line.endswith(', paper-v1') for line in lines)
+    assert all(' to do ' in line and line.endswith(', paper-v1  (new)') for line in lines)
     assert not any(tmp_path.iterdir())
 
 
@@ -73,10 +78,59 @@ def test_a_file_of_the_suite_runs_on_the_toy_world(path, run_bench):
     assert 'toy_data' in outcome.out and 'FAILED' not in outcome.out
 
 
+def includes(path):
+    """Return the paths of the files that a file includes, by way of others too."""
+    text = Path(path).read_text()
+    found = [find_file(name) for name in re.findall(r"^include '(.*)'", text, flags=re.MULTILINE)]
+    return {*found, *(deeper for name in found for deeper in includes(name))}
+
+
+def resets(path):
+    """Return what is bound anew, with another value, by a file that does not include all that bound it before."""
+    with loaded([str(path)], []) as config:
+        statements = config.statements
+    values, files, found = {}, defaultdict(set), []
+    for statement in statements:
+        name, file = '/'.join(filter(None, statement[:3])), statement.location.filename
+        if values.setdefault(name, statement.value) != statement.value and not files[name] <= includes(file):
+            found.append(name)
+        values[name] = statement.value
+        files[name].add(file)
+    return found
+
+
+@pytest.mark.parametrize('path', ALL, ids=lambda path: path.stem)
+def test_includes_come_first_and_none_resets_what_another_binds(path):
+    assert re.fullmatch(r"(#.*\n)*\n?(include '.*'\n)*((?!include).*\n)*", path.read_text())
+    assert not resets(path)
+
+
+def test_a_reset_is_noticed_wherever_it_stands(tmp_path):
+    def write(name, *lines):
+        (tmp_path / name).write_text('\n'.join(lines) + '\n')
+        return f"include '{tmp_path / name}'"
+
+    base = write('base.gin', 'lgm.num_updates = 1', 'x/lgm.num_views = 1', 'N = 1')
+    same = write('same.gin', 'lgm.num_updates = 1')
+    variant = write('variant.gin', base, 'lgm.num_updates = 2')
+    for lines, expected in (
+        ([base, same, 'lgm.num_updates = 2', 'lgm.num_views = 2'], []),
+        ([variant, 'lgm.num_updates = 3', 'x/lgm.num_views = 3', 'N = 3'], []),
+        ([variant, base], ['lgm/num_updates']),
+        ([base, variant], []),
+        ([same, variant], ['lgm/num_updates']),
+        (['N = 2', 'x/lgm.num_views = 2', base], ['x/lgm/num_views', 'N']),
+        (['N = 1', 'N = 2'], ['N']),
+    ):
+        write('run.gin', *lines)
+        assert resets(tmp_path / 'run.gin') == expected, lines
+
+
 @pytest.mark.parametrize('path', METHODS, ids=lambda path: path.stem)
-def test_a_methods_file_binds_nothing_but_its_method_and_runs(path, run_bench):
+def test_a_methods_file_binds_its_method_alone_and_runs(path, run_bench):
     name = max((name for name in registry.rows('method') if path.stem.startswith(name)), key=len)  # lgm_fast binds lgm
-    assert all(line.startswith(('#', 'include', f'{name}.')) for line in path.read_text().splitlines() if line)
+    with loaded([str(path)], []) as config:
+        assert {statement.selector for statement in config.statements} == {name}
     bindings = [f'--gin_bindings={line}' for line in [*SMALL, f"run.methods = ['lgm', '{name}']"]]
     outcome = run_bench(f'--gin_file={path}', *bindings)
     assert (outcome.status, outcome.err) == (0, '')

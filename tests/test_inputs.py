@@ -156,6 +156,6 @@ def test_a_checkpoint_that_is_missing_or_does_not_fit(refused, tmp_path):
     root = f'--weights_root={tmp_path}'
     assert f'no checkpoint at {tmp_path}/net.safetensors' in refused(root, bind=lines)
     save_file({'other': torch.zeros(1)}, tmp_path / 'net.safetensors')
-    assert "1 not in the model (first: other)" in refused(root, bind=lines)
+    assert '1 not in the model (first: other [1])' in refused(root, bind=lines)
     (tmp_path / 'net.safetensors').write_bytes(b'nothing of the kind')
     assert 'is not a readable safetensors file' in refused(root, bind=lines)

@@ -9,27 +9,26 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from bench import leaderboard
 from bench.core.errors import InputError
+from bench.core.paths import ROOT
 from bench.core.types import Dataset, ProbeScore, Split
 from bench.results import summary, tables
 from bench.results.make import failed_record, make_record
 from bench.results.record import DistilledFacts, Provenance, Seconds
-from bench.results.store import write
+from bench.results.store import dumps, load, write
 
-ROOT = Path(__file__).resolve().parent.parent
 GOLDEN = ROOT / 'tests' / 'golden'
 CONTRACT = (
     'dataset,method,source_backbone,eval_backbone,ipc,protocol,top1_mean,top1_std,top1_ci_low,top1_ci_high,n_repeats,'
     'n_train_images,seconds_method,seconds_probe,peak_memory_mb,status'
 )
 ORIGIN = Provenance(
-    commit='abc', dirty=False, versions={'python': '3'}, platform='Linux', command='python -m bench.run',
+    version='1', commit='abc', dirty=False, versions={'python': '3'}, platform='Linux', command='python -m bench.run',
     created='2026-01-01T00:00:00+00:00',
 )  # fmt: skip
 N = 20  # test images, so that accuracies are multiples of 5%
@@ -214,6 +213,17 @@ def test_records_of_other_images_or_weights_are_named(tmp_path):
     first, second = summary.read(tmp_path).warnings
     assert 'dataset fingerprint' in first and all(path.stem in first for path in paths)
     assert 'eval weights of tiny_a' in second and 'others' in second
+
+
+def test_records_of_files_that_hold_other_things_are_named(tmp_path):
+    """Names and sizes may be alike; earlier records tell no contents and are like any."""
+    for seed, held in ((0, 'a'), (1, 'b'), (2, None)):
+        path = put(tmp_path, 'random', (0.5,), seed=seed)
+        record = load(path)
+        prints = replace(record.fingerprints, contents=held and {'train': held, 'test': held})
+        path.write_text(dumps(replace(record, fingerprints=prints)))
+    (warning,) = summary.read(tmp_path).warnings
+    assert 'dataset contents of toy' in warning and 'a/a: random' in warning and '-2-' not in warning
 
 
 def test_identical_picks_are_told(tmp_path):

@@ -8,9 +8,9 @@ import pytest
 from test_leaderboard import ORIGIN
 
 from bench.core.types import Places, ProbeScore
-from bench.datasets.plumage import plumage as plumage_module
-from bench.datasets.plumage import render as plumage_render
-from bench.datasets.plumage.plumage import FAMILY_NAMES, FAMILY_OF_CLASS, plumage, plumage_families
+from bench.datasets.plumage import drawn, render
+from bench.datasets.plumage.plumage import plumage, plumage_families
+from bench.datasets.plumage.species import FAMILY_NAMES, FAMILY_OF_CLASS
 from bench.datasets.plumage.spurious import (
     BACKGROUND_NAMES,
     CLASS_NAMES,
@@ -95,6 +95,17 @@ def test_fingerprint_tells_seed_split_size_and_agreement_apart(places):
     assert plumage_spurious(places).fingerprints == made[0].fingerprints
 
 
+def test_the_dataset_says_which_class_and_background_a_group_is(places):
+    data = plumage_spurious(places, train_per_class=20, test_per_class=10)
+    assert data.backgrounds == BACKGROUND_NAMES and data.homes == ('water', 'water', 'land', 'land')
+    assert tuple(group.name for group in data.groups) == data.train.group_names
+    for split, at_home in ((data.train, 0.95), (data.test, 0.5)):
+        assert [data.groups[group].label for group in split.groups_N] == split.labels_N.tolist()
+        shown_N, home_N = data.backgrounds_of(split.groups_N), data.homes_of(split.labels_N)
+        assert shown_N.dtype == home_N.dtype == np.int64 and (shown_N == home_N).mean() == at_home
+        assert [data.backgrounds[b] for b in shown_N] == [data.groups[group].background for group in split.groups_N]
+
+
 # --- pictures ---------------------------------------------------------------------------------------------------------
 
 
@@ -106,9 +117,9 @@ def test_pixels_are_pinned(split):
 
 
 def test_images_are_what_their_groups_say_from_a_pool_too(places, monkeypatch):
-    monkeypatch.setattr(plumage_module, '_POOL_FROM', 1)
-    monkeypatch.setattr(plumage_module, '_CHUNK', 7)
-    monkeypatch.setattr(plumage_module, '_cpu_count', lambda: 2)
+    monkeypatch.setattr(drawn, '_POOL_FROM', 1)
+    monkeypatch.setattr(drawn, '_CHUNK', 7)
+    monkeypatch.setattr(drawn, '_cpu_count', lambda: 2)
     split = plumage_spurious(places, train_per_class=5, agreement=0.6).train
     assert len(pickle.dumps(split.images)) < 1000
     pixels_NHWC = pickle.loads(pickle.dumps(split.images)).pixels_NHWC
@@ -130,9 +141,9 @@ def test_splits_share_no_image_nor_bird(places, monkeypatch):
 
 def shapes_of(monkeypatch, split, index, group):
     """Return the polygons of the bird in a picture, as placed."""
-    made, place = [], plumage_render._place
+    made, place = [], render._place
     with monkeypatch.context() as patch:
-        patch.setattr(plumage_render, '_place', lambda *args: made.append(place(*args)) or made[-1])
+        patch.setattr(render, '_place', lambda *args: made.append(place(*args)) or made[-1])
         draw(0, split, index, group)
     return made[0]
 
@@ -219,7 +230,8 @@ def test_a_group_without_training_images_weighs_nothing(places):
 def test_families_share_the_pictures_of_plumage(places):
     sizes = {'train_per_class': 2, 'test_per_class': 1, 'seed': 3}
     fine, coarse = plumage(places, **sizes), plumage_families(places, **sizes)
-    assert coarse.name == 'plumage_families' and coarse.test.class_names == FAMILY_NAMES
+    assert coarse.name == fine.coarse == 'plumage_families' and not coarse.coarse
+    assert coarse.test.class_names == FAMILY_NAMES
     for a, b in ((fine.train, coarse.train), (fine.test, coarse.test)):
         assert b.images == a.images and b.images.path.parent.parent == places.cache_dir / 'plumage'
         assert b.labels_N.dtype == np.int64

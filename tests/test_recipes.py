@@ -11,18 +11,20 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from bench.backbones.tiny.encoders import tiny_network
+from bench.backbones.tiny.networks import tiny_network
 from bench.datasets.plumage.captions import MARK_NAMED, MAX_WORDS, VOCABULARY, caption, encode_words
-from bench.datasets.plumage.plumage import CLASS_NAMES, FAMILY_OF_CLASS
+from bench.datasets.plumage.species import CLASS_NAMES, FAMILY_OF_CLASS
 from bench.pretrain import clip as clip_module
 from bench.pretrain import dino as dino_module
+from bench.pretrain.augment import Augmentation
 from bench.pretrain.clip import clip
 from bench.pretrain.dino import dino
 from bench.pretrain.mim import _patches, mim
 from bench.pretrain.moco import _contrast, moco
 from bench.pretrain.simclr import nt_xent
 from bench.pretrain.train import Batch, follow
-from bench.pretrain.views import Views
+
+pytestmark = pytest.mark.numerical
 
 
 class Net(nn.Module):
@@ -41,10 +43,10 @@ class Net(nn.Module):
 
 def batch_of(count=8, side=64):
     rng = torch.Generator().manual_seed(0)
-    views = Views(
+    augmentation = Augmentation(
         rng, min_crop_area=0.5, brightness=0.3, contrast=0.3, colour_cast=0.2, gray_prob=0.1, blur_prob=0.1, noise_std=0.02
     )
-    return Batch(torch.rand(count, 3, side, side, generator=rng), np.arange(count) % 20, views)
+    return Batch(torch.rand(count, 3, side, side, generator=rng), np.arange(count) % 20, augmentation)
 
 
 # --- contrast -----------------------------------------------------------------------------------------------------------
@@ -54,16 +56,16 @@ def test_nt_xent_known_answers():
     # Four unit vectors at right angles, each the partner of itself: cosine 1 to the partner, 0 to the other six.
     z_ND = torch.eye(4).repeat(2, 1)
     expected = -math.log(math.exp(1 / 0.5) / (math.exp(1 / 0.5) + 6))
-    assert nt_xent(z_ND, temperature=0.5).item() == pytest.approx(expected, abs=1e-6)
-    assert nt_xent(torch.ones(8, 4), temperature=0.5).item() == pytest.approx(math.log(7), abs=1e-6)
+    assert nt_xent(z_ND, temperature=0.5).item() == pytest.approx(expected, abs=1e-5)
+    assert nt_xent(torch.ones(8, 4), temperature=0.5).item() == pytest.approx(math.log(7), abs=1e-5)
 
 
 def test_contrast_of_moco_known_answers():
     # Cosine 1 to one key of four, 0 to the others; MoCo v3 multiplies by twice the temperature. Lengths do not count.
     z_ND, high = torch.eye(4), math.exp(1 / 0.25)
-    assert _contrast(3 * z_ND, z_ND, 0.25).item() == pytest.approx(0.5 * math.log((high + 3) / high), abs=1e-6)
-    assert _contrast(z_ND, z_ND.roll(1, dims=0), 0.25).item() == pytest.approx(0.5 * math.log(high + 3), abs=1e-6)
-    assert _contrast(torch.ones(4, 4), z_ND, 0.25).item() == pytest.approx(0.5 * math.log(4), abs=1e-6)
+    assert _contrast(3 * z_ND, z_ND, 0.25).item() == pytest.approx(0.5 * math.log((high + 3) / high), abs=1e-5)
+    assert _contrast(z_ND, z_ND.roll(1, dims=0), 0.25).item() == pytest.approx(0.5 * math.log(high + 3), abs=1e-5)
+    assert _contrast(torch.ones(4, 4), z_ND, 0.25).item() == pytest.approx(0.5 * math.log(4), abs=1e-5)
 
 
 # --- teachers -----------------------------------------------------------------------------------------------------------
@@ -112,8 +114,8 @@ def test_dino_known_answers():
     out_NK = head(torch.randn(7, 6))
     with torch.no_grad():
         head.prototypes_KD[2] = 9 * head.mlp(torch.ones(1, 6))[0]
-    assert out_NK.shape == (7, 5) and out_NK.abs().max() <= 1 + 1e-6  # cosines
-    assert head(torch.ones(1, 6))[0, 2].item() == pytest.approx(1, abs=1e-6)
+    assert out_NK.shape == (7, 5) and out_NK.abs().max() <= 1 + 1e-5  # cosines
+    assert head(torch.ones(1, 6))[0, 2].item() == pytest.approx(1, abs=1e-5)
 
 
 def test_dino_compares_every_crop_with_the_other_large_one_and_takes_the_centre_out(monkeypatch):
@@ -124,13 +126,13 @@ def test_dino_compares_every_crop_with_the_other_large_one_and_takes_the_centre_
     monkeypatch.setattr(dino_module, '_Head', lambda *sizes: nn.Identity())
     objective = dino(network, prototypes=2, student_temperature=1.0, centre_momentum=0.0, local_crops=1)
     expected = -(math.log(0.6) + math.log(0.7) + math.log(0.2) + math.log(0.3)) / 4
-    assert objective.loss(batch_of(1)).item() == pytest.approx(expected, abs=1e-6)
+    assert objective.loss(batch_of(1)).item() == pytest.approx(expected, abs=1e-5)
     # The centre is (50, 50) now and changes nothing: the teacher is sure of 0 for both crops.
     expected = -(math.log(0.6) + 2 * math.log(0.7) + math.log(0.8)) / 4
-    assert objective.loss(batch_of(1)).item() == pytest.approx(expected, abs=1e-6)
+    assert objective.loss(batch_of(1)).item() == pytest.approx(expected, abs=1e-5)
     # Less (100, 0), the first crop tells nothing and the second is sure of 1.
     expected = -((math.log(0.6 * 0.4) + math.log(0.7 * 0.3)) / 2 + math.log(0.2) + math.log(0.3)) / 4
-    assert objective.loss(batch_of(1)).item() == pytest.approx(expected, abs=1e-6)
+    assert objective.loss(batch_of(1)).item() == pytest.approx(expected, abs=1e-5)
 
 
 # --- masked image modelling ---------------------------------------------------------------------------------------------
@@ -151,7 +153,7 @@ def plain():
 def test_patches_have_the_order_of_tokens(plain):
     x_NCHW = torch.rand(1, 3, 64, 64)
     for tokens in (lambda x: _patches(x, 8), lambda x: plain.patch_embed(x).flatten(1, 2)):
-        moved_T = (tokens(changed_patch(x_NCHW, 2, 5)) - tokens(x_NCHW)).abs().amax((0, 2)) > 1e-6
+        moved_T = (tokens(changed_patch(x_NCHW, 2, 5)) - tokens(x_NCHW)).abs().amax((0, 2)) > 1e-3
         assert moved_T.nonzero().flatten().tolist() == [2 * 8 + 5]
 
 
@@ -161,7 +163,7 @@ def test_visible_patches_know_nothing_of_the_hidden_ones(plain):
     visible_NV = torch.tensor([t for t in range(64) if t != 2 * 8 + 5]).expand(2, -1)
     with torch.inference_mode():
         a_NVD, b_NVD = (plain.encode_visible(x, visible_NV) for x in (x_NCHW, changed_patch(x_NCHW, 2, 5)))
-        assert torch.equal(a_NVD, b_NVD)
+        torch.testing.assert_close(a_NVD, b_NVD)
         overlapping = tiny_network('vit').eval()
         a_NVD, b_NVD = (overlapping.encode_visible(x, visible_NV) for x in (x_NCHW, changed_patch(x_NCHW, 2, 5)))
     assert not torch.allclose(a_NVD, b_NVD)  # which is why masked modelling takes the plain one
@@ -239,7 +241,7 @@ def test_padding_says_nothing():
     with torch.inference_mode():
         before_ND = text(words_NL)
         text.place_LD[3:] += torch.randn(MAX_WORDS - 3, 8)
-        assert torch.allclose(text(words_NL), before_ND, atol=1e-6)
+        assert torch.allclose(text(words_NL), before_ND, atol=1e-5)
 
 
 def test_pictures_with_the_same_caption_are_no_negatives(monkeypatch):
@@ -260,7 +262,7 @@ def test_pictures_with_the_same_caption_are_no_negatives(monkeypatch):
     head = objective.modules[1]
     nn.init.eye_(head.weight), nn.init.zeros_(head.bias)
     loss = objective.loss(batch)
-    assert loss.item() == pytest.approx(math.log(2 + 2 * math.exp(-10)), abs=1e-6)
+    assert loss.item() == pytest.approx(math.log(2 + 2 * math.exp(-10)), abs=1e-5)
     loss.backward()
     assert head.weight.grad.abs().max() < 1e-3  # nothing pushes them apart
 

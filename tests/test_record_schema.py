@@ -5,17 +5,16 @@ After a wanted change of the class: `python -m tests.test_record_schema` writes 
 
 import copy
 import json
-from pathlib import Path
 
 import pytest
 from jsonschema import Draft202012Validator
 
+from bench.core.paths import ROOT
 from bench.results import schema
 from bench.results.check import parse
 from bench.results.record import Record
 from bench.results.store import as_json, dumps
 
-ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / 'docs'
 COMMITTED = sorted((ROOT / 'results' / 'records').rglob('*.json'))
 GOLDEN = sorted((ROOT / 'tests' / 'golden' / 'records').rglob('*.json'))

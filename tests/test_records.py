@@ -14,7 +14,7 @@ from bench.core.types import Dataset, ProbeScore, Split
 from bench.results import provenance
 from bench.results.check import RecordError
 from bench.results.make import failed_record, make_record
-from bench.results.record import Correct, DistilledFacts, Seconds, Skipped, WorstGroup
+from bench.results.record import Correct, DistilledFacts, MethodFacts, Seconds, Skipped, WorstGroup
 from bench.results.store import as_json, find, load, load_table, path_of, safe_name, write
 
 CELL = {
@@ -107,14 +107,34 @@ def test_a_crash_while_writing_leaves_the_old_file(tmp_path, monkeypatch):
 
 def test_a_record_of_version_1_says_nothing_of_labels_which_were_hard(tmp_path):
     record = _record()
-    assert (record.schema_version, record.distilled.labels) == (2, 'hard')
-    old = replace(record, schema_version=1)
+    assert (record.schema_version, record.distilled.labels) == (3, 'hard')
+    old = replace(
+        record, schema_version=1, fingerprints=replace(record.fingerprints, contents=None),
+        provenance=replace(record.provenance, version=None),
+    )  # fmt: skip
     path = write(old, results_dir=tmp_path)
     assert '"labels"' not in path.read_text()
     assert load(path) == old
     assert list(load_table(tmp_path)[0]['labels']) == ['hard']
     write(record, results_dir=tmp_path)
     assert load(path) == old  # finished records stay, whatever their version
+
+
+def test_records_of_every_schema_are_read_and_tell_facts_of_the_method(tmp_path):
+    facts = MethodFacts(real=True, needs_backbone=False, needs_seed=True, needs_ipc=True)
+    record = _record()
+    assert record.method_facts == facts, 'of the method called random'
+    told = _record(key='k2', method_facts=replace(facts, needs_seed=False))
+    assert told.method_facts.needs_seed is False
+    for version in (1, 2):
+        path = write(replace(record, schema_version=version, key=f'v{version}'), results_dir=tmp_path)
+        assert 'method_facts' not in path.read_text() and load(path).method_facts == facts
+    path = write(told, results_dir=tmp_path)
+    table = load_table(tmp_path)[0].set_index('key')
+    assert table.needs_seed.to_dict() == {'v1': True, 'v2': True, 'k2': False} and table.real.all()
+    path.write_text(path.read_text().replace('"real": true', '"real": 1'))
+    with pytest.raises(RecordError, match="field method_facts.real is '1', expected true or false"):
+        load(path)
 
 
 def test_the_labels_of_a_set_are_in_its_record_and_those_of_a_failed_cell_in_its_settings(tmp_path):
@@ -156,7 +176,7 @@ def test_what_is_no_record_is_named_and_left_alone(tmp_path, kind):
     make, reason = BAD[kind]
     write(_record(key='k0'), results_dir=tmp_path)
     path = path_of(tmp_path, CELL, 'k1')
-    content = make(as_json(_record(), version=2))
+    content = make(as_json(_record(), version=3))
     path.write_text(content)
     with pytest.raises(RecordError) as caught:
         load(path)

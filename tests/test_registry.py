@@ -3,16 +3,15 @@
 import inspect
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from conftest import ROOT
 
 from bench import list as bench_list
 from bench.config import gin_files as config
 from bench.config import plugins, registry
 from bench.core.errors import InputError
 
-ROOT = Path(__file__).resolve().parent.parent
 PLUGIN = '''"""A file of a user."""
 
 from bench.config.registry import register_method

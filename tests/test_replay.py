@@ -4,7 +4,6 @@ import copy
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -20,6 +19,7 @@ from bench.pipeline.execute import Bench
 from bench.replay import TOLERANCE, Replay, cell_of
 from bench.results.record import Correct, Record
 from bench.results.store import dumps, load
+from tests import commands
 
 COMMITTED = ROOT / 'results' / 'records'
 WORLD = [
@@ -60,6 +60,7 @@ def test_the_cell_of_every_committed_record_can_be_rebuilt(monkeypatch):
             continue
         kept = record.cell.config
         assert cell.key == record.key == path.stem and cell.config == kept
+        assert vars(record.method_facts) == cell.method_facts
         labelled += kept['eval_backbone'] != kept['eval_name']
     assert not problems
     assert labelled, 'backbones with labels of their own, such as mobilenetv2_100=timm:mobilenetv2_100, are among them'
@@ -84,7 +85,7 @@ def test_changed_settings_are_refused_with_both_keys(toy_record, monkeypatch):
     older = replace(older, key=short_hash(older.cell.config))
     with pytest.raises(InputError, match=f'record {older.key} .* has the key {toy_record.key}, so a setting'):
         cell_of(older)
-    monkeypatch.setattr('bench.probes.adam.PROBE_VERSION', -1)
+    monkeypatch.setattr('bench.probes.task.PROBE_VERSION', -1)
     with pytest.raises(InputError, match=f'record {toy_record.key} .* or a protocol changed since'):
         cell_of(toy_record)
 
@@ -103,6 +104,7 @@ def test_what_is_gone_since_is_named(toy_record):
 # --- running it again -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.numerical
 def test_every_kind_of_cell_of_the_toy_world_replays_identically(run_bench, tmp_path):
     outcome = run_bench(bind=WORLD)
     assert outcome.status == 0, outcome
@@ -113,7 +115,7 @@ def test_every_kind_of_cell_of_the_toy_world_replays_identically(run_bench, tmp_
     for record in made:
         assert '+' in record.cell.protocol, 'with settings of its own'
         found = replay.replay(record, bench)
-        assert found.identical and found.same_images and found.difference == 0
+        assert found.same_platform and found.identical and found.same_images and found.difference == 0
         assert str(found) == f'identical: {100 * record.mean:.2f} %, every test image answered alike'
     before = files_below(bench.results_dir)
     with pytest.raises(InputError, match=f'holds record {made[0].key} already: replay into another results folder'):
@@ -164,41 +166,31 @@ def test_what_differs_is_said(toy_record):
     assert 'other images' in str(Replay(record([[1, 0]], 'a'), record([[0, 1]], 'b')))
 
 
-class Values(SimpleNamespace):
-    """Flags: `values.name`, and `values['name'].value`."""
-
-    def __getitem__(self, name):
-        return SimpleNamespace(value=getattr(self, name))
-
-
-def test_the_command(toy_record, tmp_path, monkeypatch, capsys):
+@pytest.mark.numerical
+def test_the_command(toy_record, tmp_path):
     def main(*paths, results_dir=tmp_path / 'again'):
-        values = Values(
-            record=[str(path) for path in paths], results_dir=str(results_dir), cache_dir=str(tmp_path / 'cache2'),
-            data_root=None, weights_root=None,
-        )  # fmt: skip
-        monkeypatch.setattr(replay.flags, 'FLAGS', values)
-        return replay.main()
+        words = [f'--record={path}' for path in paths]
+        return commands.run('bench.replay', *words, f'--results_dir={results_dir}', f'--cache_dir={tmp_path / "cache2"}')
 
     (path,) = (tmp_path / 'results' / 'records').rglob('*.json')
-    capsys.readouterr()
     for _ in range(2):  # over its own result
-        assert main(path) == 0
-        assert capsys.readouterr().out.splitlines()[-1].startswith(f'{path}: identical: ')
+        done = main(path)
+        assert done.status == 0 and done.out.splitlines()[-1].startswith(f'{path}: identical: ')
     other = tmp_path / 'other' / path.name
     other.parent.mkdir()
     correct_RN = ~toy_record.correct.unpack()
     changed = replace(toy_record, correct=Correct.pack(correct_RN), mean=toy_record.mean - 2 * TOLERANCE)
     other.write_text(dumps(changed))
-    assert main(other, path) == 1
-    assert f'({200 * TOLERANCE:+.2f} points; 100.00 % of the answers changed; same images' in capsys.readouterr().out
+    done = main(other, path)
+    assert done.status == 1
+    assert f'({200 * TOLERANCE:+.2f} points; 100.00 % of the answers changed; same images' in done.out
     before = path.read_bytes()
-    with pytest.raises(InputError, match=f'a replay would overwrite {path}; choose another folder'):
-        main(path, results_dir=tmp_path / 'results')
-    with pytest.raises(InputError, match='expected --record=FILE'):
-        main()
-    with pytest.raises(InputError, match='none.json: cannot be read: No such file'):
-        main(tmp_path / 'none.json')
+    for done, said in (
+        (main(path, results_dir=tmp_path / 'results'), f'a replay would overwrite {path}; choose another folder'),
+        (main(), 'expected --record=FILE'),
+        (main(tmp_path / 'none.json'), 'none.json: cannot be read: No such file'),
+    ):
+        assert done.status == 2 and said in done.err and done.err.count('\n') == 1
     assert path.read_bytes() == before
 
 

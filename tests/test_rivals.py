@@ -21,6 +21,8 @@ from methods.lgm import lgm
 from methods.lgm_plus import feature_targets, lgm_plus
 from methods.sfm import residuals, sfm
 
+pytestmark = pytest.mark.numerical
+
 
 def features(*shape, seed=0):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
@@ -78,7 +80,7 @@ def matched(real, *, views=False):
 def test_means_that_are_matched_cost_nothing_and_others_do(method, views):
     real = _real()
     loss = loss_of(method, real)
-    assert loss(matched(real, views=views)).item() == pytest.approx(0, abs=1e-6)
+    assert loss(matched(real, views=views)).item() == pytest.approx(0, abs=1e-5)
     assert loss(synthetic(features(2, 3, 3, seed=5).float())).item() > 0.1
 
 
@@ -155,7 +157,7 @@ def test_lgm_plus_aims_at_the_ridge_classifiers_directions_at_the_classes_distan
     covariance = (weights_M[:, None] * z_MD).T @ z_MD
     direction = (m_CD - mean_D) @ torch.linalg.inv(covariance + 0.7 * covariance.trace() / 3 * torch.eye(3))
     cosine = F.cosine_similarity((target_CD.double() - mean_D).flatten(), direction.flatten(), dim=0)
-    assert cosine.item() == pytest.approx(1, abs=1e-6)
+    assert cosine.item() == pytest.approx(1, abs=1e-5)
     assert (target_CD - target_CD.mean(dim=0)).square().sum(dim=1).mean().item() == pytest.approx(spread.item(), rel=0.2)
     assert (target_CD - mean_D.float()).square().sum(dim=1).mean().item() == pytest.approx(spread.item(), rel=1e-4)
     # a strong ridge leaves the class means

@@ -10,6 +10,8 @@ from bench.distillation.task import Task
 from methods import k_center
 from methods.herding import herd
 
+pytestmark = pytest.mark.numerical
+
 
 class PlaneTask(Task):
     """A task whose features are given points."""

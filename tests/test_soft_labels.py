@@ -9,9 +9,12 @@ import torch
 from bench.distillation import soft_labels
 from bench.distillation.distilled_set import DistilledSet
 from bench.distillation.soft_labels import teacher_labels, teacher_scores
-from bench.probes import adam as probe
+from bench.probes import adam
+from bench.probes.task import score
 from bench.results import summary
 from bench.results.store import load
+
+pytestmark = pytest.mark.numerical
 
 # Class 0 at -3 and -1, class 1 at 2: balanced mean 0, class means -2 and 2, so the right class leads by 1 at f = -2 and 2
 # and the scores are -f/2 and f/2, whatever the strength.
@@ -179,13 +182,12 @@ def test_what_is_no_soft_label_is_refused(kind):
 def test_soft_labels_reach_the_probe_the_record_and_a_table_of_their_own(run_bench, tmp_path, monkeypatch):
     (tmp_path / 'mine.py').write_text(PLUGIN)
     trained = []
-    score = probe._score
 
     def noting(task, w_RCD, b_RC, *, curves):
         trained.append((task.targets_of(slice(None), dtype=torch.float32, device=b_RC.device).numpy(), b_RC.clone()))
         return score(task, w_RCD, b_RC, curves=curves)
 
-    monkeypatch.setattr(probe, '_score', noting)
+    monkeypatch.setattr(adam, 'score', noting)
     outcome = run_bench(
         f'--plugin={tmp_path / "mine.py"}', bind=["run.methods = ['mine', 'taught=mine']", 'taught/mine.soft_labels = True']
     )

@@ -18,6 +18,8 @@ from methods._synthesis.pyramid import COLOUR_33, Pyramid, level_sizes
 from methods._synthesis.real import RealFeatures
 from methods.lgm import lgm
 
+pytestmark = pytest.mark.numerical
+
 
 def _autograd_gradient(f_ND, y_NC, w_CD, *, create_graph):
     """Return [G_W, G_b] of the mean cross-entropy, the way the release computes it."""
@@ -234,7 +236,7 @@ def test_chunks_give_the_same_gradient_as_one_pass(toy_backbone, chunk_size):
         return [loss, *(level.grad.clone() for level in pyramid.levels)]
 
     for whole, chunked in zip(gradients(None), gradients(chunk_size), strict=True):
-        torch.testing.assert_close(whole, chunked, rtol=1e-4, atol=1e-7)
+        assert (chunked - whole).norm() <= 1e-5 * whole.norm()
 
 
 def test_distilled_images_match_the_real_gradient_better_than_noise(task):

@@ -97,7 +97,7 @@ def _row(
 
 def _tells_background(evidence: Evidence, data: Any, distilled: Any, backbone: str, protocol: str) -> float:
     """Return the test accuracy, for the background, of a probe trained on images that are labelled with their homes."""
-    from bench.probes.adam import ProbeTask
+    from bench.probes.task import ProbeTask
 
     homes_N = np.array(HOME_OF_CLASS)[distilled.labels_N]
     test = replace(data.test, labels_N=background_of(data.test.groups_N), class_names=BACKGROUND_NAMES)

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from bench.core.errors import InputError
+from bench.core.progress import remark
 
 # Under these keys training scripts keep the weights beside optimiser and counters; a teacher is what they evaluate.
 _WRAPPERS = ('state_dict', 'model_state_dict', 'model', 'teacher', 'module')
@@ -36,7 +37,8 @@ def load_checkpoint(
       path: safetensors, or a file of torch that holds nothing but weights and plain values.
       name: what messages call the backbone.
       conversions: from the keys of published checkpoints to those of the network.
-      unused: prefixes of what the features do not use, such as `head.`: such keys may be missing or more than there are.
+      unused: prefixes of what the features do not use, such as `head.`: such keys may be missing, more than there are, or of
+        another shape, and are then left out with a remark.
       hint: what to check where nothing fits.
 
     Raises:
@@ -53,8 +55,11 @@ def load_checkpoint(
         state = {key: value for key, value in state.items() if isinstance(value, torch.Tensor)}
         misfit = _misfit(network, state, unused)
         if not misfit:
-            own = network.state_dict().keys()
-            network.load_state_dict({key: value for key, value in state.items() if key in own}, strict=False)
+            own = network.state_dict()
+            if left_out := _of_another_shape(own, state):
+                remark(f'{name}: left out of {path} what does not fit and features do not use: {"; ".join(left_out)}')
+            fitting = {key: value for key, value in state.items() if key in own and own[key].shape == value.shape}
+            network.load_state_dict(fitting, strict=False)
             return
         misfits.append(misfit)
     nearest = min(misfits, key=lambda misfit: sum(map(len, misfit.values())))
@@ -111,7 +116,7 @@ def unwrapped(raw: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _misfit(network: nn.Module, state: Mapping[str, torch.Tensor], unused: tuple[str, ...]) -> dict[str, list[str]]:
-    """Return what does not fit: reason -> sorted keys."""
+    """Return what does not fit: reason -> sorted keys with their shapes."""
     own = network.state_dict()
 
     def used(keys: Iterable[str]) -> list[str]:
@@ -119,8 +124,20 @@ def _misfit(network: nn.Module, state: Mapping[str, torch.Tensor], unused: tuple
         return sorted(key for key in keys if not key.startswith(unused) and not key.endswith('.num_batches_tracked'))
 
     found = {
-        'missing': used(own.keys() - state.keys()),
-        'not in the model': used(state.keys() - own.keys()),
-        'of another shape': sorted(key for key in own.keys() & state.keys() if own[key].shape != state[key].shape),
+        'missing': [f'{key} {list(own[key].shape)}' for key in used(own.keys() - state.keys())],
+        'not in the model': [f'{key} {list(state[key].shape)}' for key in used(state.keys() - own.keys())],
+        'of another shape': _of_another_shape(own, state, used(own.keys() & state.keys())),
     }
     return {what: keys for what, keys in found.items() if keys}
+
+
+def _of_another_shape(
+    own: Mapping[str, torch.Tensor], state: Mapping[str, torch.Tensor], keys: Iterable[str] | None = None
+) -> list[str]:
+    """Return the keys, of these or of all that both have, whose shapes differ, with both shapes."""
+    keys = sorted(own.keys() & state.keys()) if keys is None else keys
+    return [
+        f'{key}, expected {list(own[key].shape)}, got {list(state[key].shape)}'
+        for key in keys
+        if own[key].shape != state[key].shape
+    ]

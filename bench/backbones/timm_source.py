@@ -1,19 +1,29 @@
 """Any timm model, with its pretrained weights from the hub or from a local checkpoint."""
 
+import copy
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
-from bench.backbones import weights as hub
 from bench.backbones.base import Backbone, frozen_backbone
+from bench.backbones.remembered import weights_in
 from bench.backbones.state_dicts import Conversion, load_checkpoint
-from bench.core.errors import InputError
+from bench.backbones.weights import Origin, Weights, is_offline, open_weights, without_revisions
+from bench.core.errors import InputError, near
+from bench.core.online import give_up_soon
 from bench.core.ranges import PositiveInt
 from bench.core.types import Places, Precision
 
 
+def _weights(argument: str, places: Places, *, checkpoint: str, **settings: Any) -> list[Path] | None:
+    model, weights = open_weights('timm', argument, checkpoint=checkpoint, root=places.weights_root)
+    return [weights.file] if weights.file else origin_of(_config(model), weights.revision).files_here()
+
+
+@weights_in(_weights)
 def timm(
     argument: str,
     places: Places,
@@ -45,7 +55,7 @@ def timm(
     if argument.startswith('hf-hub:'):
         raise InputError(f'timm:{argument}: expected a model of timm; a repository of the hub is named {argument}')
     # the revision is part of the name and no setting of its own: settings enter the keys of records
-    model, weights = hub.open_weights('timm', argument, checkpoint=checkpoint, root=places.weights_root)
+    model, weights = open_weights('timm', argument, checkpoint=checkpoint, root=places.weights_root)
     return load(
         model, weights, device, model_kwargs=model_kwargs, pretrained_cfg=pretrained_cfg, input_side=input_side,
         precision=precision,
@@ -54,7 +64,7 @@ def timm(
 
 def load(
     argument: str,
-    weights: hub.Weights,
+    weights: Weights,
     device,
     *,
     model_kwargs: Mapping[str, Any] | None = None,
@@ -71,6 +81,7 @@ def load(
     import timm as timm_library
     from timm.data import resolve_model_data_config
 
+    give_up_soon()
     kwargs, overlay = dict(model_kwargs or {}), dict(pretrained_cfg or {})
     config = _config(argument)
     config = replace(config, **{key: value for key, value in overlay.items() if hasattr(config, key)})
@@ -79,10 +90,10 @@ def load(
     origin = origin_of(config, weights.revision)
     if weights.revision:
         if not origin.repository:
-            raise hub.without_revisions(weights.label, origin)
+            raise without_revisions(weights.label, origin)
         overlay['hf_hub_id'] = f'{origin.repository}@{weights.revision}'
     try:
-        if not weights.file and origin.url and not origin.cached() and hub.is_offline():
+        if not weights.file and origin.url and not origin.cached() and is_offline():
             raise OSError('HF_HUB_OFFLINE is set')  # timm would try
         network = timm_library.create_model(
             argument, pretrained=not weights.file, pretrained_cfg_overlay=overlay or None, **kwargs
@@ -94,11 +105,9 @@ def load(
             raise
         raise weights.unavailable(origin, error) from error
     if weights.file:
-        heads = network.pretrained_cfg.get('classifier') or ()
         load_checkpoint(
             network, weights.file, name=weights.label, conversions=(*conversions, *_published_layouts(network)),
-            unused=tuple(f'{head}.' for head in ([heads] if isinstance(heads, str) else heads)),
-            hint='check timm.model_kwargs against the checkpoint',
+            unused=_unused(network), hint='check timm.model_kwargs against the checkpoint',
         )  # fmt: skip
     data = resolve_model_data_config(network)
     network.reset_classifier(0)
@@ -116,13 +125,13 @@ def load(
     )
 
 
-def origin_of(config, revision: str = '') -> hub.Origin:
+def origin_of(config, revision: str = '') -> Origin:
     """Return where timm takes the weights of a pretrained configuration from."""
     if config.hf_hub_id:
         repository = config.hf_hub_id.partition('@')[0]
         files = (config.hf_hub_filename,) if config.hf_hub_filename else ('model.safetensors', 'pytorch_model.bin')
-        return hub.Origin(repository, files, revision=revision)
-    return hub.Origin(url=config.url if isinstance(config.url, str) else '')
+        return Origin(repository, files, revision=revision)
+    return Origin(url=config.url if isinstance(config.url, str) else '')
 
 
 def _config(argument: str):
@@ -144,7 +153,6 @@ def _config(argument: str):
 def _check_name(argument: str) -> None:
     import timm as timm_library
 
-    from bench.config.registry import near
 
     stem, _, tag = argument.partition('.')
     if not timm_library.is_model(stem):
@@ -158,6 +166,16 @@ def _published_layouts(network) -> tuple[Conversion, ...]:
     """Return timm's own conversion from original checkpoints to its keys, and of position embeddings to another size."""
     convert = getattr(sys.modules[type(network).__module__], 'checkpoint_filter_fn', None)
     return (partial(convert, model=network),) if convert else ()
+
+
+def _unused(network) -> tuple[str, ...]:
+    """Return prefixes of keys that features do not use: what timm calls the classifier, and what it takes away with it."""
+    tensors = (*network.parameters(), *network.buffers())
+    bare = copy.deepcopy(network, {id(tensor): tensor for tensor in tensors})  # shares all weights
+    bare.reset_classifier(0)
+    heads = network.pretrained_cfg.get('classifier') or ()
+    named = (f'{head}.' for head in ([heads] if isinstance(heads, str) else heads))
+    return (*named, *sorted(network.state_dict().keys() - bare.state_dict().keys()))
 
 
 def _pooling(network) -> str:

@@ -49,6 +49,11 @@ class Origin:
                 return Path(path)
         return None
 
+    def files_here(self) -> list[Path] | None:
+        """Return the cached file as a list, None where there is none."""
+        path = self.cached()
+        return [path] if path else None
+
     def pinned(self) -> str:
         """Return the url, or the repository with the commit that the cache holds: `timm/resnet18.a1_in1k@<commit>`."""
         path = self.cached() if self.repository else None
@@ -77,7 +82,7 @@ class Weights:
 
     def unavailable(self, origin: Origin, error: Exception) -> InputError:
         """Return the error for published weights that could not be had: what to fetch, and where to put it."""
-        reason = textwrap.shorten((str(error).strip() or type(error).__name__).splitlines()[0], 200, placeholder=' ...')
+        reason = textwrap.shorten(_reason(error).splitlines()[0], 200, placeholder=' ...')
         if (path := origin.cached()) is not None:
             return InputError(f'{self.label}: its weights at {path} cannot be used ({reason}); fetch them again')
         missing = f'{self.label}: its pretrained weights are not in the local cache and could not be fetched'
@@ -90,6 +95,16 @@ class Weights:
         place = str(self.root / file) if self.root else f'<weights_root>/{file} with --weights_root=<weights_root>'
         binding = f", and bind {self.setting} = '{file}'" if self.setting else ''
         return InputError(f'{missing}; fetch {origin.address}{size}, put it at {place}{binding}')
+
+
+def _reason(error: BaseException) -> str:
+    """Return what an error says, or that the hub cannot be reached where this is behind it: libraries guess much more."""
+    from huggingface_hub.errors import OfflineModeIsEnabled
+
+    behind = error
+    while behind is not None and not isinstance(behind, OfflineModeIsEnabled):
+        behind = behind.__cause__ or behind.__context__
+    return str(behind or error).strip() or type(error).__name__
 
 
 def open_weights(kind: str, argument: str, *, checkpoint: str, root: Path | None) -> tuple[str, Weights]:

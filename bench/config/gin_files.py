@@ -21,13 +21,13 @@ import gin
 from absl import logging
 from gin import config_parser
 
-from bench.config import registry
+from bench.config import registry, source
 from bench.config.registry import Row
 from bench.core import ranges
-from bench.core.errors import InputError
+from bench.core.errors import InputError, near
 from bench.core.hashing import canonical_json
+from bench.core.paths import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 RUN = Row('run', 'bench.pipeline.grid:cells', 'the grid: what is run against what')
 PRETRAIN = Row('pretrain', 'bench.pretrain.train:pretrain', 'the training of an embedded encoder')
 ANALYZE = Row('analyze', 'bench.analyze:settings', 'which analysis, and what made its records')
@@ -63,6 +63,16 @@ class Choice:
         """The side of a backbone's input in pixels, None where only the loaded network tells."""
         return self.settings.get('input_side') or self.row.input_side
 
+    @property
+    def lasting(self) -> dict[str, Any]:
+        """The settings that are part of a key: not those at the value that they had before they existed."""
+        return ranges.lasting(self.row.load(), self.settings)
+
+    @property
+    def code(self) -> str:
+        """What a key says of the code, see `bench.config.source.code_of`."""
+        return source.code_of(self.row)
+
 
 @dataclass
 class Config:
@@ -70,6 +80,7 @@ class Config:
 
     statements: list[config_parser.BindingStatement] = field(default_factory=list)
     macros_used: set[str] = field(default_factory=set)
+    included: set[str] = field(default_factory=set)  # paths of files that other files include
     _asked_for: set[tuple[str, str]] = field(default_factory=set)
 
     def choose(self, kind: str, name: str) -> Choice:
@@ -111,8 +122,8 @@ class Config:
     def check_all_used(self, *, chosen_in: str = 'run.methods, run.datasets, run.backbones or run.protocol') -> None:
         """Check that no binding is idle.
 
-        Where flags narrow the grid of a file (`--gin_bindings="run.methods = ['lgm']"`), or what an analysis looks at, what
-        the file binds for the rest may be idle.
+        A flag may narrow the grid of a file, or what an analysis looks at: `--gin_bindings="run.methods = ['lgm']"`, or a
+        macro that names them. Then the file's own bindings may be idle. A macro of an included file may always be idle.
 
         Args:
           chosen_in: the parameters that say which entries are used, for the message.
@@ -121,7 +132,7 @@ class Config:
           InputError: naming the first binding that nothing in this run uses, and where it stands.
         """
         narrowing = {'run', *registry.rows('analysis')}
-        narrowed = any(s.selector in narrowing and not _in_file(s) for s in self.statements)
+        narrowed = any(not _in_file(s) and (s.selector in narrowing or not s.arg_name) for s in self.statements)
         for statement in self.statements:
             if narrowed and _in_file(statement):
                 continue
@@ -131,14 +142,13 @@ class Config:
                     name == identifier and f'{scope}/'.startswith(f'{statement.scope}/' if statement.scope else '')
                     for scope, name in self._asked_for
                 )
-                shown = f'{_scoped(statement)}.{statement.arg_name}'
+                shown = f'binding {_scoped(statement)}.{statement.arg_name}'
+                remedy = f'add what it configures to {chosen_in}'
             else:
-                used, shown = statement.selector in self.macros_used, statement.selector
+                used = statement.selector in self.macros_used or statement.location.filename in self.included
+                shown, remedy = f'macro {statement.selector}', f'use it, as %{statement.selector}'
             if not used:
-                raise InputError(
-                    f'nothing in this run uses the binding {shown} ({_place(statement)}): remove it, or add what it '
-                    f'configures to {chosen_in}'
-                )
+                raise InputError(f'nothing in this run uses the {shown} ({_place(statement)}): remove it, or {remedy}')
 
     def asked(self) -> dict[str, Any]:
         """Return the bindings as they were asked for, later ones winning, as plain JSON values."""
@@ -225,6 +235,7 @@ def _scan(place: str, config: Config, text: str, *, inside: tuple[str, ...] = ()
         statement = statement._replace(location=statement.location._replace(filename=place))
         if isinstance(statement, config_parser.IncludeStatement):
             path = find_file(statement.filename, asked_by=place)
+            config.included.add(path)
             _scan_file(path, config, inside=inside)
         elif isinstance(statement, config_parser.BindingStatement):
             if statement.arg_name:
@@ -237,14 +248,14 @@ def _check_known(statement: config_parser.BindingStatement) -> None:
     found = ('command', COMMANDS[identifier]) if identifier in COMMANDS else registry.find_identifier(identifier)
     if found is None:
         names = [row.identifier for kind in registry.KINDS for row in registry.rows(kind).values()]
-        hint = registry.near(identifier, [*COMMANDS, *names])
+        hint = near(identifier, [*COMMANDS, *names])
         raise InputError(f'gin: nothing is called {identifier!r} ({_place(statement)}){hint}')
     kind, row = found
     parameters = row.defaults()
     if statement.arg_name not in parameters:
         raise InputError(
             f'gin: {identifier} has no parameter {statement.arg_name!r} ({_place(statement)})'
-            f'{registry.near(statement.arg_name, parameters) if parameters else "; it has none"}'
+            f'{near(statement.arg_name, parameters) if parameters else "; it has none"}'
         )
     _collector(kind, row)
 

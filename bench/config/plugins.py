@@ -4,12 +4,14 @@ Importing one is expected to call `bench.config.registry.register` or `register_
 """
 
 import importlib
+import importlib.machinery
 import importlib.util
 import os
 import sys
 import traceback
 from collections.abc import Iterable
 from pathlib import Path
+from types import CodeType
 
 from bench.core.errors import InputError
 from bench.core.hashing import short_hash
@@ -42,6 +44,13 @@ def load(names: Iterable[str]) -> None:
             raise InputError(f'plug-in {name!r} failed on import: {message}') from error
 
 
+class _FromSource(importlib.machinery.SourceFileLoader):
+    """Runs what the file says. Python's cache of compiled code misses an edit of equal size within one second."""
+
+    def get_code(self, fullname: str) -> CodeType:
+        return self.source_to_code(self.get_data(self.path), self.path)
+
+
 def _load_path(name: str) -> None:
     path = Path(name).expanduser().resolve()
     if not path.is_file():
@@ -50,9 +59,9 @@ def _load_path(name: str) -> None:
     module_name = f'bench_plugin_{path.stem}_{short_hash(str(path), length=8)}'
     if module_name in sys.modules:
         return
-    spec = importlib.util.spec_from_file_location(module_name, path)
-    if spec is None or spec.loader is None:
+    if path.suffix != '.py':
         raise InputError(f'plug-in {name!r}: expected the path of a .py file')
+    spec = importlib.util.spec_from_file_location(module_name, path, loader=_FromSource(module_name, str(path)))
     module = importlib.util.module_from_spec(spec)
     sys.modules[module_name] = module  # before it runs, so that the registry can read its docstring
     try:

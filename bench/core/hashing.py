@@ -37,3 +37,18 @@ def derive_seed(*purpose: str | int) -> int:
 def numpy_generator(*purpose: str | int) -> np.random.Generator:
     """Return a numpy generator for this purpose."""
     return np.random.default_rng(derive_seed(*purpose))
+
+
+def differences(theirs: dict[str, Any], ours: dict[str, Any], *, absent: Any = None) -> dict[str, tuple[Any, Any]]:
+    """Return the differing entries of two nested dictionaries by dotted name, (theirs, ours).
+
+    `absent` stands for what one of them lacks.
+    """
+    found = {}
+    for key in sorted(theirs.keys() | ours.keys()):
+        a, b = theirs.get(key, absent), ours.get(key, absent)
+        if isinstance(a, dict) and isinstance(b, dict):
+            found |= {f'{key}.{name}': pair for name, pair in differences(a, b, absent=absent).items()}
+        elif a != b:
+            found[key] = (a, b)
+    return found

@@ -1,21 +1,34 @@
 """Progress lines with the time left, on a terminal only, and how much of a loop was spent waiting."""
 
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+# the exit status where nobody reads the output: the shell's for SIGPIPE
+UNREAD = 128 + 13
+
 
 @contextmanager
-def progress(*, total: int, title: str, unit: str) -> Iterator[Callable[..., None]]:
+def progress(*, total: int | None, title: str, unit: str, start: int = 0) -> Iterator[Callable[..., None]]:
     """Show a progress line while the block runs; yields `advance(count=1, **numbers)`.
 
     Quiet when stderr is not a terminal, and when `title` is ''. `numbers` (name -> value) are shown behind the bar.
+
+    Args:
+      total: how many there are, None where nobody knows.
+      title: what is being done.
+      unit: what is counted, such as 'image'; 'B' counts bytes and shows them as kB, MB or GB.
+      start: how many were done before.
     """
     from tqdm import tqdm
 
-    with tqdm(total=total, desc=title, unit=unit, leave=False, disable=None if title else True, dynamic_ncols=True) as bar:
+    with tqdm(
+        total=total, initial=start, desc=title, unit=unit, unit_scale=unit == 'B', leave=False,
+        disable=None if title else True, dynamic_ncols=True,
+    ) as bar:  # fmt: skip
 
         def advance(count: int = 1, **numbers: float) -> None:
             if numbers:
@@ -26,11 +39,17 @@ def progress(*, total: int, title: str, unit: str) -> Iterator[Callable[..., Non
 
 
 def remark(line: str) -> None:
-    """Print a line, on a terminal or not, without spoiling a progress line."""
+    """Print a line, on a terminal or not, without spoiling a progress line.
+
+    Where nobody reads on (`| head`) the command ends as one that is interrupted: this is no failure of the work under way.
+    """
     from tqdm import tqdm
 
-    with tqdm.external_write_mode():
-        print(line, flush=True)
+    try:
+        with tqdm.external_write_mode():
+            print(line, flush=True)
+    except BrokenPipeError:
+        sys.exit(UNREAD)
 
 
 @dataclass

@@ -1,13 +1,16 @@
-"""Settings that carry their own range: `learning_rate: Positive = 2e-3`.
+"""Settings that carry their own range, `learning_rate: Positive = 2e-3`, and say since when they exist.
 
-A factory annotates its keyword-only settings with these; `check` tests every value before any work starts.
+A factory annotates its keyword-only settings with these; `check` tests every value before any work starts. A setting that
+comes later names the value at which all is as before: there it is in no key, and earlier records stay.
+
+    momentum: Annotated[Fraction, Since('2026-11', neutral=0.0)] = 0.0
 """
 
 import inspect
 import math
 import types
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -29,6 +32,14 @@ class Range:
         if self.high == math.inf:
             return f'{">" if self.open_low else ">="} {self.low:g}'
         return f'in {"(" if self.open_low else "["}{self.low:g}, {self.high:g}]'
+
+
+@dataclass(frozen=True)
+class Since:
+    """When a setting came (year-month), and its `neutral` value: what was done before it existed. Stands outermost."""
+
+    month: str
+    neutral: Any
 
 
 Count = Annotated[int, Range(0)]
@@ -80,6 +91,25 @@ def _plain_types(hint: Any) -> set[Any]:
     return {hint}
 
 
+def neutral(function: Callable[..., Any], names: Iterable[str]) -> dict[str, Any]:
+    """Return the neutral value of each of these settings that says since when it exists."""
+    notes = {name: getattr(_annotation(function, name), '__metadata__', ()) for name in names}
+    return {name: note.neutral for name, found in notes.items() for note in found if isinstance(note, Since)}
+
+
+def lasting(function: Callable[..., Any], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings that are part of a key: all but those at their neutral value."""
+    before = neutral(function, settings)
+    return {name: value for name, value in settings.items() if name not in before or not _same(value, before[name])}
+
+
+def _same(value: Any, other: Any) -> bool:
+    """Return whether two settings are one: a tuple is a list, 1 is 1.0, but True is not 1."""
+    if isinstance(value, (list, tuple)) and isinstance(other, (list, tuple)):
+        return len(value) == len(other) and all(map(_same, value, other))
+    return isinstance(value, bool) == isinstance(other, bool) and value == other
+
+
 def _annotation(function: Callable[..., Any], key: str) -> Any:
     annotation = getattr(function, '__annotations__', {}).get(key, Any)
     # only this one is evaluated: others may name types that are imported for type checkers alone
@@ -90,7 +120,10 @@ def _mismatch(hint: Any, value: Any) -> str:
     """Return what the hint expects if the value does not fit it, else ''."""
     origin = typing.get_origin(hint)
     if origin is Annotated:
-        kind, interval = typing.get_args(hint)[:2]
+        kind, *notes = typing.get_args(hint)
+        interval = next((note for note in notes if isinstance(note, Range)), None)
+        if interval is None:
+            return _mismatch(kind, value)
         expected = f'{"an integer" if kind is int else "a number"} {interval}'
         return '' if _is_number(value, kind) and value in interval else expected
     if origin is Literal:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from bench.core.errors import InputError
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -30,12 +32,27 @@ class Places:
     cache_dir: 'Path'
 
 
+def data_root_of(places: Places, name: str) -> 'Path':
+    """Return the folder of the datasets; `name` is the one that is wanted, for the message.
+
+    Raises:
+      InputError: where it was not given or does not exist.
+    """
+    if places.data_root is None:
+        raise InputError(f'{name}: expected --data_root=<folder that holds the datasets>, got none; add this flag')
+    if not places.data_root.is_dir():
+        got = f'--data_root={places.data_root}'
+        raise InputError(f'{name}: expected an existing folder, got {got}; create it or mend the flag')
+    return places.data_root
+
+
 @dataclass(frozen=True)
 class Split:
     """One named split of a dataset.
 
     `images[i]` gives sample i as an RGB `PIL.Image`; the sequence is picklable, because loader workers read from it.
-    `labels_N` are int64 in [0, C). `fingerprint` changes whenever an image, a label or their order changes.
+    `labels_N` are int64 in [0, C). `fingerprint` changes whenever an image, a label or their order changes. `listing`, of
+    images that lie in files, is what records told of them before schema 3: a hash of names, sizes and labels; else ''.
     `groups_N` (int64, with `group_names`) marks sub-populations such as bird x background. `skipped` names the images
     left out because they could not be read.
     """
@@ -48,6 +65,7 @@ class Split:
     groups_N: np.ndarray | None = None
     group_names: tuple[str, ...] = ()
     skipped: tuple[str, ...] = ()
+    listing: str = ''
 
     def __len__(self) -> int:
         return len(self.labels_N)
@@ -58,8 +76,22 @@ class Split:
 
 
 @dataclass(frozen=True)
+class Group:
+    """A sub-population of a dataset: the images of class `label` on a background."""
+
+    name: str
+    label: int
+    background: str
+
+
+@dataclass(frozen=True)
 class Dataset:
-    """Labelled images with a training and a test split over the same classes."""
+    """Labelled images with a training and a test split over the same classes.
+
+    `groups[g]` says what the number g of `Split.groups_N` stands for. `homes[c]` is the background of most training
+    images of class c, by name. Both are empty where backgrounds are not known. `coarse` names the dataset that labels
+    the same images more coarsely, '' where there is none.
+    """
 
     name: str
     train: Split
@@ -67,10 +99,32 @@ class Dataset:
     licence: str
     source: str
     citation: str = ''
+    groups: tuple[Group, ...] = ()
+    homes: tuple[str, ...] = ()
+    coarse: str = ''
 
     @property
     def fingerprints(self) -> dict[str, str]:
-        return {'train': self.train.fingerprint, 'test': self.test.fingerprint}
+        """What records of every schema tell of the images."""
+        return {split.name: split.listing or split.fingerprint for split in (self.train, self.test)}
+
+    @property
+    def contents(self) -> dict[str, str]:
+        """What every byte of an image changes."""
+        return {split.name: split.fingerprint for split in (self.train, self.test)}
+
+    @property
+    def backgrounds(self) -> tuple[str, ...]:
+        """The names of the backgrounds by number, in the order in which the groups name them."""
+        return tuple(dict.fromkeys(group.background for group in self.groups))
+
+    def backgrounds_of(self, groups_N: np.ndarray) -> np.ndarray:
+        """Return the background of each group: int64 numbers, as in `backgrounds`."""
+        return np.array([self.backgrounds.index(group.background) for group in self.groups])[groups_N]
+
+    def homes_of(self, labels_N: np.ndarray) -> np.ndarray:
+        """Return the home of each label: int64 numbers, as in `backgrounds`."""
+        return np.array([self.backgrounds.index(home) for home in self.homes])[labels_N]
 
 
 @dataclass(frozen=True)

@@ -89,14 +89,15 @@ class DistilledSet:
 
     def save(self, folder: Path, *, cost: dict[str, Any] | None = None) -> None:
         """Write the set to a new folder, complete or not at all, with what it cost to make beside it."""
-        from safetensors.numpy import save_file
+        from safetensors.numpy import save
 
         names = ('labels_N', 'images_NHWC', 'indices_N', 'soft_labels_NC')
         arrays = {name: np.ascontiguousarray(getattr(self, name)) for name in names if getattr(self, name) is not None}
         meta = {'format': FORMAT_VERSION, 'hash': self.hash, 'facts': self.facts, 'curves': self.curves}
         shutil.rmtree(folder, ignore_errors=True)
         with new_folder(folder) as unfinished:
-            save_file(arrays, unfinished / 'set.safetensors')
+            # `save_file` makes a file that nobody else can read, whatever the umask
+            (unfinished / 'set.safetensors').write_bytes(save(arrays))
             (unfinished / 'set.json').write_text(json.dumps(meta, indent=1))
             (unfinished / 'cost.json').write_text(json.dumps(cost or {}))
 

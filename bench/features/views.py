@@ -4,7 +4,7 @@ Shape suffixes: C colour channels, H height, W width.
 """
 
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor
@@ -27,6 +27,8 @@ def resize_side(input_side: int) -> int:
 class CenterView:
     """The test view: resize the shorter side to 256/224 of `side`, then crop the central `side` x `side` pixels."""
 
+    # raise it when the same image gives another view
+    VERSION: ClassVar[int] = 1
     side: int
     interpolation: str
 
@@ -38,7 +40,7 @@ class CenterView:
         return F.pil_to_tensor(F.center_crop(image, [self.side, self.side]))
 
     def key(self) -> dict[str, object]:
-        return {'kind': 'center', **asdict(self)}
+        return _key('center', self)
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,8 @@ class RandomView:
     worker count and order do not matter.
     """
 
+    # raise it when the same image, index and view number give another view
+    VERSION: ClassVar[int] = 1
     side: int
     interpolation: str
     seed: int
@@ -83,7 +87,12 @@ class RandomView:
         return x_CHW
 
     def key(self) -> dict[str, object]:
-        return {'kind': 'random', **asdict(self)}
+        return _key('random', self)
 
 
 View = CenterView | RandomView
+
+
+def _key(kind: str, view: View) -> dict[str, object]:
+    """Return what the key of the feature store holds: the version is not in it at first."""
+    return {'kind': kind, **asdict(view), **({'version': view.VERSION} if view.VERSION != 1 else {})}

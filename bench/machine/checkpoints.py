@@ -8,6 +8,7 @@ from typing import Any
 
 from bench.core.disk import write_atomic
 from bench.core.errors import InputError
+from bench.core.hashing import differences
 
 
 @dataclass
@@ -39,8 +40,8 @@ class Checkpoint:
             raise InputError(
                 f'checkpoint {self.path} is damaged ({type(error).__name__}); delete it to start again'
             ) from error
-        if differences := _differences(made_for, self.made_for):
-            theirs, ours = (', '.join(f'{name} = {pair[i]!r}' for name, pair in differences.items()) for i in (0, 1))
+        if changed := differences(made_for, self.made_for):
+            theirs, ours = (', '.join(f'{name} = {pair[i]!r}' for name, pair in changed.items()) for i in (0, 1))
             raise InputError(
                 f'checkpoint {self.path} was made with {theirs}; this run has {ours}: delete the file to start again, '
                 'or use another --results_dir'
@@ -59,15 +60,3 @@ class Checkpoint:
     def delete(self) -> None:
         """Remove the file, once the computation's result is safe."""
         self.path.unlink(missing_ok=True)
-
-
-def _differences(theirs: dict[str, Any], ours: dict[str, Any], prefix: str = '') -> dict[str, tuple[Any, Any]]:
-    """Return the differing entries of two nested dictionaries by dotted name, (theirs, ours)."""
-    found = {}
-    for key in sorted(theirs.keys() | ours.keys()):
-        a, b = theirs.get(key), ours.get(key)
-        if isinstance(a, dict) and isinstance(b, dict):
-            found |= _differences(a, b, f'{prefix}{key}.')
-        elif a != b:
-            found[f'{prefix}{key}'] = (a, b)
-    return found

@@ -5,10 +5,12 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
+from bench.config import source as source_code
 from bench.config.gin_files import RUN, Choice, Config
 from bench.core.errors import InputError
 from bench.core.hashing import short_hash
 from bench.distillation.task import Needs, needs_of
+from bench.features.store import version as features
 from bench.results.record import ANY_SOURCE
 
 
@@ -35,10 +37,11 @@ class Cell:
             **self.distilled_config,
             'eval_backbone': self.eval.label,
             'eval_name': self.eval.name,
-            'eval_settings': self.eval.settings,
+            'eval_settings': self.eval.lasting,
             'protocol': self.protocol_label,
-            'protocol_settings': self.protocol.settings,
+            'protocol_settings': self.protocol.lasting,
             'protocol_hash': self.protocol_hash,
+            **_code({**self._distilled_code, **self._probe_code, 'eval': self.eval.code}),
         }
 
     @property
@@ -47,18 +50,45 @@ class Cell:
         return {
             'dataset': self.dataset.label,
             'dataset_name': self.dataset.name,
-            'dataset_settings': self.dataset.settings,
+            'dataset_settings': self.dataset.lasting,
             'method': self.method.label,
             'method_name': self.method.name,
             'method_settings': _lasting(self.method),
             'source_backbone': self.source.label if self.source else ANY_SOURCE,
             'source_name': self.source.name if self.source else None,
-            'source_settings': self.source.settings if self.source else None,
+            'source_settings': self.source.lasting if self.source else None,
             'ipc': self.ipc,
             'seed': self.seed,
             # absent for other methods, so that their keys stay
             **({'of': {'label': self.of.label, 'name': self.of.name, 'settings': _lasting(self.of)}} if self.of else {}),
+            **_code(self._distilled_code),
         }
+
+    @property
+    def method_facts(self) -> dict[str, bool]:
+        """What a record tells of the method, with what the method needs whose set it starts from."""
+        needs = _needs(self.method, self.of)
+        return {'real': needs.real, **{f'needs_{name}': getattr(needs, name) for name in ('backbone', 'seed', 'ipc')}}
+
+    @property
+    def code_facts(self) -> dict[str, dict[str, Any]]:
+        """What a record tells of the code: of the method, of the protocol, and of all that comes from plug-ins."""
+        parts = {
+            'dataset': self.dataset, 'method': self.method, 'of': self.of, 'source': self.source, 'eval': self.eval,
+            'protocol': self.protocol,
+        }  # fmt: skip
+        facts = {name: source_code.facts_of(choice.row) for name, choice in parts.items() if choice}
+        return {name: each for name, each in facts.items() if name in ('method', 'of', 'protocol') or 'file' in each}
+
+    @property
+    def _distilled_code(self) -> dict[str, str]:
+        parts = {'dataset': self.dataset, 'method': self.method, 'of': self.of, 'source': self.source}
+        made_by = {name: choice.code for name, choice in parts.items() if choice}
+        return {**made_by, 'features': features()} if self.source else made_by
+
+    @property
+    def _probe_code(self) -> dict[str, str]:
+        return {'protocol': self.protocol.code, 'features': features()}
 
     @property
     def source_cell(self) -> 'Cell | None':
@@ -90,10 +120,13 @@ class Cell:
 
     @cached_property
     def protocol_hash(self) -> str:
-        from bench.probes.adam import PROBE_VERSION
+        from bench.probes.task import PROBE_VERSION
 
         row = self.protocol.row
-        return short_hash({'version': PROBE_VERSION, 'rules': row.rules or row.name, 'settings': self.protocol.settings})
+        return short_hash({
+            'version': PROBE_VERSION, 'rules': row.rules or row.name, 'settings': self.protocol.lasting,
+            **_code(self._probe_code),
+        })  # fmt: skip
 
     @cached_property
     def protocol_label(self) -> str:
@@ -181,10 +214,16 @@ def grid(config: Config) -> list[Cell]:
     return found
 
 
+def _code(parts: dict[str, str]) -> dict[str, dict[str, str]]:
+    """Return what a key says of code: nothing where all of it is the project's, at its first version."""
+    said = {name: code for name, code in parts.items() if code}
+    return {'code': said} if said else {}
+
+
 def _lasting(method: Choice) -> dict[str, Any]:
-    """Return the settings that the result depends on."""
+    """Return the settings that the result depends on, as `Choice.lasting`."""
     passing = needs_of(method.row.load()).cost_only
-    return {key: value for key, value in method.settings.items() if key not in passing}
+    return {key: value for key, value in method.lasting.items() if key not in passing}
 
 
 def _start_of(config: Config, method: Choice, chosen: list[Choice]) -> Choice | None:

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from bench.core.errors import InputError
 from bench.core.ranges import Range
-from bench.results.record import Record
+from bench.results.record import SCHEMA_VERSION, CellConfig, MethodFacts, Record
 
 _LARGEST = 2**63 - 1  # what a column of the table can hold
 
@@ -54,7 +54,19 @@ def parse(content: Any) -> Record:
         raise RecordError(f'field {error.where} {error.problem}') from None
     if problem := problem_of(record):
         raise RecordError(problem)
-    return record
+    return record if record.method_facts else dataclasses.replace(record, method_facts=MethodFacts.of_old(record.cell))
+
+
+def cell_config(config: Mapping[str, Any]) -> CellConfig:
+    """Return a cell's configuration as the part of a record that it becomes.
+
+    Raises:
+      RecordError: if it lacks a field, or has one of another type.
+    """
+    try:
+        return reader(CellConfig, SCHEMA_VERSION)(dict(config))
+    except _Misfit as error:
+        raise RecordError(f'field cell.{error.where} {error.problem}') from None
 
 
 def problem_of(record: Record) -> str | None:

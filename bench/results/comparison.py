@@ -1,7 +1,6 @@
 """Is one method better than another? And did we reproduce what was published?"""
 
-import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +11,6 @@ from bench.core.tables import aligned
 from bench.results import published, summary
 from bench.results.intervals import welch_half_width
 from bench.results.record import ANY_SOURCE
-
-# Whether a method (by its name in the registry) uses its seed; None for one that is not known.
-UsesSeed = Callable[[str], bool | None]
 
 _WHERE = ['dataset', 'eval_backbone', 'ipc', 'protocol', 'protocol_hash', 'labels']
 # Flag -> the column that it narrows.
@@ -44,14 +40,12 @@ def narrow(table: Any, **wanted: Sequence[str]) -> Any:
     return kept
 
 
-def compare(
-    table: Any, *, a: str, b: str, uses_seed: UsesSeed, reference: str = 'full'
-) -> list[dict[str, Any]]:
+def compare(table: Any, *, a: str, b: str, reference: str = 'full') -> list[dict[str, Any]]:
     """Return one row for each place (data set, source and eval backbone, ipc, protocol) where both methods have records.
 
     A method without a source backbone stands against each source of the other. Seeds are paired: the probe's mean accuracy
-    of `b` minus that of `a` for equal method seeds. A method that uses no seed stands against each seed of the other; one
-    that is not known is taken to use a seed. `p` is the two-sided p-value of Student's paired
+    of `b` minus that of `a` for equal method seeds. A method that uses no seed, as its records
+    tell, stands against each seed of the other. `p` is the two-sided p-value of Student's paired
     t-test over the seeds, NaN with fewer than two. `closed` is the share of the gap from `a` to `reference` that `b`
     closes, NaN where the reference is not ahead of `a`.
 
@@ -59,7 +53,6 @@ def compare(
       table: of `store.load_table`, or some of its rows.
       a: a method's label.
       b: another's.
-      uses_seed: tells whether a method uses its seed.
       reference: a method that the gap is measured to, of the same place; full data is of every ipc.
 
     Returns:
@@ -81,7 +74,7 @@ def compare(
             place['ipc'] = None if rows.ipc.isna().all() else place['ipc']
             here = compared[compared.source_backbone.isin([source, ANY_SOURCE])]
             sides = (_by_seed(here[here.method == name], place) for name in (a, b))
-            x, y = _pairs(*sides, uses_seed=uses_seed)
+            x, y = _pairs(*sides)
             if len(x):
                 goal = _accuracy(done[done.method == reference], place)
                 found.append({**place, 'n': len(x), **_statistics(x, y, goal=goal)})
@@ -110,38 +103,21 @@ def _by_seed(rows: Any, place: dict[str, Any]) -> Any:
     )
 
 
-def _pairs(first: Any, second: Any, *, uses_seed: UsesSeed) -> tuple[np.ndarray, np.ndarray]:
+def _pairs(first: Any, second: Any) -> tuple[np.ndarray, np.ndarray]:
     """Return the accuracies of two methods in one place, pair by pair."""
     x, y = first.accuracy, second.accuracy
     if len(x) and len(y) and set(x.index) != set(y.index):
-        if not _draws(first, uses_seed):
+        if not _draws(first):
             x = x.iloc[[0] * len(y)].set_axis(y.index)
-        elif not _draws(second, uses_seed):
+        elif not _draws(second):
             y = y.iloc[[0] * len(x)].set_axis(x.index)
     seeds = sorted({*x.index} & {*y.index})
     return x[seeds].to_numpy(), y[seeds].to_numpy()
 
 
-def _draws(rows: Any, uses_seed: UsesSeed) -> bool:
-    """Return whether a method draws, or the method whose images it starts from does; an unknown one is taken to."""
-    return len(rows) > 1 or any(uses_seed(name) is not False for name in _registered(rows.iloc[0]))
-
-
-def unknown_methods(table: Any, *, a: str, b: str, uses_seed: UsesSeed) -> dict[str, str]:
-    """Return each of the two methods that has one seed and rests on an unknown method: label -> the unknown name."""
-    found = {}
-    for label in (a, b):
-        mine = table[(table.method == label) & (table.status == 'ok')]
-        names = {name for _, row in mine.iterrows() for name in _registered(row)}
-        if mine.seed.nunique() == 1 and (strange := sorted(name for name in names if uses_seed(name) is None)):
-            found[label] = strange[0]
-    return found
-
-
-def _registered(row: Any) -> list[str]:
-    """Return the names in the registry of a record's method and of the one whose images it starts from."""
-    start = json.loads(row.settings).get('of')
-    return [row.method_name] + ([start['name']] if start else [])
+def _draws(rows: Any) -> bool:
+    """Return whether the images of a method depend on the seed, those that it starts from included."""
+    return len(rows) > 1 or bool(rows.needs_seed.iloc[0])
 
 
 def _accuracy(rows: Any, place: dict[str, Any]) -> float:

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from bench.core.types import Dataset, ProbeScore
-from bench.results import provenance as provenance_of
-from bench.results.check import parse
+from bench.results.check import cell_config, parse
 from bench.results.intervals import t_interval
+from bench.results.provenance import collect
 from bench.results.record import (
     SCHEMA_VERSION,
     Correct,
@@ -24,6 +24,7 @@ from bench.results.record import (
     GinBindings,
     Group,
     Groups,
+    MethodFacts,
     ProtocolRules,
     Provenance,
     Record,
@@ -53,6 +54,7 @@ def make_record(
     device: str,
     images_encoded: int | None = None,
     gin: GinBindings | None = None,
+    method_facts: MethodFacts | None = None,
     provenance: Provenance | None = None,
 ) -> Record:
     """Return the record of a cell that was scored.
@@ -73,6 +75,7 @@ def make_record(
       device: such as 'cpu' or the name of a GPU.
       images_encoded: how many images went through a backbone for this cell.
       gin: what was bound.
+      method_facts: None for those that an earlier record of the same cell would have.
       provenance: None for `bench.results.provenance.collect()`.
     """
     correct_RN = np.asarray(score.correct_RN, dtype=bool)
@@ -82,6 +85,7 @@ def make_record(
         status='ok',
         key=key,
         cell=cell,
+        method_facts=method_facts,
         protocol_hash=protocol_hash,
         top1=top1,
         top5=None if score.top5_R is None else [float(value) for value in score.top5_R],
@@ -100,7 +104,7 @@ def make_record(
         images_encoded=images_encoded,
         n_train_images=int(n_train_images),
         distilled=distilled,
-        fingerprints=Fingerprints(dict(dataset.fingerprints), source_weights, eval_weights),
+        fingerprints=_fingerprints(dataset, source_weights, eval_weights),
         skipped={
             split.name: Skipped(len(split.skipped), list(split.skipped[:_NAMES_KEPT]))
             for split in (dataset.train, dataset.test)
@@ -120,6 +124,7 @@ def failed_record(
     dataset: Dataset | None = None,
     device: str | None = None,
     gin: GinBindings | None = None,
+    method_facts: MethodFacts | None = None,
     provenance: Provenance | None = None,
 ) -> Record:
     """Return the record of a cell that failed; what was not reached is None."""
@@ -127,29 +132,42 @@ def failed_record(
         status='failed',
         key=key,
         cell=cell,
+        method_facts=method_facts,
         protocol_hash=protocol_hash,
         error=Failure(type(error).__name__, str(error), ''.join(traceback.format_exception(error))),
         seconds=Seconds(),
         device=device,
-        fingerprints=Fingerprints(None if dataset is None else dict(dataset.fingerprints), None, None),
+        fingerprints=_fingerprints(dataset, None, None),
         provenance=provenance,
         gin=gin,
     )
 
 
 def _record(
-    *, cell: Mapping[str, Any], protocol_hash: str, provenance: Provenance | None, **fields: Any
+    *,
+    cell: Mapping[str, Any],
+    method_facts: MethodFacts | None,
+    protocol_hash: str,
+    provenance: Provenance | None,
+    **fields: Any,
 ) -> Record:
     """Return a record as it will be read: checked, and with nothing that JSON cannot hold."""
+    made = cell_config(_plain(cell))
     named = {
         **dict.fromkeys(field.name for field in dataclasses.fields(Record)),
         **fields,
         'schema_version': SCHEMA_VERSION,
-        'cell': dict(cell),
-        'protocol': ProtocolRules(cell['protocol'], protocol_hash),
-        'provenance': provenance_of.collect() if provenance is None else provenance,
+        'cell': made,
+        'method_facts': method_facts or MethodFacts.of_old(made),
+        'protocol': ProtocolRules(made.protocol, protocol_hash),
+        'provenance': collect() if provenance is None else provenance,
     }
     return parse(_plain(as_json(named, version=SCHEMA_VERSION)))
+
+
+def _fingerprints(dataset: Dataset | None, source_weights: str | None, eval_weights: str | None) -> Fingerprints:
+    splits, contents = (None, None) if dataset is None else (dict(dataset.fingerprints), dict(dataset.contents))
+    return Fingerprints(dataset=splits, contents=contents, source_weights=source_weights, eval_weights=eval_weights)
 
 
 def _means(correct_RN: np.ndarray, index_N: np.ndarray, count: int) -> list[float | None]:

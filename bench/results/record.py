@@ -19,8 +19,11 @@ import numpy as np
 from bench.core.ranges import Count, Fraction, NonNegative
 
 # A reader of version 1 would have put soft labels into the tables of hard ones: hence another version.
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 ANY_SOURCE = 'any'
+# Of the methods of schemas 1 and 2, whose records do not tell it: those that choose training images, those without a seed.
+_REAL_OF_OLD = frozenset('random centroid herding k_center neighbors full'.split())
+_SEEDLESS_OF_OLD = frozenset('centroid herding k_center full'.split())
 _T = TypeVar('_T')
 IfOk = Annotated[_T | None, 'ok']  # null in the record of a failed cell, never in that of a finished one
 IfFailed = Annotated[_T | None, 'failed']  # the other way round
@@ -68,6 +71,33 @@ class CellConfig:
     def method_name(self) -> str:
         """The method's name in the registry; its label may be another."""
         return self.settings.get('method_name', self.method)
+
+
+@dataclass(frozen=True)
+class MethodFacts:
+    """What the method is, with what the method needs whose images it starts from."""
+
+    real: bool
+    """Whether it chooses training images."""
+    needs_backbone: bool
+    """Whether it looks through a backbone."""
+    needs_seed: bool
+    """Whether its set depends on the seed."""
+    needs_ipc: bool
+    """Whether its set depends on the number of images per class."""
+
+    @staticmethod
+    def of_old(cell: CellConfig) -> 'MethodFacts':
+        """Return the facts that earlier records do not tell.
+
+        The cell tells of the backbone and of ipc. Whether a method is real or has a seed is known of those that there were;
+        any other one is taken for synthetic and random.
+        """
+        name = cell.method_name
+        return MethodFacts(
+            real=name in _REAL_OF_OLD, needs_backbone=cell.source_backbone != ANY_SOURCE,
+            needs_seed=name not in _SEEDLESS_OF_OLD, needs_ipc=cell.ipc is not None,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -177,12 +207,14 @@ class DistilledFacts:
     """What the method tells about it."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Fingerprints:
     """What was seen: equal fingerprints mean equal images and weights."""
 
     dataset: dict[str, str] | None
-    """Of the images and labels of each split, `train` and `test`."""
+    """Of each split, `train` and `test`; where images lie in files, of their names, sizes and labels."""
+    contents: dict[str, str] | None = since(3, None)
+    """Of each split: what the images hold."""
     source_weights: str | None
     """Of the source backbone; null where the method looks at none."""
     eval_weights: str | None
@@ -199,10 +231,24 @@ class Skipped:
     """The first of them."""
 
 
+@dataclass(frozen=True)
+class CodeFacts:
+    """The code of one part of the cell."""
+
+    hash: str
+    """Hash of its source by syntax tree: comments and layout do not count."""
+    version: Count | None = None
+    """Version of what is built in; it is raised where the code changes numbers."""
+    file: str | None = None
+    """File of a plug-in."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Provenance:
     """Where the numbers come from. Null: it could not be found out."""
 
+    version: str | None = since(3, None)
+    """Version of this package."""
     commit: str | None
     """Git commit of the code."""
     dirty: bool | None
@@ -219,6 +265,8 @@ class Provenance:
     """The command, without the folders of one's own machine."""
     created: str
     """When, in UTC, as ISO 8601."""
+    code: dict[str, CodeFacts] | None = since(3, None)
+    """Of the method, of the protocol, and of all that comes from plug-ins, by the part of the cell."""
 
 
 @dataclass(frozen=True)
@@ -231,16 +279,18 @@ class GinBindings:
     """What the parts of the cell then ran with."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Record:
     """The result of one cell."""
 
-    schema_version: Literal[1, 2]
+    schema_version: Literal[1, 2, 3]
     """Version of this description. A reader refuses versions that it does not know."""
     key: str
     """Hash of `cell`; the name of the file."""
     cell: CellConfig
     """What was run."""
+    method_facts: MethodFacts = since(3, None)
+    """What the method is. In earlier records it follows from the method's name and the cell."""
     protocol: ProtocolRules
     """The rules of the probe."""
     status: Literal['ok', 'failed']

@@ -47,9 +47,7 @@ def write(record: Record, *, results_dir: Path | str, force: bool = False) -> Pa
     assert problem is None, problem
     if path.exists() and load(path).status == 'ok' and (not force or record.status == 'failed'):
         return path
-    content = dumps(record)
-    assert parse(json.loads(content)) == record, 'what is written must be read as it was'
-    write_atomic(path, content)
+    write_atomic(path, dumps(record))
     return path
 
 
@@ -76,9 +74,15 @@ def as_json(value: Any, *, version: int) -> Any:
         item = getattr(value, field.name)
         if 'rest' in field.metadata:
             found |= as_json(item, version=version)
-        elif field.metadata.get('since', 0) <= version and not (item is None and field.default is None):
+        elif _is_written(field, item, version):
             found[field.name] = as_json(item, version=version)
     return found
+
+
+def _is_written(field: dataclasses.Field, item: Any, version: int) -> bool:
+    if 'since' in field.metadata:
+        return field.metadata['since'] <= version
+    return item is not None or field.default is dataclasses.MISSING
 
 
 def load(path: Path | str) -> Record:
@@ -163,7 +167,12 @@ COLUMNS: dict[str, Callable[[Record], Any]] = {
     'distilled_hash': lambda r: r.distilled and r.distilled.hash,
     'distilled_kind': lambda r: r.distilled and r.distilled.kind,
     'labels': lambda r: r.labels,
+    'real': lambda r: r.method_facts.real,
+    'needs_backbone': lambda r: r.method_facts.needs_backbone,
+    'needs_seed': lambda r: r.method_facts.needs_seed,
+    'needs_ipc': lambda r: r.method_facts.needs_ipc,
     'dataset_fingerprint': lambda r: _splits(r.fingerprints.dataset),
+    'dataset_contents': lambda r: _splits(r.fingerprints.contents),
     'source_weights': lambda r: r.fingerprints.source_weights,
     'eval_weights': lambda r: r.fingerprints.eval_weights,
     'worst_group': lambda r: r.per_group and r.per_group.worst.accuracy,

@@ -212,12 +212,15 @@ def _identical_picks(entries: list[Row]) -> list[str]:
 def _mixed_fingerprints(entries: list[Row]) -> list[str]:
     """Name the records of one table that saw different images or different weights."""
     # What must be the same -> whose it is.
-    owners = {'dataset_fingerprint': 'dataset', 'eval_weights': 'eval_backbone', 'source_weights': 'source_backbone'}
+    owners = {
+        'dataset_fingerprint': ('dataset',), 'dataset_contents': ('dataset', 'dataset_fingerprint'),
+        'eval_weights': ('eval_backbone',), 'source_weights': ('source_backbone',),
+    }  # fmt: skip
     lines = []
     for name, owner in owners.items():
         known = [entry for entry in entries if entry[name]]
-        groups = grouped(known, lambda entry, owner=owner: (*table_of(entry), entry[owner]))
-        for (labels, dataset, protocol, _, owned), group in sorted(groups.items()):
+        groups = grouped(known, lambda entry, owner=owner: (*table_of(entry), *(entry[part] for part in owner)))
+        for (labels, dataset, protocol, _, owned, *_), group in sorted(groups.items()):
             versions = grouped(group, lambda entry, name=name: entry[name])
             if len(versions) > 1:
                 what = f'{name.replace("_", " ")} of {owned}'

@@ -4,26 +4,27 @@ import gzip
 import hashlib
 import http.client
 import os
+import secrets
 import shutil
 import stat
 import tarfile
-import tempfile
 import urllib.error
 import urllib.request
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sized
 from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any
 
 from filelock import FileLock
-from tqdm import tqdm
 
-from bench.core.errors import InputError
-from bench.datasets.images import reason_of
+from bench.core.errors import InputError, reason_of
+from bench.core.progress import progress
 
 # A cut connection is taken up again this often in a row without a byte gained.
 _ATTEMPTS = 3
 _CHUNK = 1 << 20
+
 
 class _NeverToHttp(urllib.request.HTTPRedirectHandler):
     """Follows redirects, but not from https to http: not every dataset has a checksum."""
@@ -145,11 +146,10 @@ def _append(url: str, partial: Path, *, start: int, title: str) -> None:
             file.truncate(0)
         length = response.headers.get('Content-Length')
         total = start + int(length) if length else None
-        bar = tqdm(total=total, initial=start, desc=title, unit='B', unit_scale=True, disable=None)
-        with bar as progress:
+        with progress(total=total, title=title, unit='B', start=start) as advance:
             while chunk := response.read(_CHUNK):
                 file.write(chunk)
-                progress.update(len(chunk))
+                advance(len(chunk))
         if total is not None and file.tell() < total:
             raise ConnectionError(f'the connection was cut after {file.tell():,} of {total:,} bytes')
 
@@ -170,7 +170,8 @@ def extract_safely(archive: Path, folder: Path, *, inside: str = '', nested: boo
       InputError: for an entry or link that would leave the folder, or a damaged archive. Nothing is left behind.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f'.{folder.name}-', dir=folder.parent))
+    temporary = folder.with_name(f'.{folder.name}-{os.getpid()}-{secrets.token_hex(4)}')
+    temporary.mkdir()
     try:
         if nested:
             _extract_tar_of_tars(archive, temporary)
@@ -182,7 +183,6 @@ def extract_safely(archive: Path, folder: Path, *, inside: str = '', nested: boo
         made = temporary / inside
         if not made.is_dir():
             raise InputError(f'{archive}: expected a folder {inside!r} inside, got {sorted(os.listdir(temporary))[:5]}')
-        made.chmod(0o755)  # mkdtemp makes folders that nobody else can read
         _rename_unless_there(made, folder)
     except (tarfile.TarError, zipfile.BadZipFile, RuntimeError, gzip.BadGzipFile, EOFError, zlib.error) as error:
         got = reason_of(error)
@@ -210,7 +210,8 @@ def _extract_tar(
         _check_name(archive, member.name)  # the filter would quietly take the slash off an absolute path
         if member.issym() or member.islnk():
             _check_name(archive, member.linkname)  # in older Pythons the filter follows chains of links out of the folder
-        return tarfile.data_filter(member, destination)
+        # files are made as the umask says, whatever the archive does
+        return tarfile.data_filter(member, destination).replace(mode=None, deep=False)
 
     tar.extractall(folder, members=members, filter=keep_inside)
 
@@ -240,8 +241,12 @@ def _extract_zip(archive: Path, folder: Path) -> None:
         zipped.extractall(folder, members=_with_progress(zipped.infolist(), archive))
 
 
-def _with_progress(members, archive: Path) -> Iterator:
-    yield from tqdm(members, desc=f'extracting {archive.name}', unit=' files', disable=None, leave=False)
+def _with_progress(members: Iterable[Any], archive: Path) -> Iterator[Any]:
+    total = len(members) if isinstance(members, Sized) else None  # a tar file knows at its end
+    with progress(total=total, title=f'extracting {archive.name}', unit='file') as advance:
+        for member in members:
+            yield member
+            advance()
 
 
 def _check_name(archive: Path, name: str) -> None:

@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 
-from bench.features.diversity import diversity
+from bench.features.similarity import diversity
 from bench.results.store import load
+
+pytestmark = pytest.mark.numerical
 
 
 def test_known_answers_in_the_plane():

@@ -1,0 +1,328 @@
+"""Which code makes a number: hashes of syntax trees. Comments, docstrings, layout and where code lies do not count.
+
+A plug-in's source is hashed file by file, whole, with the files of its own that it imports: it is part of the key. A
+built-in function is hashed with all definitions of the project that it reaches by name, in whatever files they lie. That
+is no part of a key: a built-in has a version instead, which whoever changes its numbers raises (tests/code_versions.py).
+"""
+
+import ast
+import functools
+import inspect
+import sysconfig
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import FunctionType
+from typing import Any
+
+from bench.config.registry import Row
+from bench.core.errors import InputError
+from bench.core.hashing import hash_bytes
+from bench.core.paths import ROOT
+
+_OWN = ('bench', 'methods')
+_INSTALLED = {Path(sysconfig.get_path(name)).resolve() for name in ('stdlib', 'purelib', 'platlib')}
+_DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+# What decides no number, and what has a version of its own: looked at by no other definition's hash.
+BESIDE = frozenset(
+    'Backbone CenterView Checkpoint Count Dataset FeatureStore Fraction InputError NonNegative Places Positive '
+    'PositiveFraction PositiveInt Precision ProbeScore RandomView Range Since Split Waiting World check_ipc progress '
+    'release remark'.split()
+)
+
+
+def code_of(row: Row) -> str:
+    """Return what a key says of a factory's code: '' for one of the project at its first version.
+
+    A method's version is the constant VERSION of its file, and of the files of `methods/` that this imports: they add up.
+
+    Raises:
+      InputError: for a plug-in that stands in no file.
+    """
+    plugin, version = plugin_source(row.load()), version_of(row)
+    said = [f'source {plugin.hash}'] if plugin else []
+    return ', '.join([*said, *([f'version {version}'] if version != 1 else [])])
+
+
+def version_of(row: Row) -> int:
+    """Return the version of a factory, 1 at first."""
+    files = {path for function in _functions(row.load()) if (path := Path(function.__code__.co_filename)).is_file()}
+    return row.version + sum(number - 1 for number in _versions(files).values())
+
+
+def facts_of(row: Row) -> dict[str, Any]:
+    """Return what a record tells of a factory's code: {file, hash} of a plug-in, {version, hash} of what is built in."""
+    if plugin := plugin_source(row.load()):
+        return {'file': plugin.file, 'hash': plugin.hash}
+    factory = inspect.unwrap(row.load())
+    address = row.target if isinstance(row.target, str) else f'{factory.__module__}:{factory.__qualname__}'
+    return {'version': version_of(row), 'hash': built_in_hash(address)}
+
+
+# --- hashes of trees ----------------------------------------------------------------------------------------------------
+
+
+def tree_hash(nodes: Iterable[ast.AST]) -> str:
+    """Return a hash of syntax trees that is the same in every version of Python that reads them alike."""
+    return hash_bytes(f'{_dump(node)}\n'.encode('utf-8', 'surrogatepass') for node in nodes)
+
+
+def _dump(node: Any) -> str:
+    """Return a tree as text. Empty fields are left out, because newer versions of Python have more of them."""
+    if isinstance(node, list):
+        return f'[{",".join(map(_dump, node))}]'
+    if not isinstance(node, ast.AST):
+        return repr(node)
+    fields = {name: value for name, value in ast.iter_fields(node) if name not in ('ctx', 'type_comment', 'kind')}
+    if isinstance(node, (*_DEFINITIONS, ast.Module)) and ast.get_docstring(node, clean=False) is not None:
+        fields['body'] = node.body[1:]
+    filled = [f'{name}={_dump(value)}' for name, value in fields.items() if value is not None and value != []]
+    # `value=None` of a constant says something, and is the only field of its kind
+    return f'{type(node).__name__}({",".join(filled)})'
+
+
+def _parse(path: Path) -> ast.Module:
+    try:
+        return ast.parse(path.read_bytes())
+    except (OSError, SyntaxError, ValueError) as error:
+        raise InputError(f'{path}: expected a file of Python, got: {error}') from error
+
+
+# --- plug-ins -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class PluginSource:
+    """The source of a factory from outside the project.
+
+    `file` is the name of its file, from its package on; `hash` is of all files of its own.
+    """
+
+    file: str
+    hash: str
+
+
+@functools.cache
+def plugin_source(factory: Callable[..., Any]) -> PluginSource | None:
+    """Return the source of a factory, None for one of the project.
+
+    Raises:
+      InputError: if no file holds it.
+    """
+    functions = list(_functions(factory))
+    innermost = _package(functions[-1]) if functions else ''
+    files = {
+        path.resolve(): str(function.__globals__.get('__name__', '')) for function in functions
+        if (path := Path(function.__code__.co_filename)).is_file()
+        # a decorator of another library is no source of the plug-in's own
+        and (_package(function) == innermost or not any(path.is_relative_to(place) for place in _INSTALLED))
+    }  # fmt: skip
+    if not files:
+        raise InputError(
+            f'plug-in {getattr(factory, "__name__", factory)}: expected a function that stands in a file; write it to one, '
+            'so that its records can tell which code made them'
+        )
+    files = {path: name for path, name in files.items() if not any(path.is_relative_to(ROOT / own) for own in _OWN)}
+    if not files:
+        return None
+    trees: dict[Path, ast.Module] = {}
+    for path, module in files.items():
+        _read_own(path, module, trees)
+    path, module = next(iter(files.items()))
+    shown = path.relative_to(_root(path, module)).as_posix()
+    return PluginSource(shown, hash_bytes(sorted(tree_hash([tree]).encode() for tree in trees.values())))
+
+
+def _root(path: Path, module: str) -> Path:
+    """Return the folder from which a file is imported under its module's name."""
+    package = module.split('.') if path.name == '__init__.py' else module.split('.')[:-1]
+    return path.parents[len(package)] if len(package) < len(path.parents) else path.parent
+
+
+def _package(function: FunctionType) -> str:
+    return str(function.__globals__.get('__name__', '')).partition('.')[0]
+
+
+def _functions(factory: Any) -> Iterator[FunctionType]:
+    """Yield every function that a factory is made of: those it wraps, holds in its closure or is a partial of."""
+    todo, seen = [factory], set()
+    while todo:
+        thing = todo.pop(0)
+        if id(thing) in seen:
+            continue
+        seen.add(id(thing))
+        if isinstance(thing, FunctionType):
+            yield thing
+            todo += [getattr(thing, '__wrapped__', None), *_contents(thing)]
+        elif isinstance(thing, functools.partial):
+            todo += [thing.func, *thing.args, *thing.keywords.values()]
+        elif inspect.ismethod(thing):
+            todo += [thing.__func__, thing.__self__]
+        elif thing is not None and thing is factory:
+            kind = thing if inspect.isclass(thing) else type(thing)
+            todo += [value for value in vars(kind).values() if isinstance(value, FunctionType)]
+
+
+def _contents(function: FunctionType) -> list[Any]:
+    found = []
+    for cell in function.__closure__ or ():
+        try:
+            found.append(cell.cell_contents)
+        except ValueError:  # not filled yet
+            continue
+    return found
+
+
+def _read_own(path: Path, module: str, trees: dict[Path, ast.Module]) -> None:
+    """Read a plug-in's file and, in turn, what it imports from its own package or folder."""
+    if path in trees:
+        return
+    trees[path] = _parse(path)
+    package = module.split('.') if path.name == '__init__.py' else module.split('.')[:-1]
+    root = _root(path, module)
+    for name in _imported(trees[path], package):
+        first = name.partition('.')[0]
+        # installed beside a package of one's own lie those of others
+        if first in _OWN or (root in _INSTALLED and first != module.partition('.')[0]):
+            continue
+        stem = root.joinpath(*name.split('.'))
+        for found in (stem.with_name(f'{stem.name}.py'), stem / '__init__.py'):
+            if found.is_file():
+                _read_own(found.resolve(), name, trees)
+
+
+def _imported(tree: ast.Module, package: list[str]) -> set[str]:
+    """Return what a file imports anywhere in it, and the packages that this lies in, by absolute name."""
+    names = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            above = package[: len(package) + 1 - node.level] if node.level else []
+            base = '.'.join([*above, *([node.module] if node.module else [])])
+            names |= {base, *(f'{base}.{alias.name}' if base else alias.name for alias in node.names)} - {''}
+    return {name.rsplit('.', up)[0] for name in names for up in range(name.count('.') + 1)}
+
+
+# --- versions -----------------------------------------------------------------------------------------------------------
+
+
+def _versions(files: Iterable[Path]) -> dict[Path, int]:
+    """Return the VERSION of those of the files that lie in `methods/`, and of what any of them imports from there."""
+    methods = set()
+    for path in files:
+        if path.is_relative_to(ROOT / 'methods'):
+            methods.add(path)
+        for name in _facts(path, *_look(path)).imported:
+            if name.startswith('methods.') and (found := _file(name)):
+                methods.add(found)
+    return {path: _facts(path, *_look(path)).version for path in methods}
+
+
+@dataclass(frozen=True)
+class _Facts:
+    version: int
+    imported: frozenset[str]
+
+
+@functools.cache
+def _facts(path: Path, *look: int) -> _Facts:
+    """Return a file's VERSION and what it imports, without running it; read again when the file was touched."""
+    tree = _parse(path)
+    found = [
+        ast.literal_eval(node.value) for node in tree.body
+        if isinstance(node, ast.Assign) and getattr(node.targets[0], 'id', '') == 'VERSION'
+    ]  # fmt: skip
+    return _Facts(found[-1] if found else 1, frozenset(_imported(tree, [])))
+
+
+def _look(path: Path) -> tuple[int, ...]:
+    found = path.stat()
+    return found.st_ino, found.st_size, found.st_mtime_ns
+
+
+# --- built-in functions -------------------------------------------------------------------------------------------------
+
+
+@functools.cache
+def built_in_hash(address: str, *, beside: frozenset[str] = BESIDE) -> str:
+    """Return the hash of a definition of the project (`module:name`) and of all that it reaches by name."""
+    return hash_bytes(sorted(f'{name} {tree_hash([tree])}\n'.encode() for name, tree in reached(address, beside=beside)))
+
+
+def reached(address: str, *, beside: frozenset[str] = BESIDE) -> list[tuple[str, ast.AST]]:
+    """Return the definitions of the project that one of them reaches, itself among them, as (name, tree), in no order.
+
+    Args:
+      address: `module:name`.
+      beside: names that are not followed, apart from the first.
+    """
+    module, _, name = address.partition(':')
+    todo, found, seen = [(module, name)], [], set()
+    while todo:
+        place = todo.pop()
+        if place in seen or (place[1] in beside and place != (module, name)):
+            continue
+        seen.add(place)
+        file = _file(place[0])
+        if file is None:
+            continue
+        names = _names(file)
+        if place[1] in names.imported:
+            todo.append(_target(*names.imported[place[1]]))
+            continue
+        for tree in names.defined.get(place[1], ()):
+            found.append((place[1], tree))
+            todo += [(place[0], other) for other in _used(tree, names)]
+            todo += _through_modules(tree, names)
+    return found
+
+
+@dataclass(frozen=True)
+class _Names:
+    """What a file of the project defines at its top, and what it imports from the project: name -> (module, name in it)."""
+
+    defined: dict[str, list[ast.AST]]
+    imported: dict[str, tuple[str, str]]
+
+
+@functools.cache
+def _names(path: Path) -> _Names:
+    tree = _parse(path)
+    defined: dict[str, list[ast.AST]] = {}
+    for node in tree.body:
+        if isinstance(node, _DEFINITIONS):
+            defined.setdefault(node.name, []).append(node)
+        elif isinstance(node, (ast.Assign, ast.AnnAssign, ast.AugAssign)):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            for name in {n.id for target in targets for n in ast.walk(target) if isinstance(n, ast.Name)}:
+                defined.setdefault(name, []).append(node)
+    imported = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.partition('.')[0] in _OWN:
+            imported |= {alias.asname or alias.name: (node.module, alias.name) for alias in node.names}
+    return _Names(defined, imported)
+
+
+def _file(module: str) -> Path | None:
+    stem = ROOT.joinpath(*module.split('.'))
+    return next((path for path in (stem.with_name(f'{stem.name}.py'), stem / '__init__.py') if path.is_file()), None)
+
+
+def _target(module: str, name: str) -> tuple[str, str]:
+    """Return what an import brings: a module as (module, ''), anything else as (module, name)."""
+    return (f'{module}.{name}', '') if _file(f'{module}.{name}') else (module, name)
+
+
+def _used(tree: ast.AST, names: _Names) -> set[str]:
+    return {n.id for n in ast.walk(tree) if isinstance(n, ast.Name)} & (names.defined.keys() | names.imported.keys())
+
+
+def _through_modules(tree: ast.AST, names: _Names) -> list[tuple[str, str]]:
+    """Return what is used as `module.name` of a module of the project that was imported as a whole."""
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in names.imported:
+            module, name = _target(*names.imported[node.value.id])
+            found += [] if name else [(module, node.attr)]
+    return found
