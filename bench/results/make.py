@@ -80,39 +80,19 @@ def make_record(
     """
     correct_RN = np.asarray(score.correct_RN, dtype=bool)
     assert correct_RN.ndim == 2 and correct_RN.shape == (len(probe_seeds), len(dataset.test)), correct_RN.shape
-    top1 = [float(value) for value in correct_RN.mean(axis=1)]
     return _record(
-        status='ok',
-        key=key,
-        cell=cell,
-        method_facts=method_facts,
-        protocol_hash=protocol_hash,
-        top1=top1,
+        status='ok', key=key, cell=cell, method_facts=method_facts, protocol_hash=protocol_hash,
+        **_accuracies(correct_RN, dataset),
         top5=None if score.top5_R is None else [float(value) for value in score.top5_R],
-        probe_seeds=[int(seed) for seed in probe_seeds],
-        mean=float(np.mean(top1)),
-        std=float(np.std(top1, ddof=1)) if len(top1) > 1 else None,
-        ci95=t_interval(top1),
-        n_test=len(dataset.test),
-        per_class=_means(correct_RN, dataset.test.labels_N, dataset.test.num_classes),
-        class_names=list(dataset.test.class_names),
-        per_group=_groups(correct_RN, dataset),
-        correct=Correct.pack(correct_RN),
-        seconds=seconds,
-        peak_memory_mb=peak_memory_mb,
-        device=device,
-        images_encoded=images_encoded,
-        n_train_images=int(n_train_images),
-        distilled=distilled,
+        probe_seeds=[int(seed) for seed in probe_seeds], seconds=seconds, peak_memory_mb=peak_memory_mb, device=device,
+        images_encoded=images_encoded, n_train_images=int(n_train_images), distilled=distilled,
         fingerprints=_fingerprints(dataset, source_weights, eval_weights),
         skipped={
             split.name: Skipped(len(split.skipped), list(split.skipped[:_NAMES_KEPT]))
             for split in (dataset.train, dataset.test)
         },
-        probe_facts=score.facts,
-        provenance=provenance,
-        gin=gin,
-    )
+        probe_facts=score.facts, provenance=provenance, gin=gin,
+    )  # fmt: skip
 
 
 def failed_record(
@@ -163,6 +143,17 @@ def _record(
         'provenance': collect() if provenance is None else provenance,
     }
     return parse(_plain(as_json(named, version=SCHEMA_VERSION)))
+
+
+def _accuracies(correct_RN: np.ndarray, dataset: Dataset) -> dict[str, Any]:
+    """Return what follows from the correctness of every test image."""
+    test, top1 = dataset.test, [float(value) for value in correct_RN.mean(axis=1)]
+    return {
+        'top1': top1, 'mean': float(np.mean(top1)), 'std': float(np.std(top1, ddof=1)) if len(top1) > 1 else None,
+        'ci95': t_interval(top1), 'n_test': len(test),
+        'per_class': _means(correct_RN, test.labels_N, test.num_classes), 'class_names': list(test.class_names),
+        'per_group': _groups(correct_RN, dataset), 'correct': Correct.pack(correct_RN),
+    }  # fmt: skip
 
 
 def _fingerprints(dataset: Dataset | None, source_weights: str | None, eval_weights: str | None) -> Fingerprints:
