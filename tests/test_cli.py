@@ -27,7 +27,11 @@ def test_a_command_that_is_run_as_a_file_says_how_to_run_it():
 
 
 @pytest.mark.parametrize(
-    'arguments', [['run', '--help'], ['list'], ['data', 'list'], ['run', '--gin_file=gin/quickstart.gin', '--results_dir=none', '--dry_run']]
+    'arguments',
+    [
+        ['run', '--help'], ['list'], ['data', 'list'],
+        ['run', '--gin_file=gin/quickstart.gin', '--results_dir=none', '--dry_run'],
+    ],
 )
 @pytest.mark.parametrize('unbuffered', ['', '1'])
 def test_a_command_whose_output_nobody_reads_ends_quietly(arguments, unbuffered):
