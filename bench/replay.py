@@ -15,7 +15,7 @@ def main() -> int:
     from bench.machine.device import choose_device
     from bench.pipeline.replay import TOLERANCE, replay
     from bench.pipeline.session import Session
-    from bench.results import record as records
+    from bench.results.store import load, path_of
 
     values = flags.FLAGS
     if not values.record:
@@ -24,8 +24,8 @@ def main() -> int:
     places, device = cli.places(), choose_device(values.device)
     differ = 0
     for path in values.record:
-        record = records.load(path)
-        if records.path_of(values.results_dir, record['cell'], record['key']).resolve() == Path(path).resolve():
+        record = load(path)
+        if path_of(values.results_dir, record.cell.config, record.key).resolve() == Path(path).resolve():
             raise InputError(f'--results_dir={values.results_dir}: a replay would overwrite {path}; choose another folder')
         try:
             found = replay(record, Session(places, Path(values.results_dir), device), force=True)

@@ -13,7 +13,8 @@ from bench.pipeline.grid import Cell
 from bench.pipeline.probe import probe, record_of_failure
 from bench.pipeline.session import Session
 from bench.pipeline.tensorboard import CellLogs
-from bench.results import record as records
+from bench.results.record import Record
+from bench.results.store import write
 
 
 def execute(
@@ -48,7 +49,7 @@ def execute(
 
                 # The record: written, and shown.
                 if world.leads:
-                    records.write(record, results_dir=session.results_dir, force=force)
+                    write(record, results_dir=session.results_dir, force=force)
                     logs.finish(cell, record)
                 done += 1
                 failed += error is not None
@@ -77,9 +78,8 @@ def _tried(stage: Callable[..., Any], *given: Any, **settings: Any) -> tuple[Any
         return None, error
 
 
-def _outcome(record: dict[str, Any]) -> str:
-    if record['status'] == 'failed':
-        return f'FAILED, {record["error"]["type"]}: {record["error"]["message"]}'
-    spread = f' ± {100 * record["std"]:.1f}' if record['std'] is not None else ''
-    seconds = record['seconds']
-    return f'{100 * record["mean"]:.1f}{spread} % (method {seconds["method"]:.0f} s, probe {seconds["probe"]:.0f} s)'
+def _outcome(record: Record) -> str:
+    if record.status == 'failed':
+        return f'FAILED, {record.error.type}: {record.error.message}'
+    spread = f' ± {100 * record.std:.1f}' if record.std is not None else ''
+    return f'{100 * record.mean:.1f}{spread} % (method {record.seconds.method:.0f} s, probe {record.seconds.probe:.0f} s)'

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from bench.core.errors import InputError
 from bench.core.types import Dataset
@@ -10,7 +9,9 @@ from bench.distillation.task import check_ipc, needs_of
 from bench.pipeline.distil import plan_of
 from bench.pipeline.grid import Cell
 from bench.pipeline.session import Session
-from bench.results import record as records
+from bench.results.check import RecordError
+from bench.results.record import Record
+from bench.results.store import find, path_of
 
 
 def prepare(session: Session, cells: list[Cell], *, force: bool = False) -> list[Cell]:
@@ -39,7 +40,7 @@ def prepare(session: Session, cells: list[Cell], *, force: bool = False) -> list
         weights = {choice.label: session.weights(choice) for choice in cell.backbones}
         if other := other_inputs(record, cell, dataset=dataset, weights=weights):
             raise InputError(
-                f'{records.path_of(session.results_dir, cell.config, cell.key)} was made from {other} than those found '
+                f'{path_of(session.results_dir, cell.config, cell.key)} was made from {other} than those found '
                 'now; use another --results_dir, or --force to replace the records'
             )
     for cell in todo:
@@ -51,30 +52,30 @@ def prepare(session: Session, cells: list[Cell], *, force: bool = False) -> list
     return todo
 
 
-def finished(results_dir: Path, cell: Cell) -> dict[str, Any] | None:
+def finished(results_dir: Path, cell: Cell) -> Record | None:
     """Return the cell's finished record, None where there is none; a failed one does not count.
 
     Raises:
       InputError: if a file that is no record is in its place.
     """
     record = found(results_dir, cell)
-    return record if record is not None and record['status'] == 'ok' else None
+    return record if record is not None and record.status == 'ok' else None
 
 
-def found(results_dir: Path, cell: Cell) -> dict[str, Any] | None:
+def found(results_dir: Path, cell: Cell) -> Record | None:
     """Return the record in the cell's place, finished or failed, None where there is none.
 
     Raises:
       InputError: if a file that is no record is in its place.
     """
     try:
-        return records.find(results_dir, cell=cell.config, key=cell.key)
-    except records.RecordError as error:
+        return find(results_dir, cell=cell.config, key=cell.key)
+    except RecordError as error:
         raise InputError(f'{error}; it is never overwritten: move it away, or use another --results_dir') from error
 
 
 def other_inputs(
-    record: dict[str, Any], cell: Cell, *, dataset: Dataset | None, weights: Mapping[str, str | None]
+    record: Record, cell: Cell, *, dataset: Dataset | None, weights: Mapping[str, str | None]
 ) -> str:
     """Return what a finished record was made from and is not found now, such as 'other plumage images'; '' where nothing is.
 
@@ -84,14 +85,12 @@ def other_inputs(
       dataset: found now; None is not compared.
       weights: fingerprints found now, by the label of the backbone; what is missing or None is not compared.
     """
-    kept = record['fingerprints']
-    if dataset is not None:
-        images = {'dataset': dataset.fingerprints, 'contents': dataset.contents}
-        # records of schemas 1 and 2 tell no contents
-        if any(name in kept and kept[name] != now for name, now in images.items()):
-            return f'other {dataset.name} images'
-    for choice, name in ((cell.source, 'source_weights'), (cell.eval, 'eval_weights')):
+    kept = record.fingerprints
+    # records of schemas 1 and 2 tell no contents
+    if dataset is not None and (kept.dataset != dataset.fingerprints or kept.contents not in (None, dataset.contents)):
+        return f'other {dataset.name} images'
+    for choice, known in ((cell.source, kept.source_weights), (cell.eval, kept.eval_weights)):
         now = weights.get(choice.label) if choice else None
-        if now and kept[name] not in (None, now):
+        if now and known not in (None, now):
             return f'other weights of {choice.label}'
     return ''

@@ -1,6 +1,7 @@
 """The second stage: a probe is trained on a distilled set and tested, and its record is made."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,13 +17,14 @@ from bench.pipeline.session import Session
 from bench.pipeline.tensorboard import CellLogs
 from bench.probes.task import ProbeTask
 from bench.results import provenance
-from bench.results import record as records
+from bench.results.make import failed_record, make_record
+from bench.results.record import CodeFacts, DistilledFacts, GinBindings, MethodFacts, Record, Seconds
 
 
 def probe(
     session: Session, cell: Cell, distilled: DistilledSet, spent: Mapping[str, Any], *, asked: Mapping[str, Any],
     logs: CellLogs,
-) -> dict[str, Any]:  # fmt: skip
+) -> Record:  # fmt: skip
     """Train and test the cell's probe, and return the record.
 
     Args:
@@ -42,17 +44,17 @@ def probe(
         score = cell.protocol.call(_task(cell, distilled, dataset, backbone, store))
     if session.world.leads:
         logs.replay(score.curves, key=cell.key)
-    return records.make_record(
+    return make_record(
         score,
         probe_seeds=range(len(score.correct_RN)),
-        distilled={
-            'hash': distilled.hash, 'bytes': distilled.num_bytes, 'kind': distilled.kind, 'labels': distilled.label_kind,
-            'facts': distilled.facts,
-        },
+        distilled=DistilledFacts(
+            hash=distilled.hash, bytes=distilled.num_bytes, kind=distilled.kind, labels=distilled.label_kind,
+            facts=distilled.facts,
+        ),
         n_train_images=len(distilled),
         source_weights=session.backbone(cell.source).fingerprint if cell.source else None,
         eval_weights=backbone.fingerprint,
-        seconds={'method': spent['seconds'], 'probe': cost.seconds},
+        seconds=Seconds(method=spent['seconds'], probe=cost.seconds),
         peak_memory_mb=max(spent['peak_memory_mb'], cost.peak_memory_mb),
         images_encoded=spent['images_encoded'] + store.images_encoded - encoded,
         **_facts(cell, dataset=dataset, device=session.device, asked=asked),
@@ -61,9 +63,9 @@ def probe(
 
 def record_of_failure(
     error: Exception, *, cell: Cell, dataset: Dataset, device: Any, asked: Mapping[str, Any]
-) -> dict[str, Any]:
+) -> Record:
     """Return the record of a cell that failed."""
-    return records.failed_record(error, **_facts(cell, dataset=dataset, device=device, asked=asked))
+    return failed_record(error, **_facts(cell, dataset=dataset, device=device, asked=asked))
 
 
 def _task(
@@ -87,8 +89,9 @@ def _facts(cell: Cell, *, dataset: Dataset, device: Any, asked: Mapping[str, Any
     """Return what every record tells, of a finished cell and of a failed one."""
     chosen = filter(None, [cell.dataset, cell.of, cell.method, cell.source, cell.eval, cell.protocol])
     operative = {f'{c.row.identifier}.{key}': value for c in chosen for key, value in c.settings.items()}
+    code = {part: CodeFacts(**facts) for part, facts in cell.code_facts.items()}
     return {
         'key': cell.key, 'cell': cell.config, 'protocol_hash': cell.protocol_hash, 'dataset': dataset,
-        'device': device_name(device), 'gin': {'asked': asked, 'operative': operative}, 'method_facts': cell.method_facts,
-        'provenance': {**provenance.collect(), 'code': cell.code_facts},
+        'device': device_name(device), 'gin': GinBindings(asked=dict(asked), operative=operative),
+        'method_facts': MethodFacts(**cell.method_facts), 'provenance': replace(provenance.collect(), code=code),
     }  # fmt: skip
