@@ -28,7 +28,7 @@ from bench.config.gin_files import ANALYZE, loaded
 from bench.core.errors import InputError
 from bench.core.types import Dataset, ProbeScore, Split
 from bench.datasets.plumage.spurious import CLASS_NAMES, GROUP_NAMES, HOME_OF_CLASS
-from bench.distillation.distilled_set import DistilledSet
+from bench.distillation.distilled_set import DistilledSet, folder_of
 from bench.pipeline.grid import grid
 from bench.results.make import failed_record, make_record
 from bench.results.record import DistilledFacts, Seconds
@@ -68,8 +68,8 @@ def put(
     data = data or toy_data(dataset, count=correct_RN.shape[1])
     digest = key
     if made is not None:
-        folder = results_dir / 'distilled' / dataset / source / method / f'ipc1-seed{seed}-{made.hash}'
-        made.save(folder)
+        place = {'dataset': dataset, 'source': source, 'method': method, 'ipc': ipc, 'seed': seed}
+        made.save(folder_of(results_dir, **place, made_from=made.hash))
         digest = made.hash
     record = make_record(
         ProbeScore(correct_RN, None, {}, {}), **common, dataset=data, probe_seeds=range(len(correct_RN)),
