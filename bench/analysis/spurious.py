@@ -107,7 +107,7 @@ def _tells_background(evidence: Evidence, data: Any, distilled: Any, backbone: s
         train=distilled.split(data.train), targets_NC=targets_NC, is_full=False,
         test=test, backbone=evidence.backbone(backbone), store=evidence.bench.store,
     )
-    return float(rules.call(task).correct_RN.mean())
+    return float(rules.row.load()(task, **rules.settings).correct_RN.mean())
 
 
 def _groups(evidence: Evidence, found: Any) -> list[dict[str, Any]]:
