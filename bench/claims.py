@@ -8,8 +8,9 @@ from absl import flags
 from bench.analysis.claims import CLAIMS, HOLDS, Claim, Suite, Verdict, judge
 from bench.analysis.evidence import Evidence
 from bench.core import cli
-from bench.core.disk import replace_block, write_atomic
+from bench.core.disk import write_atomic
 from bench.core.errors import InputError
+from bench.core.tables import replace_block
 
 _LARGE = ('clip_vitb16', 'dinov2_vitb14', 'eva02_vitb14', 'mocov3_vitb16')
 _MEANING = (

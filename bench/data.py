@@ -15,8 +15,8 @@ from pathlib import Path
 from absl import flags
 
 from bench.core import cli
-from bench.core.disk import replace_block
 from bench.core.errors import InputError, reason_of
+from bench.core.tables import replace_block
 from bench.core.types import Places
 from bench.datasets.published import catalogue
 from bench.datasets.published.entry import Entry

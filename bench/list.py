@@ -15,7 +15,7 @@ from absl import flags
 from bench.backbones.catalogue import catalogue_table, whereabouts
 from bench.config import plugins, registry
 from bench.core import cli
-from bench.core.disk import replace_block
+from bench.core.tables import replace_block
 
 
 def listing(kinds: Sequence[str] = registry.KINDS, *, weights_root: Path | None = None) -> str:

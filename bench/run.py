@@ -13,7 +13,6 @@ FLAGS = flags.FLAGS
 
 def main() -> int:
     """Flags -> config -> cells -> records -> leaderboard; returns the exit status."""
-    from bench import leaderboard
     from bench.config import plugins
     from bench.config.gin_files import loaded
     from bench.core.progress import remark
@@ -22,6 +21,8 @@ def main() -> int:
     from bench.pipeline.execute import Bench, execute, found, prepare
     from bench.pipeline.grid import grid
     from bench.pipeline.why import Why
+    from bench.results.summary import read
+    from bench.results.tables import text, write
 
     if not FLAGS.gin_file and not FLAGS.gin_bindings:
         raise InputError('expected --gin_file=FILE, such as gin/quickstart.gin; got none')
@@ -51,9 +52,9 @@ def main() -> int:
     if not world.leads:
         return 0
 
-    board = leaderboard.read(results_dir)
-    leaderboard.write(board, results_dir=results_dir)
-    print(leaderboard.text(board.rows, board.warnings))
+    board = read(results_dir)
+    write(board, results_dir=results_dir)
+    print(text(board.rows, board.warnings))
     print(f'leaderboard: {results_dir / "leaderboard.md"}; pictures: {results_dir / "distilled"}/.../contact_sheet.png')
     for problem in board.problems:
         print(f'ignored: {problem}', file=sys.stderr)

@@ -22,10 +22,10 @@ from typing import Any
 
 from absl import flags
 
-from bench import leaderboard
 from bench.core import cli
 from bench.core.errors import InputError
-from bench.results import record as records
+from bench.results.store import load_table
+from bench.results.summary import summarise
 
 FLAGS = flags.FLAGS
 
@@ -88,11 +88,11 @@ def measure(
             if cell.key in todo:
                 with _empty_store(bench) if cold else nullcontext():
                     execute(bench, [cell])
-    table, _ = records.load_table(bench.results_dir)
+    table, _ = load_table(bench.results_dir)
     rows = []
     for preset, cells, _ in jobs:
         count = cells[0].method.settings['num_updates']
-        for row in leaderboard.summarise(table[table.key.isin([cell.key for cell in cells])]):
+        for row in summarise(table[table.key.isin([cell.key for cell in cells])]):
             rows.append({'preset': preset.name, 'updates': count, **row})
     return _compared(rows, first=presets[0].name)
 

@@ -9,7 +9,8 @@ os.environ['HF_HUB_OFFLINE'] = '1'  # read when the hub's client is imported: no
 
 from bench.core.paths import ROOT  # isort: skip  (sets OpenMP's waiting before torch is imported)
 from bench.config import plugins, registry  # isort: skip  (sets OpenMP's waiting before torch is imported)
-from bench.results import record as records  # isort: skip  (sets OpenMP's waiting before torch is imported)
+from bench.results.record import Record  # isort: skip  (sets OpenMP's waiting before torch is imported)
+from bench.results.store import load  # isort: skip  (sets OpenMP's waiting before torch is imported)
 
 import numpy as np
 import pytest
@@ -88,9 +89,9 @@ def run_bench(command, own_plugins, tmp_path):
     return run
 
 
-def all_records(results: Path) -> list[dict]:
+def all_records(results: Path) -> list[Record]:
     """Return every record below a results folder."""
-    return [records.load(path) for path in (results / 'records').rglob('*.json')]
+    return [load(path) for path in (results / 'records').rglob('*.json')]
 
 
 def files_below(folder: Path) -> dict[str, bytes]:

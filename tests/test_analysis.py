@@ -14,6 +14,7 @@ from conftest import ROOT, Pictures, files_below
 from matplotlib.figure import Figure
 from PIL import Image
 from scipy import stats as scipy_stats
+from test_leaderboard import ORIGIN
 
 from bench.analysis import alignment, embedding, report
 from bench.analysis.ablation import ablation
@@ -29,7 +30,9 @@ from bench.core.types import Dataset, ProbeScore, Split
 from bench.datasets.plumage.spurious import CLASS_NAMES, GROUP_NAMES, HOME_OF_CLASS
 from bench.distillation.distilled_set import DistilledSet
 from bench.pipeline.grid import grid
-from bench.results import record as records
+from bench.results.make import failed_record, make_record
+from bench.results.record import DistilledFacts, Seconds
+from bench.results.store import write
 from tests import commands
 
 FILES = sorted((ROOT / 'gin' / 'analysis').glob('*.gin'))
@@ -59,21 +62,22 @@ def put(
         'protocol': protocol, 'method_name': method, 'method_settings': settings or {},
     }  # fmt: skip
     key = '-'.join(map(str, [method, source, on, ipc, seed, protocol, labels, *(settings or {}).values()]))
-    common = {'key': key, 'cell': cell, 'protocol_hash': f'{protocol}-hash', 'provenance': {}}
+    common = {'key': key, 'cell': cell, 'protocol_hash': f'{protocol}-hash', 'provenance': ORIGIN}
     if correct_RN is None:
-        return records.write(records.failed_record(ValueError('no'), **common), results_dir=results_dir)
+        return write(failed_record(ValueError('no'), **common), results_dir=results_dir)
     data = data or toy_data(dataset, count=correct_RN.shape[1])
     digest = key
     if made is not None:
         folder = results_dir / 'distilled' / dataset / source / method / f'ipc1-seed{seed}-{made.hash}'
         made.save(folder)
         digest = made.hash
-    record = records.make_record(
+    record = make_record(
         ProbeScore(correct_RN, None, {}, {}), **common, dataset=data, probe_seeds=range(len(correct_RN)),
         n_train_images=2, source_weights=None, eval_weights=f'{on}-w', peak_memory_mb=None, device='cpu',
-        seconds={'method': 1.0, 'probe': 0.5}, distilled={'hash': digest, 'bytes': 1, 'kind': 'real', 'labels': labels},
+        seconds=Seconds(method=1.0, probe=0.5),
+        distilled=DistilledFacts(hash=digest, bytes=1, kind='real', labels=labels, facts={}),
     )  # fmt: skip
-    return records.write(record, results_dir=results_dir)
+    return write(record, results_dir=results_dir)
 
 
 class EverythingIsThere(Exception):
@@ -246,7 +250,7 @@ def test_a_distilled_set_is_found_by_its_hash(tmp_path):
     evidence = Evidence(tmp_path)
     row = evidence.table.iloc[0]
     assert list(evidence.distilled(row).indices_N) == [5, 6]
-    assert evidence.record(row.path)['key'] == path.stem
+    assert evidence.record(row.path).key == path.stem
     (found,) = evidence.distilled_sets('toy', 'k_center', ['a'], ipc=1, seed=0, protocol='paper-v1').values()
     assert found.hash == second.hash
     row.seed = 7

@@ -43,8 +43,8 @@ from bench.backbones.catalogue import CATALOGUE, catalogue_table, whereabouts
 from bench.backbones.mocov3 import base_encoder
 from bench.backbones.weights import ENDINGS, Origin, torch_cache
 from bench.config import registry
-from bench.core.disk import replace_block
 from bench.core.errors import InputError
+from bench.core.tables import replace_block
 from bench.core.types import Places
 from tests import commands
 
@@ -283,13 +283,13 @@ def test_every_family_goes_from_features_through_lgm_to_a_probe(places, run_benc
         *[f'{name}.input_side = {side}' for name, (_, _, side, _) in SHRUNK.items()],
     ])  # fmt: skip
     assert outcome.status == 0, outcome
-    made = {record['cell']['eval_name']: record for record in all_records(tmp_path / 'results')}
+    made = {record.cell.settings['eval_name']: record for record in all_records(tmp_path / 'results')}
     assert set(made) == set(SHRUNK)
     for name, record in made.items():
-        assert record['status'] == 'ok' and 0 <= record['mean'] <= 1 and record['cell']['source_name'] == name
-        assert record['cell']['eval_settings']['input_side'] == SHRUNK[name][2]
-    assert len({record['fingerprints']['eval_weights'] for record in made.values()}) == len(SHRUNK)
-    assert len({record['distilled']['hash'] for record in made.values()}) == len(SHRUNK), 'each encoder has its own images'
+        assert record.status == 'ok' and 0 <= record.mean <= 1 and record.cell.settings['source_name'] == name
+        assert record.cell.settings['eval_settings']['input_side'] == SHRUNK[name][2]
+    assert len({record.fingerprints.eval_weights for record in made.values()}) == len(SHRUNK)
+    assert len({record.distilled.hash for record in made.values()}) == len(SHRUNK), 'each encoder has its own images'
 
 
 @pytest.mark.numerical

@@ -27,7 +27,11 @@ def test_a_command_that_is_run_as_a_file_says_how_to_run_it():
 
 
 @pytest.mark.parametrize(
-    'arguments', [['run', '--help'], ['list'], ['data', 'list'], ['run', '--gin_file=gin/quickstart.gin', '--dry_run']]
+    'arguments',
+    [
+        ['run', '--help'], ['list'], ['data', 'list'],
+        ['run', '--gin_file=gin/quickstart.gin', '--results_dir=none', '--dry_run'],
+    ],
 )
 @pytest.mark.parametrize('unbuffered', ['', '1'])
 def test_a_command_whose_output_nobody_reads_ends_quietly(arguments, unbuffered):
@@ -48,7 +52,7 @@ def test_a_run_whose_output_nobody_reads_ends_without_a_failed_record(tmp_path):
         process.stdout.close()
         assert process.stderr.read() == ''
         assert process.wait() == 141
-    assert all(record['status'] == 'ok' for record in all_records(tmp_path / 'results'))
+    assert all(record.status == 'ok' for record in all_records(tmp_path / 'results'))
     done = subprocess.run(command, capture_output=True, **OURS)
     assert done.returncode == 0 and len(all_records(tmp_path / 'results')) == 2
 

@@ -21,6 +21,7 @@ from bench.datasets import images as files
 from bench.features import store as features
 from bench.features.views import CenterView, RandomView
 from bench.probes import protocols
+from bench.results.store import dumps, load
 
 PLUGIN = '''"""A stranger's method, data set, backbone and protocol."""
 import numpy as np
@@ -266,8 +267,8 @@ def test_other_images_and_other_weights_are_encoded_anew(world):
         change()
         outcome = world.run(flags=['--force'])
         assert outcome.status == 0, outcome
-        (record,) = [r for r in all_records(world.place / 'results') if r['cell']['method'] == 'centroid']
-        assert record['images_encoded'] > 0
+        (record,) = [r for r in all_records(world.place / 'results') if r.cell.method == 'centroid']
+        assert record.images_encoded > 0
         assert world.stale() == ''
 
 
@@ -313,13 +314,11 @@ def test_a_dry_run_tells_of_other_data_where_they_are_here(world):
 
 
 def test_records_of_earlier_schemas_are_compared_by_what_they_tell(world):
-    from bench.results import record as records
-
     (path,) = (world.place / 'results' / 'records' / 'folder').rglob('*.json')
-    record = records.load(path)
-    assert record['fingerprints']['dataset'] != record['fingerprints']['contents']
-    del record['fingerprints']['contents']
-    path.write_text(records.dumps({**record, 'schema_version': 2}))
+    record = load(path)
+    assert record.fingerprints.dataset != record.fingerprints.contents
+    path.write_text(dumps(replace(record, schema_version=2)))
+    assert load(path).fingerprints.contents is None
     assert world.stale() == ''
     repaint(photos(world) / 'test' / 'light' / '1.png')
     assert world.stale() == '', 'which is what such a record cannot tell'

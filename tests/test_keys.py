@@ -3,7 +3,6 @@
 import functools
 import importlib
 import inspect
-import json
 import sys
 from dataclasses import replace
 from functools import cache
@@ -25,7 +24,8 @@ from bench.features.views import CenterView, RandomView
 from bench.pipeline.grid import grid
 from bench.probes import protocols
 from bench.replay import cell_of
-from bench.results import record as records
+from bench.results.record import CodeFacts, MethodFacts
+from bench.results.store import load
 
 COMMITTED = ROOT / 'results' / 'records'
 GRID = [
@@ -88,7 +88,7 @@ def test_a_setting_that_came_later_moves_no_committed_record(add, monkeypatch):
     assert 'later' in registry.find('method', 'lgm_real_init')[0].defaults()
     monkeypatch.setattr(registry, 'find', cache(registry.find))
     paths = sorted(COMMITTED.rglob('*.json'))
-    cells = [cell_of(records.load(path)) for path in paths]
+    cells = [cell_of(load(path)) for path in paths]
     assert [cell.key for cell in cells] == [path.stem for path in paths] and len(paths) >= 799
     later = [cell.method.settings.get('later') for cell in cells if cell.method.label.startswith('lgm')]
     assert later and set(later) <= {0.0, None}
@@ -365,18 +365,20 @@ def test_a_record_tells_versions_and_the_file_of_a_plugin(run_bench, edit, tmp_p
     edit(run=True)
     assert run_bench(bind=["run.methods = ['neighbors']", "neighbors.of = 'lgm'", 'lgm.num_updates = 1', 'lgm.num_views = 1',
                            "lgm.parameterization = 'pixels'"]).status == 0  # fmt: skip
-    mine, near = sorted(all_records(tmp_path / 'results'), key=lambda record: record['cell']['method'])
-    assert mine['schema_version'] == 3 and mine['provenance']['version'] == bench.__version__
-    code = mine['provenance']['code']
-    assert code['method'] == {'file': 'mine.py', 'hash': mine['cell']['code']['method'].removeprefix('source ')}
-    assert code['dataset']['file'] == code['eval']['file'] == 'toy.py' and set(code['protocol']) == {'version', 'hash'}
-    assert str(tmp_path) not in json.dumps(code)
-    own, theirs = near['provenance']['code']['method'], near['provenance']['code']['of']
-    assert own == {'version': 1, 'hash': source.built_in_hash('methods.neighbors:neighbors')}
-    assert theirs['hash'] == source.built_in_hash('methods.lgm:lgm')
-    assert mine['method_facts'] == {'real': False, 'needs_backbone': True, 'needs_seed': True, 'needs_ipc': True}
+    mine, near = sorted(all_records(tmp_path / 'results'), key=lambda record: record.cell.method)
+    assert mine.schema_version == 3 and mine.provenance.version == bench.__version__
+    code = mine.provenance.code
+    mine_hash = mine.cell.settings['code']['method'].removeprefix('source ')
+    assert code['method'] == CodeFacts(file='mine.py', hash=mine_hash)
+    assert code['dataset'].file == code['eval'].file == 'toy.py'
+    assert code['protocol'].version and code['protocol'].hash and code['protocol'].file is None
+    assert str(tmp_path) not in str(code)
+    own, theirs = near.provenance.code['method'], near.provenance.code['of']
+    assert own == CodeFacts(version=1, hash=source.built_in_hash('methods.neighbors:neighbors'))
+    assert theirs.hash == source.built_in_hash('methods.lgm:lgm')
+    assert mine.method_facts == MethodFacts(real=False, needs_backbone=True, needs_seed=True, needs_ipc=True)
     # with what lgm needs, whose images it starts from
-    assert near['method_facts'] == {'real': True, 'needs_backbone': True, 'needs_seed': True, 'needs_ipc': True}
+    assert near.method_facts == MethodFacts(real=True, needs_backbone=True, needs_seed=True, needs_ipc=True)
 
 
 def test_a_plugin_of_a_package_is_called_by_its_place_in_it(tmp_path, monkeypatch, own_plugins):

@@ -13,7 +13,8 @@ import numpy as np
 
 from bench.analysis.bootstrap import Scores, scores_of
 from bench.core.errors import InputError
-from bench.results import record as records
+from bench.results.record import ANY_SOURCE, Record
+from bench.results.store import load, load_table, safe_name
 
 _NAMED = 4  # missing cells named in the message
 
@@ -39,8 +40,8 @@ class Evidence:
 
     @cached_property
     def table(self) -> Any:
-        """Finished hard-label records as a data frame, see `records.load_table`."""
-        table, _ = records.load_table(self.results_dir)
+        """Finished hard-label records as a data frame, see `store.load_table`."""
+        table, _ = load_table(self.results_dir)
         return table[(table.status == 'ok') & (table.labels == 'hard')]
 
     @cached_property
@@ -84,9 +85,9 @@ class Evidence:
             self._scores[key] = scores_of(key)
         return self._scores[key]
 
-    def record(self, path: str) -> dict[str, Any]:
+    def record(self, path: str) -> Record:
         """Return a whole record."""
-        return records.load(path)
+        return load(path)
 
     def require(self, missing: Iterable[str]) -> None:
         """Check that nothing is missing.
@@ -146,7 +147,7 @@ class Evidence:
         from bench.distillation.distilled_set import DistilledSet
 
         names = (row.dataset, row.source_backbone, row.method)
-        place = Path(self.results_dir, 'distilled', *map(records.safe_name, names))
+        place = Path(self.results_dir, 'distilled', *map(safe_name, names))
         for folder in sorted(place.glob(f'*seed{row.seed}-*')):
             if folder.suffix != '.checkpoint' and (found := DistilledSet.load(folder)).hash == row.distilled_hash:
                 return found
@@ -169,7 +170,7 @@ def check_backbones(backbones: Sequence[str], *, least: int, analysis: str) -> N
 
 def source_of(method: str, backbone: str) -> str:
     """Return the source backbone in the records of a method's own images: 'any' where it looks at none."""
-    return records.ANY_SOURCE if method in ('random', 'full') else backbone
+    return ANY_SOURCE if method in ('random', 'full') else backbone
 
 
 def ipc_of(method: str, ipc: int) -> int | None:
@@ -184,5 +185,5 @@ def short_name(backbone: str) -> str:
 
 def cell_name(dataset: str, method: str, source: str, tested: str, ipc: int | None = 1) -> str:
     """Return a cell in words, for messages."""
-    origin = '' if source in (tested, records.ANY_SOURCE) else f' from {source}'
+    origin = '' if source in (tested, ANY_SOURCE) else f' from {source}'
     return f'{dataset} x {tested}: {method}{origin}' + (f' ipc {ipc}' if ipc else '')

@@ -7,8 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from bench.core.errors import InputError
-
 
 @contextmanager
 def new_folder(folder: Path) -> Iterator[Path]:
@@ -42,18 +40,3 @@ def write_atomic(path: Path, content: str | bytes) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-
-
-def replace_block(document: Path, name: str, block: str) -> None:
-    """Replace what stands in a document between `<!-- name:start -->` and `<!-- name:end -->`.
-
-    Raises:
-      InputError: if the document or one of its markers is missing.
-    """
-    start, end = f'<!-- {name}:start -->', f'<!-- {name}:end -->'
-    content = document.read_text(encoding='utf-8') if document.is_file() else ''
-    before, found_start, rest = content.partition(start)
-    _, found_end, after = rest.partition(end)
-    if not (found_start and found_end):
-        raise InputError(f'{document}: expected the lines {start} and {end}, got none or one; add both')
-    write_atomic(document, f'{before}{start}\n\n{block}\n{end}{after}')

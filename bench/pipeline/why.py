@@ -13,7 +13,9 @@ from bench.datasets.published.catalogue import ENTRIES
 from bench.datasets.published.obtain import absent
 from bench.pipeline.execute import Bench, other_inputs
 from bench.pipeline.grid import Cell
-from bench.results import record as records
+from bench.results.check import RecordError
+from bench.results.record import Record
+from bench.results.store import load, path_of
 
 # What two records of one cell share, whatever the settings and the code.
 _SAME = ('dataset', 'method', 'source_backbone', 'eval_backbone', 'ipc', 'seed')
@@ -33,7 +35,7 @@ class Why:
     _read: dict[Path, list[dict[str, Any]]] = field(default_factory=dict)
     _data: dict[str, Dataset | None] = field(default_factory=dict)
 
-    def __call__(self, cell: Cell, record: dict[str, Any] | None) -> str:
+    def __call__(self, cell: Cell, record: Record | None) -> str:
         """Return why a cell is to do, in one line, '' for one that is done.
 
         `data: <whose>` or `weights: <whose>` where a finished record was made from others: a run then asks what to do.
@@ -44,17 +46,17 @@ class Why:
           cell: what is to do.
           record: what lies in its place, or None.
         """
-        if record is not None and record['status'] == 'ok':
+        if record is not None and record.status == 'ok':
             return self._made_from_others(cell, record)
         if record is not None:
-            return f'failed: {record["error"]["type"]}'
+            return f'failed: {record.error.type}'
         found = [_changes(cell, other) for other in self._others(cell)]
         if not found:
             return 'new'
         changes = min(found, key=lambda each: sum(map(len, each.values())))
         return '; '.join(f'{what}: {", ".join(said)}' for what, said in changes.items() if said)
 
-    def _made_from_others(self, cell: Cell, record: dict[str, Any]) -> str:
+    def _made_from_others(self, cell: Cell, record: Record) -> str:
         backbones = {choice.label: choice for choice in (cell.source, cell.eval) if choice}
         weights = {label: self.bench.known_weights(choice) for label, choice in backbones.items()}
         self.unseen |= {f'weights of {label}' for label, known in weights.items() if known is None}
@@ -76,13 +78,13 @@ class Why:
     def _others(self, cell: Cell) -> list[dict[str, Any]]:
         """Return the configurations of the records of this cell with other settings or code."""
         config = cell.config
-        folder = records.path_of(self.bench.results_dir, config, cell.key).parent
+        folder = path_of(self.bench.results_dir, config, cell.key).parent
         if folder not in self._read:
             self._read[folder] = []
             for path in sorted(folder.glob('*.json')):
                 try:
-                    self._read[folder].append(records.load(path)['cell'])
-                except records.RecordError:  # the leaderboard names it
+                    self._read[folder].append(load(path).cell.config)
+                except RecordError:  # the leaderboard names it
                     continue
         rules = _official(config['protocol'])
         return [

@@ -13,6 +13,7 @@ from typing import Any
 
 import bench
 from bench.core.paths import ROOT
+from bench.results.record import Provenance
 
 _PACKAGES = 'torch torchvision timm open_clip_torch gin-config absl-py tensorboard pandas numpy'.split()
 
@@ -25,18 +26,18 @@ _AS_ANOTHER_CPU = (
 )  # fmt: skip
 
 
-def collect() -> dict[str, Any]:
+def collect() -> Provenance:
     """Return where a number comes from: this package's version, code, packages, machine, command and time."""
-    return {
-        'version': bench.__version__,
+    return Provenance(
+        version=bench.__version__,
         **_checkout(),
-        'versions': _versions(),
-        'platform': platform.platform(),
-        'cpu': ', '.join([_cpu(), *(f'{name}={os.environ[name]}' for name in _AS_ANOTHER_CPU if name in os.environ)]),
-        'threads': _threads(),
-        'command': shlex.join(['python', *(part for part in sys.orig_argv[1:] if not part.startswith(_OWN_FOLDERS))]),
-        'created': datetime.now(UTC).isoformat(timespec='seconds'),
-    }
+        versions=_versions(),
+        platform=platform.platform(),
+        cpu=', '.join([_cpu(), *(f'{name}={os.environ[name]}' for name in _AS_ANOTHER_CPU if name in os.environ)]),
+        threads=_threads(),
+        command=shlex.join(['python', *(part for part in sys.orig_argv[1:] if not part.startswith(_OWN_FOLDERS))]),
+        created=datetime.now(UTC).isoformat(timespec='seconds'),
+    )
 
 
 @functools.cache
