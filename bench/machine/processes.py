@@ -5,6 +5,7 @@ Rows (samples, classes, images) are shared out in contiguous blocks. Whatever ev
 
 import os
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -46,7 +47,7 @@ class World:
         dist.all_reduce(whole)
         return whole
 
-    def agree(self, value: object) -> object:
+    def agree(self, value: Any) -> Any:
         """Return the leading process's value (picklable) on every process, once all have come here."""
         if self.size == 1:
             return value
