@@ -56,17 +56,17 @@ def finished(results_dir: Path, cell: Cell) -> Record | None:
     """Return the cell's finished record, None where there is none; a failed one does not count.
 
     Raises:
-      InputError: if a file that is no record is in its place.
+      InputError: if the file that should hold it is no record.
     """
     record = found(results_dir, cell)
     return record if record is not None and record.status == 'ok' else None
 
 
 def found(results_dir: Path, cell: Cell) -> Record | None:
-    """Return the record in the cell's place, finished or failed, None where there is none.
+    """Return the cell's record, finished or failed, None where there is none.
 
     Raises:
-      InputError: if a file that is no record is in its place.
+      InputError: if the file that should hold it is no record.
     """
     try:
         return find(results_dir, cell=cell.config, key=cell.key)
@@ -77,13 +77,13 @@ def found(results_dir: Path, cell: Cell) -> Record | None:
 def other_inputs(
     record: Record, cell: Cell, *, dataset: Dataset | None, weights: Mapping[str, str | None]
 ) -> str:
-    """Return what a finished record was made from and is not found now, such as 'other plumage images'; '' where nothing is.
+    """Return how a finished record's inputs differ from those found now, such as 'other plumage images'; '' if they do not.
 
     Args:
       record: of the cell.
       cell: what it is of.
       dataset: found now; None is not compared.
-      weights: fingerprints found now, by the label of the backbone; what is missing or None is not compared.
+      weights: fingerprints found now, by the label of the backbone; None, or none at all, is not compared.
     """
     kept = record.fingerprints
     # records of schemas 1 and 2 tell no contents

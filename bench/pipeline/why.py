@@ -1,4 +1,4 @@
-"""Why a cell is to do: what its own record says, what it was made from, or by what it differs from the nearest one."""
+"""Why a cell is to do: it failed, its record is of other data or weights, or the nearest record has other settings."""
 
 import json
 from dataclasses import dataclass, field
@@ -39,13 +39,15 @@ class Why:
     def __call__(self, cell: Cell, record: Record | None) -> str:
         """Return why a cell is to do, in one line, '' for one that is done.
 
-        `data: <whose>` or `weights: <whose>` where a finished record was made from others: a run then asks what to do.
-        `failed: <error>`; `settings: <name> = <value>, was <value>`, `code: <whose> = ...` or both, against the record of
-        the same cell that differs least; else `new`.
+        `data: ...` or `weights: ...`: the finished record was made from others; a run stops and says what to do.
+        `failed: <error>`: the record tells of an error.
+        `settings: <name> = <value>, was <value>`, `code: <whose> = ...` or both: how the nearest record of the same cell
+        differs.
+        `new`: there is no such record.
 
         Args:
           cell: what is to do.
-          record: what lies in its place, or None.
+          record: the cell's own, finished or failed, or None.
         """
         if record is not None and record.status == 'ok':
             return self._made_from_others(cell, record)
