@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from typing import Any
 
 from absl import flags
 
@@ -20,9 +21,8 @@ def main() -> int:
     from bench.machine.processes import join, leave
     from bench.pipeline.execute import execute
     from bench.pipeline.grid import grid
-    from bench.pipeline.prepare import found, prepare
+    from bench.pipeline.prepare import prepare
     from bench.pipeline.session import Session
-    from bench.pipeline.why import Why
     from bench.results.summary import read
     from bench.results.tables import text, write
 
@@ -36,12 +36,7 @@ def main() -> int:
         cells = grid(config)
         asked = config.asked()
     if FLAGS.dry_run:
-        why = Why(Session(cli.places(), results_dir, None))
-        for cell in cells:
-            reason = why(cell, found(results_dir, cell))
-            print(f'{cell.key}  {"to do" if reason else "done"}  {cell}{f"  ({reason})" if reason else ""}')
-        for name in sorted(why.unseen):
-            print(f'not compared with the records, not here or not yet seen: {name}', file=sys.stderr)
+        tell(cells, results_dir)
         return 0
     device = choose_device(FLAGS.device)
     world = join(device)
@@ -62,6 +57,20 @@ def main() -> int:
     if failed:
         print(f'bench.run: {failed} of {len(todo)} cells failed; their records say why', file=sys.stderr)
     return 1 if failed else 0
+
+
+def tell(cells: list[Any], results_dir: Path) -> None:
+    """Print for each cell whether it is done, or why it is to do; nothing is fetched or written."""
+    from bench.pipeline.prepare import found
+    from bench.pipeline.session import Session
+    from bench.pipeline.why import Why
+
+    why = Why(Session(cli.places(), results_dir, None))
+    for cell in cells:
+        reason = why(cell, found(results_dir, cell))
+        print(f'{cell.key}  {"to do" if reason else "done"}  {cell}{f"  ({reason})" if reason else ""}')
+    for name in sorted(why.unseen):
+        print(f'not compared with the records, not here or not yet seen: {name}', file=sys.stderr)
 
 
 def _silent(line: str) -> None:
