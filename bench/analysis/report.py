@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from bench.core import tables
 from bench.core.disk import write_atomic
 
 
@@ -56,22 +57,15 @@ def markdown_table(table: Any, *, formats: dict[str, str] | None = None) -> str:
       formats: column -> format of its numbers; others have one decimal.
     """
     formats = formats or {}
-    numeric = [table[column].dtype.kind in 'fiu' for column in table]
-    head = '| ' + ' | '.join(str(column).replace('_', ' ') for column in table) + ' |'
-    rule = '| ' + ' | '.join('---:' if right else '---' for right in numeric) + ' |'
-    rows = [
-        '| ' + ' | '.join(_cell(value, formats.get(column)) for column, value in zip(table, row, strict=True)) + ' |'
-        for row in table.itertuples(index=False)
-    ]
-    return '\n'.join([head, rule, *rows])
-
-
-def _cell(value: Any, form: str | None) -> str:
-    if value is None or value != value:  # NaN
-        return ''
-    if isinstance(value, float):
-        return format(value, form or '.1f')
-    return str(value)
+    columns = list(table)
+    return tables.markdown(
+        [str(column).replace('_', ' ') for column in columns],
+        [
+            [tables.number(value, formats.get(column, '.1f')) for column, value in zip(columns, row, strict=True)]
+            for row in table.itertuples(index=False)
+        ],
+        right={i for i, column in enumerate(columns) if table[column].dtype.kind in 'fiu'},
+    )
 
 
 def _slug(title: str) -> str:
