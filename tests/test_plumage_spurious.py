@@ -92,6 +92,17 @@ def test_fingerprint_tells_seed_split_size_and_agreement_apart(places):
     assert plumage_spurious(places).fingerprints == made[0].fingerprints
 
 
+def test_the_dataset_says_which_class_and_background_a_group_is(places):
+    data = plumage_spurious(places, train_per_class=20, test_per_class=10)
+    assert data.backgrounds == BACKGROUND_NAMES and data.homes == ('water', 'water', 'land', 'land')
+    assert tuple(group.name for group in data.groups) == data.train.group_names
+    for split, at_home in ((data.train, 0.95), (data.test, 0.5)):
+        assert [data.groups[group].label for group in split.groups_N] == split.labels_N.tolist()
+        shown_N, home_N = data.backgrounds_of(split.groups_N), data.homes_of(split.labels_N)
+        assert shown_N.dtype == home_N.dtype == np.int64 and (shown_N == home_N).mean() == at_home
+        assert [data.backgrounds[b] for b in shown_N] == [data.groups[group].background for group in split.groups_N]
+
+
 # --- pictures ---------------------------------------------------------------------------------------------------------
 
 
@@ -216,7 +227,8 @@ def test_a_group_without_training_images_weighs_nothing(places):
 def test_families_share_the_pictures_of_plumage(places):
     sizes = {'train_per_class': 2, 'test_per_class': 1, 'seed': 3}
     fine, coarse = plumage(places, **sizes), plumage_families(places, **sizes)
-    assert coarse.name == 'plumage_families' and coarse.test.class_names == FAMILY_NAMES
+    assert coarse.name == fine.coarse == 'plumage_families' and not coarse.coarse
+    assert coarse.test.class_names == FAMILY_NAMES
     for a, b in ((fine.train, coarse.train), (fine.test, coarse.test)):
         assert b.images == a.images and b.images.path.parent.parent == places.cache_dir / 'plumage'
         assert b.labels_N.dtype == np.int64

@@ -58,8 +58,22 @@ class Split:
 
 
 @dataclass(frozen=True)
+class Group:
+    """A sub-population of a dataset: the images of class `label` on a background."""
+
+    name: str
+    label: int
+    background: str
+
+
+@dataclass(frozen=True)
 class Dataset:
-    """Labelled images with a training and a test split over the same classes."""
+    """Labelled images with a training and a test split over the same classes.
+
+    `groups[g]` says what the number g of `Split.groups_N` stands for. `homes[c]` is the background of most training
+    images of class c, by name. Both are empty where backgrounds are not known. `coarse` names the dataset that labels
+    the same images more coarsely, '' where there is none.
+    """
 
     name: str
     train: Split
@@ -67,10 +81,26 @@ class Dataset:
     licence: str
     source: str
     citation: str = ''
+    groups: tuple[Group, ...] = ()
+    homes: tuple[str, ...] = ()
+    coarse: str = ''
 
     @property
     def fingerprints(self) -> dict[str, str]:
         return {'train': self.train.fingerprint, 'test': self.test.fingerprint}
+
+    @property
+    def backgrounds(self) -> tuple[str, ...]:
+        """The names of the backgrounds by number, in the order in which the groups name them."""
+        return tuple(dict.fromkeys(group.background for group in self.groups))
+
+    def backgrounds_of(self, groups_N: np.ndarray) -> np.ndarray:
+        """Return the background of each group: int64 numbers, as in `backgrounds`."""
+        return np.array([self.backgrounds.index(group.background) for group in self.groups])[groups_N]
+
+    def homes_of(self, labels_N: np.ndarray) -> np.ndarray:
+        """Return the home of each label: int64 numbers, as in `backgrounds`."""
+        return np.array([self.backgrounds.index(home) for home in self.homes])[labels_N]
 
 
 @dataclass(frozen=True)

@@ -122,6 +122,7 @@ def plumage(
         test=_split(places, 'test', seed, test_per_class),
         licence='Apache-2.0',
         source=f'drawn by bench.datasets.plumage, render version {RENDER_VERSION}, seed {seed}',
+        coarse='plumage_families',
     )
 
 
@@ -137,7 +138,9 @@ def plumage_families(
       test_per_class: test images of each species.
     """
     fine = plumage(places, seed=seed, train_per_class=train_per_class, test_per_class=test_per_class)
-    return replace(fine, name='plumage_families', train=_by_family(fine.train), test=_by_family(fine.test))
+    return replace(
+        fine, name='plumage_families', train=_by_family(fine.train), test=_by_family(fine.test), coarse=''
+    )
 
 
 def _by_family(split: Split) -> Split:

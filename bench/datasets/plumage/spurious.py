@@ -1,8 +1,8 @@
 """plumage_spurious: birds whose background gives them away in training, and misleads in half of the test pictures.
 
 Waterbirds (Sagawa et al. 2020, arXiv 1911.08731) in miniature: four near-twin ducks of plumage, two at home on water, two
-on land. In the training split 95% of a class' pictures show its home, in the test split half of them. A group is a class
-on a background. Picture i shows the same bird, pose, light and noise whichever background its group gives it.
+on land. In the training split 95% of the pictures of a class show its home, in the test split half of them. A group is a
+class on a background. Picture i shows the same bird, pose, light and noise whichever background its group gives it.
 
 Shape suffixes: N images.
 """
@@ -15,7 +15,7 @@ import numpy as np
 
 from bench.core.hashing import numpy_generator, short_hash
 from bench.core.ranges import Count, Fraction, PositiveInt
-from bench.core.types import Dataset, Places, Split
+from bench.core.types import Dataset, Group, Places, Split
 from bench.datasets.plumage.plumage import Drawing, RenderedImages
 from bench.datasets.plumage.render import RENDER_VERSION, SPECIES, render
 from bench.datasets.plumage.scenes import GROUNDS, SCENE_VERSION
@@ -25,7 +25,12 @@ BACKGROUND_NAMES = GROUNDS  # 'water', 'land'
 # HOME_OF_CLASS[c] indexes BACKGROUND_NAMES. Each home has one mark on the head and one on the body.
 HOME_OF_CLASS = (0, 0, 1, 1)
 # Group class * 2 + background.
-GROUP_NAMES = tuple(f'{bird} on {ground}' for bird in CLASS_NAMES for ground in BACKGROUND_NAMES)
+GROUPS = tuple(
+    Group(f'{bird} on {ground}', label, ground)
+    for label, bird in enumerate(CLASS_NAMES)
+    for ground in BACKGROUND_NAMES
+)
+GROUP_NAMES = tuple(group.name for group in GROUPS)
 TEST_AGREEMENT = 0.5
 _SPECIES_OF_CLASS = tuple([species.name for species in SPECIES].index(name) for name in CLASS_NAMES)
 
@@ -45,8 +50,8 @@ def plumage_spurious(
       seed: another seed is another draw of every picture; 0 is the official set.
       train_per_class: training images of each of the 4 classes. Image i does not depend on the sizes.
       test_per_class: test images of each class.
-      agreement: share of a class' training images on its home background; 0.5 takes the hint away. In the test split it
-        is always 0.5.
+      agreement: share of the training images of a class on its home background; 0.5 takes the hint away. In the test
+        split it is always 0.5.
     """
     return Dataset(
         name='plumage_spurious',
@@ -54,6 +59,8 @@ def plumage_spurious(
         test=_split(places, 'test', seed, test_per_class, TEST_AGREEMENT),
         licence='Apache-2.0',
         source=f'drawn by bench.datasets.plumage.spurious, versions {RENDER_VERSION} and {SCENE_VERSION}, seed {seed}',
+        groups=GROUPS,
+        homes=tuple(BACKGROUND_NAMES[home] for home in HOME_OF_CLASS),
     )
 
 
