@@ -4,6 +4,7 @@ from pathlib import Path
 
 from absl import flags
 
+from bench.config.registry import Row
 from bench.core import cli
 from bench.core.errors import InputError
 
@@ -19,11 +20,14 @@ def settings(*, analysis: str = '', name: str = '', made_by: str = '') -> dict[s
     return {'analysis': analysis, 'name': name, 'made_by': made_by}
 
 
+ANALYZE = Row('analyze', settings, 'which analysis, and what made its records')
+
+
 def main() -> int:
     """Flags -> config -> analysis -> files; returns the exit status."""
     from bench.analysis import report
     from bench.analysis.evidence import Evidence
-    from bench.config.gin_files import ANALYZE, loaded
+    from bench.config.gin_files import loaded
 
     values = flags.FLAGS
     if not values.gin_file:
@@ -31,14 +35,14 @@ def main() -> int:
     results_dir = Path(values.results_dir)
     if not results_dir.is_dir():
         raise InputError(f'--results_dir={results_dir}: expected an existing folder')
-    with loaded(values.gin_file, values.gin_bindings) as config:
-        chosen = config.settings('command', ANALYZE)
+    with loaded(values.gin_file, values.gin_bindings, command=ANALYZE) as config:
+        chosen = config.command_settings()
         if not chosen['analysis']:
             raise InputError(f'{values.gin_file[0]}: expected analyze.analysis = NAME, see python -m bench.list --analyses')
         analysis = config.choose('analysis', chosen['analysis'])
         evidence = Evidence(results_dir, made_by=chosen['made_by'] or 'FILE', bench_for=_bench, choose=config.choose)
         found = analysis.row.load()(evidence, **analysis.settings)
-        config.check_all_used(chosen_in='analyze.analysis')
+        config.check_all_used(chosen_in='analyze.analysis', narrowed_by=analysis.row.identifier)
     name = chosen['name'] or analysis.name
     paths = report.write(found, results_dir / 'analysis', name, command=cli.gin_command('bench.analyze'))
     print(f'{found.title}: {", ".join(str(path) for path in paths)}')

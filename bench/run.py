@@ -29,7 +29,7 @@ def main() -> int:
     from bench.core.progress import remark
     from bench.machine import processes as distributed
     from bench.pipeline.execute import Bench, execute, found, prepare
-    from bench.pipeline.grid import grid
+    from bench.pipeline.grid import RUN, grid
     from bench.pipeline.why import Why
 
     if not FLAGS.gin_file and not FLAGS.gin_bindings:
@@ -38,7 +38,7 @@ def main() -> int:
     results_dir = Path(FLAGS.results_dir)
     if results_dir.exists() and not results_dir.is_dir():
         raise InputError(f'--results_dir={results_dir}: expected a folder, found a file')
-    with loaded(FLAGS.gin_file, FLAGS.gin_bindings) as config:
+    with loaded(FLAGS.gin_file, FLAGS.gin_bindings, command=RUN) as config:
         cells = grid(config)
         asked = config.asked()
     if FLAGS.dry_run:

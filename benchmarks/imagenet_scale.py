@@ -181,7 +181,7 @@ def run_stage(name: str, size: Size, out: Path) -> list[dict[str, Any]]:
     from bench.config.gin_files import loaded
     from bench.machine.device import keep_freed_memory
     from bench.pipeline.execute import Bench, execute, finished, prepare
-    from bench.pipeline.grid import grid
+    from bench.pipeline.grid import RUN, grid
 
     keep_freed_memory()  # as bench.run does
     registry.register('dataset', registry.Row('pretended_data', pretended_data, 'numbered pictures'))
@@ -198,7 +198,7 @@ def run_stage(name: str, size: Size, out: Path) -> list[dict[str, Any]]:
         'full data, ridge-v1': ("run.methods = ['full']", "run.protocol = 'ridge-v1'"),
         'full data, paper-v1': ("run.methods = ['full']", *published, f'paper_v1.repeats = {size.repeats}'),
     }.get(name, ("run.methods = ['random']",))
-    with loaded([], [*size.bindings(), *lines]) as config:
+    with loaded([], [*size.bindings(), *lines], command=RUN) as config:
         cells, asked = grid(config), config.asked()
     # force: a record of an earlier dry run does not spare a stage
     bench = Bench(Places(None, None, out / 'cache'), results_dir, torch.device('cpu'), force=True, asked=asked)

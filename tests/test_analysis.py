@@ -26,13 +26,13 @@ from bench.analysis.nearest import nearest
 from bench.analysis.spurious import spurious
 from bench.analysis.transfer import transfer
 from bench.config import registry  # bench.run defines the flags that bench.analyze reads
-from bench.config.gin_files import ANALYZE, loaded
+from bench.config.gin_files import loaded
 from bench.core import cli  # bench.run defines the flags that bench.analyze reads
 from bench.core.errors import InputError
 from bench.core.types import Dataset, ProbeScore, Split
 from bench.datasets.plumage.spurious import CLASS_NAMES, GROUP_NAMES, HOME_OF_CLASS
 from bench.distillation.distilled_set import DistilledSet
-from bench.pipeline.grid import grid
+from bench.pipeline.grid import RUN, grid
 from bench.results import record as records  # bench.run defines the flags that bench.analyze reads
 
 assert run.FLAGS is flags.FLAGS
@@ -119,7 +119,7 @@ class Planned(Evidence):
 @lru_cache
 def planned(path):
     """Return the rows that the records of a gin file will have, by key."""
-    with loaded([str(path)], []) as config:
+    with loaded([str(path)], [], command=RUN) as config:
         cells = grid(config)
     fields = ('dataset', 'method', 'source_backbone', 'eval_backbone', 'ipc', 'seed', 'protocol')
     rows = {cell.key: {name: cell.config[name] for name in fields} for cell in cells}
@@ -711,8 +711,8 @@ def test_a_missing_results_folder_and_an_idle_binding_write_nothing(tmp_path):
 def test_there_is_a_gin_file_for_every_analysis():
     named = set()
     for path in FILES:
-        with loaded([str(path)], []) as config:
-            chosen = config.settings('command', ANALYZE)
+        with loaded([str(path)], [], command=analyze.ANALYZE) as config:
+            chosen = config.command_settings()
             assert config.choose('analysis', chosen['analysis']).settings['backbones']
         named.add(chosen['analysis'])
         assert (chosen['name'] or chosen['analysis']) == path.stem
@@ -722,8 +722,8 @@ def test_there_is_a_gin_file_for_every_analysis():
 @pytest.mark.parametrize('path', FILES, ids=lambda path: path.stem)
 def test_every_cell_that_an_analysis_reads_is_made_by_the_file_it_names(path):
     """Together with the main part of the suite, which makes the full method of the ablation."""
-    with loaded([str(path)], []) as config:
-        chosen = config.settings('command', ANALYZE)
+    with loaded([str(path)], [], command=analyze.ANALYZE) as config:
+        chosen = config.command_settings()
         analysis = config.choose('analysis', chosen['analysis'])
     made_by = ROOT / chosen['made_by']
     assert made_by.is_file()

@@ -8,7 +8,7 @@ import pytest
 
 from bench.config import registry
 from bench.config.gin_files import find_file, loaded
-from bench.pipeline.grid import grid
+from bench.pipeline.grid import RUN, grid
 from tests.conftest import ROOT
 
 RUNS = sorted((ROOT / 'gin').glob('*.gin'))
@@ -41,7 +41,7 @@ def test_every_folder_of_gin_files_is_tested():
 
 @pytest.mark.parametrize('path', [*RUNS, *SUITE], ids=lambda path: path.stem)
 def test_it_lists_its_cells_with_every_binding_in_use(path, toy):
-    with loaded([str(path)], []) as config:
+    with loaded([str(path)], [], command=RUN) as config:
         cells = grid(config)
     names = {cell.method.row.name for cell in cells}
     assert {'random', 'full'} <= names or path.stem in LGM_ALONE
@@ -52,7 +52,7 @@ def test_it_lists_its_cells_with_every_binding_in_use(path, toy):
 
 @pytest.mark.parametrize('path', PAPER, ids=lambda path: path.stem)
 def test_the_command_lists_the_cells_of_a_published_table_and_touches_nothing(path, run_bench, tmp_path):
-    with loaded([str(path)], []) as config:
+    with loaded([str(path)], [], command=RUN) as config:
         keys = [cell.key for cell in grid(config)]
     outcome = run_bench(f'--gin_file={path}', '--dry_run')
     lines = outcome.out.splitlines()
@@ -87,7 +87,7 @@ def includes(path):
 
 def resets(path):
     """Return what is bound anew, with another value, by a file that does not include all that bound it before."""
-    with loaded([str(path)], []) as config:
+    with loaded([str(path)], [], command=RUN) as config:
         statements = config.statements
     values, files, found = {}, defaultdict(set), []
     for statement in statements:
@@ -129,7 +129,7 @@ def test_a_reset_is_noticed_wherever_it_stands(tmp_path):
 @pytest.mark.parametrize('path', METHODS, ids=lambda path: path.stem)
 def test_a_methods_file_binds_its_method_alone_and_runs(path, run_bench):
     name = max((name for name in registry.rows('method') if path.stem.startswith(name)), key=len)  # lgm_fast binds lgm
-    with loaded([str(path)], []) as config:
+    with loaded([str(path)], [], command=RUN) as config:
         assert {statement.selector for statement in config.statements} == {name}
     bindings = [f'--gin_bindings={line}' for line in [*SMALL, f"run.methods = ['lgm', '{name}']"]]
     outcome = run_bench(f'--gin_file={path}', *bindings)
@@ -137,6 +137,6 @@ def test_a_methods_file_binds_its_method_alone_and_runs(path, run_bench):
 
 
 def test_the_released_settings_are_the_functions_defaults_but_for_the_balance():
-    with loaded(['gin/methods/lgm_released.gin'], ["run.methods = ['lgm']"]) as config:
+    with loaded(['gin/methods/lgm_released.gin'], ["run.methods = ['lgm']"], command=RUN) as config:
         choice = config.choose('method', 'lgm')
     assert choice.settings == {**choice.row.defaults(), 'class_balanced': False}
