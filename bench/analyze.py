@@ -1,6 +1,8 @@
 """python -m bench.analyze --gin_file=gin/analysis/transfer.gin: records and features -> tables, markdown, a figure."""
 
+from functools import cache, partial
 from pathlib import Path
+from typing import Any
 
 from absl import flags
 
@@ -40,7 +42,7 @@ def main() -> int:
         if not chosen['analysis']:
             raise InputError(f'{values.gin_file[0]}: expected analyze.analysis = NAME, see python -m bench.list --analyses')
         analysis = config.choose('analysis', chosen['analysis'])
-        evidence = Evidence(results_dir, made_by=chosen['made_by'] or 'FILE', bench_for=_bench, choose=config.choose)
+        evidence = Evidence(results_dir, made_by=chosen['made_by'] or 'FILE', load=loaders(config))
         found = analysis.row.load()(evidence, **analysis.settings)
         config.check_all_used(chosen_in='analyze.analysis', narrowed_by=analysis.row.identifier)
     name = chosen['name'] or analysis.name
@@ -49,7 +51,29 @@ def main() -> int:
     return 0
 
 
-def _bench():
+def loaders(config: Any) -> Any:
+    """Return what loads data sets, backbones and protocols as a config says; torch is imported when the first is used.
+
+    Args:
+      config: a `bench.config.gin_files.Config`, valid as long as the loaders are used.
+    """
+    from bench.analysis.evidence import Loaders
+
+    bench = cache(_bench)
+
+    def protocol(name: str) -> Any:
+        rules = config.choose('protocol', name)
+        return partial(rules.row.load(), **rules.settings)
+
+    return Loaders(
+        dataset=lambda name: bench().dataset(config.choose('dataset', name)),
+        backbone=lambda name: bench().backbone(config.choose('backbone', name)),
+        store=lambda: bench().store,
+        protocol=protocol,
+    )
+
+
+def _bench() -> Any:
     """Return what loads data sets and backbones; imports torch."""
     import torch
 

@@ -6,9 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from bench.analysis.suite import SUITE as SUITE_ROW
+from bench.analyze import ANALYZE
 from bench.config import registry
 from bench.config.gin_files import find_file, loaded
 from bench.pipeline.grid import RUN, grid
+from bench.pretrain.__main__ import PRETRAIN
 from tests.conftest import ROOT
 
 RUNS = sorted((ROOT / 'gin').glob('*.gin'))
@@ -21,6 +24,8 @@ PAPER = [path for path in SUITE if path.stem.startswith('paper_')]
 # of one method: what it is compared with stands in the file that they belong to
 LGM_ALONE = ('ablation', 'paper_table3', 'paper_table6')
 ALL = sorted((ROOT / 'gin').rglob('*.gin'))
+# by folder; of the other files it is bench.run
+COMMANDS = {'analysis': ANALYZE, 'claims': SUITE_ROW, 'pretrain': PRETRAIN}
 METHODS = sorted((ROOT / 'gin' / 'methods').glob('*.gin'))
 SMALL = [
     "run.datasets = ['toy_data']", "run.backbones = ['toy_net']", 'run.eval_backbones = None',
@@ -31,9 +36,9 @@ SMALL = [
 
 
 def test_every_folder_of_gin_files_is_tested():
-    """`analysis` in test_analysis.py, `pretrain` in test_pretrain.py, `worlds` through the files that include them."""
+    """`analysis`, `claims` and `pretrain` in the tests of that name, `worlds` through the files that include them."""
     folders = {path.parent.name for path in ALL}
-    assert folders == {'gin', 'methods', 'suites', 'worlds', 'analysis', 'pretrain'}
+    assert folders == {'gin', 'methods', 'suites', 'worlds', 'analysis', 'claims', 'pretrain'}
     named = ''.join(path.read_text() for path in ALL)
     for path in [*(ROOT / 'gin' / 'worlds').glob('*.gin'), *(ROOT / 'gin' / 'suites').glob('*.gin')]:
         assert path in SUITE or f"include '{path.relative_to(ROOT)}'" in named
@@ -87,7 +92,7 @@ def includes(path):
 
 def resets(path):
     """Return what is bound anew, with another value, by a file that does not include all that bound it before."""
-    with loaded([str(path)], [], command=RUN) as config:
+    with loaded([str(path)], [], command=COMMANDS.get(path.parent.name, RUN)) as config:
         statements = config.statements
     values, files, found = {}, defaultdict(set), []
     for statement in statements:

@@ -6,11 +6,15 @@ import sys
 
 import numpy as np
 import pytest
+from conftest import ROOT
 
+from bench.config import registry
 from bench.core import disk
 from bench.core.types import Dataset, ProbeScore, Split
+from bench.distillation.task import needs_of
 from bench.results import provenance
 from bench.results import record as records
+from bench.results.facts import FACTS, method_facts
 
 CELL = {
     'dataset': 'toy', 'method': 'random', 'source_backbone': 'any', 'eval_backbone': 'timm:a/b', 'ipc': 1, 'seed': 3,
@@ -176,11 +180,36 @@ def test_the_table_has_one_typed_row_per_record(tmp_path):
     assert table['ipc'].isna().tolist() == [True, False] and table['ipc'][1] == 1
     assert table['top1'][1] == [0.5, 0.75] and table['dataset_fingerprint'][1] == 'tr/te'
     assert table['error'][0] == 'OSError: disk'
+    assert table[list(FACTS)].iloc[1].to_dict() == method_facts(_record())
+
+
+def test_facts_of_a_method_are_those_of_the_record_or_follow_from_an_old_one():
+    said = {'real': True, 'needs_backbone': False, 'needs_seed': True, 'needs_ipc': True}
+    assert method_facts(_record()) == said
+    turned = {name: not value for name, value in said.items()}
+    assert method_facts({**_record(), 'method_facts': {**turned, 'more': 1}}) == turned
+    whole = {**CELL, 'method': 'all', 'method_name': 'full', 'ipc': None}
+    assert method_facts(_record(cell=whole)) == {**said, 'needs_seed': False, 'needs_ipc': False}
+    made = {'hash': 'd', 'bytes': 9, 'kind': 'synthetic', 'facts': {}}
+    own = {**CELL, 'method_name': 'lgm', 'source_backbone': 'net'}
+    assert method_facts(_record(cell=own, distilled=made)) == {**said, 'real': False, 'needs_backbone': True}
+    assert method_facts(records.failed_record(OSError(), key='k', cell=own, protocol_hash='p'))['real'] is None
+
+
+@pytest.mark.parametrize('name', registry.rows('method'))
+def test_facts_of_committed_records_are_what_methods_declare(name):
+    needs = needs_of(registry.find('method', name)[0].load())
+    declared = {'real': needs.real, 'needs_backbone': needs.backbone, 'needs_ipc': needs.ipc}
+    if not needs.of:  # its seed is that of another method
+        declared['needs_seed'] = needs.seed
+    for path in (ROOT / 'results' / 'records').glob(f'*/*/{name}/*.json'):
+        facts = method_facts(records.load(path))
+        assert {fact: facts[fact] for fact in declared} == declared, path
 
 
 def test_names_stay_inside_the_results_folder():
-    assert records.safe_name('open_clip:ViT-B-16/openai') == 'open_clip_ViT-B-16_openai'
-    assert '/' not in records.safe_name('../../etc') and not records.safe_name('..').startswith('.')
+    assert disk.safe_name('open_clip:ViT-B-16/openai') == 'open_clip_ViT-B-16_openai'
+    assert '/' not in disk.safe_name('../../etc') and not disk.safe_name('..').startswith('.')
 
 
 def test_provenance_is_plain_json():

@@ -55,7 +55,7 @@ ROOMS = {
     'distillation': 'features backbones machine core',
     'probes': 'features backbones config core',
     'pipeline': 'distillation probes features backbones datasets results config machine core',
-    'analysis': 'distillation probes features datasets results config core',
+    'analysis': 'distillation probes features results config core',
     'pretrain': 'features datasets backbones config machine core',
     'methods': 'distillation features backbones machine core',
 }

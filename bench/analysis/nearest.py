@@ -43,8 +43,8 @@ def nearest(
       Missing: if a record or a distilled set is missing.
     """
     check_backbones(backbones, least=1, analysis='nearest')
-    train = evidence.dataset(dataset).train
     sets = evidence.distilled_sets(dataset, method, backbones, ipc=ipc, seed=seed, protocol=protocol)
+    train = evidence.dataset(dataset).train
     rows, pictures, chosen = [], {}, {}
     for name, distilled in sets.items():
         backbone = evidence.backbone(name)

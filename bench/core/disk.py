@@ -1,6 +1,7 @@
 """Writing that is finished or not there at all."""
 
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -42,6 +43,11 @@ def write_atomic(path: Path, content: str | bytes) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def safe_name(name: str) -> str:
+    """Return a name as one folder name: `timm:a/b` -> `timm_a_b`. Keys keep what lies below clashing names apart."""
+    return re.sub(r'^\.+|[^A-Za-z0-9._-]', '_', name)[:120] or '_'
 
 
 def replace_block(document: Path, name: str, block: str) -> None:

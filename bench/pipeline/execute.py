@@ -18,7 +18,7 @@ from bench.config.gin_files import Choice
 from bench.core.errors import InputError
 from bench.core.hashing import short_hash
 from bench.core.types import Dataset, Places, Split
-from bench.distillation.distilled_set import DistilledSet
+from bench.distillation.distilled_set import DistilledSet, folder_of
 from bench.distillation.gallery import diversity_of, draw
 from bench.distillation.pictures import Timelapse
 from bench.distillation.task import Task, check_ipc, needs_of
@@ -140,18 +140,14 @@ def execute(bench: Bench, todo: list[Cell]) -> int:
     return failed
 
 
-def distilled_dir(results_dir: Path, cell: Cell, fingerprint: str) -> Path:
-    """Return where the distilled set of a cell lies."""
-    names = (cell.dataset.label, cell.config['source_backbone'], cell.method.label)
-    size = f'ipc{cell.ipc}-' if cell.ipc else ''
-    return Path(results_dir, 'distilled', *map(records.safe_name, names), f'{size}seed{cell.seed}-{fingerprint}')
-
-
 def _place(bench: Bench, cell: Cell) -> tuple[Path, Checkpoint]:
     """Return the folder of a cell's distilled set, named by what it is made from, and the checkpoint beside it."""
     train = bench.dataset(cell.dataset).train.fingerprint
     weights = bench.backbone(cell.source).fingerprint if cell.source else None
-    folder = distilled_dir(bench.results_dir, cell, short_hash([cell.distilled_config, train, weights]))
+    folder = folder_of(
+        bench.results_dir, dataset=cell.dataset.label, source=cell.config['source_backbone'], method=cell.method.label,
+        ipc=cell.ipc, seed=cell.seed, made_from=short_hash([cell.distilled_config, train, weights]),
+    )
     made_for = {**cell.distilled_config, 'train': train, 'weights': weights}
     return folder, Checkpoint(folder.with_name(f'{folder.name}.checkpoint'), made_for)
 

@@ -5,9 +5,9 @@ from pathlib import Path
 from shutil import rmtree
 from typing import Any
 
+from bench.core.disk import safe_name
 from bench.core.ranges import shown_type
 from bench.pipeline.grid import Cell
-from bench.results.record import safe_name
 
 # TensorBoard's writer checks every byte in Python: larger pictures would cost seconds each.
 _SHOWN_IMAGES, _SHOWN_SIDE, _SHEET_SIDE = 32, 96, 1024

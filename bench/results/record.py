@@ -34,7 +34,6 @@ A failed record has null in place of everything that was not reached. Imports ne
 import base64
 import json
 import math
-import re
 import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -42,10 +41,11 @@ from typing import Any
 
 import numpy as np
 
-from bench.core.disk import write_atomic
+from bench.core.disk import safe_name, write_atomic
 from bench.core.errors import InputError
 from bench.core.types import Dataset, ProbeScore
 from bench.results import provenance as provenance_module
+from bench.results.facts import method_facts
 
 # A reader of version 1 would have put soft labels into the tables of hard ones: hence another version.
 SCHEMA_VERSION = 2
@@ -232,11 +232,6 @@ def path_of(results_dir: Path | str, cell: Mapping[str, Any], key: str) -> Path:
     return Path(results_dir, 'records', *folders, f'{key}.json')
 
 
-def safe_name(name: str) -> str:
-    """Return a name as one folder name: `timm:a/b` -> `timm_a_b`. Keys keep records of clashing names apart."""
-    return re.sub(r'^\.+|[^A-Za-z0-9._-]', '_', name)[:120] or '_'
-
-
 def find(results_dir: Path | str, *, cell: Mapping[str, Any], key: str) -> dict[str, Any] | None:
     """Return the record of a cell, None where there is none.
 
@@ -301,7 +296,7 @@ def load_table(results_dir: Path | str) -> 'tuple[Any, list[str]]':
       method_name, settings (the rest of the cell as JSON with sorted keys), top1 (list of fractions), probe_seeds,
       n_test, n_train_images, seconds_method, seconds_probe, peak_memory_mb, distilled_hash, distilled_kind, labels
       ('hard' or 'soft'), dataset_fingerprint ('train/test'), source_weights, eval_weights, worst_group, group_adjusted
-      (fractions), error ('type: message'), created.
+      (fractions), error ('type: message'), created, and the facts of the method (`bench.results.facts.FACTS`).
     """
     import pandas as pd  # here, because writing a record does not need it
 
@@ -481,4 +476,5 @@ def _row(path: Path, record: Mapping[str, Any]) -> dict[str, Any]:
         'group_adjusted': group.get('adjusted_mean'),
         'error': None if error is None else f'{error["type"]}: {error["message"]}',
         'created': record['provenance'].get('created'),
+        **method_facts(record),
     }
