@@ -47,9 +47,9 @@ def judged(file: str, results_dir: Path, bindings: list[str]) -> tuple:
     Raises:
       InputError: for a file that describes no suite.
     """
-    from bench.analysis.claims import CLAIMS, judge
+    from bench.analysis.claims import CLAIMS
     from bench.analysis.evidence import Evidence
-    from bench.analysis.suite import SUITE, Suite
+    from bench.analysis.suite import SUITE, Suite, judge
     from bench.analyze import loaders
     from bench.config import registry
     from bench.config.gin_files import loaded

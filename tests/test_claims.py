@@ -15,11 +15,11 @@ from test_analysis import EverythingIsThere, Planned, dataset_of, features_world
 
 from bench import claims
 from bench.analysis import alignment, verdicts
-from bench.analysis import claims as decisions
-from bench.analysis.claims import CLAIMS, judge
+from bench.analysis import suite as suite_module
+from bench.analysis.claims import CLAIMS
 from bench.analysis.evidence import Evidence
 from bench.analysis.report import Report
-from bench.analysis.suite import FAILS, HOLDS, SUITE, UNKNOWN, Suite, Verdict
+from bench.analysis.suite import FAILS, HOLDS, SUITE, UNKNOWN, Suite, Verdict, judge
 from bench.config.gin_files import loaded
 from bench.core import cli
 from bench.core.errors import InputError
@@ -120,7 +120,7 @@ def write_images(folder, *, percentiles=(100,) * 8):
 @pytest.fixture(autouse=True)
 def aligned(monkeypatch):
     """Test pictures would take a while to draw and encode: a test of its own judges with features."""
-    monkeypatch.setattr(decisions, 'alignment', correlations())
+    monkeypatch.setattr(suite_module, 'alignment', correlations())
 
 
 def suite_of(path, evidence):
@@ -269,7 +269,7 @@ def test_a_claim_is_not_decided_where_a_record_is_missing(number, results):
 
 @pytest.mark.parametrize('change', CHANGED_ALIGNMENT)
 def test_claim_10_does_not_hold_where_the_analysis_says_otherwise(change, made_suite, monkeypatch):
-    monkeypatch.setattr(decisions, 'alignment', correlations(**change))
+    monkeypatch.setattr(suite_module, 'alignment', correlations(**change))
     assert judge(claim_of(10), made_suite).outcome == FAILS
 
 
@@ -312,7 +312,7 @@ def features_suite(folder):
 
 
 def test_a_claim_runs_the_analysis_that_it_needs(tmp_path, monkeypatch):
-    monkeypatch.setattr(decisions, 'alignment', alignment.alignment)
+    monkeypatch.setattr(suite_module, 'alignment', alignment.alignment)
     suite = features_suite(tmp_path)
     found = alignment.alignment(suite.evidence, dataset='toy', backbones=ABC).tables['Correlation']
     row = found[(found.measure == 'mutual_knn') & (found['with'] == 'transfer')].iloc[0]
@@ -327,7 +327,7 @@ def test_a_claim_runs_the_analysis_that_it_needs(tmp_path, monkeypatch):
 
 
 def test_data_that_is_not_here_is_named(tmp_path, monkeypatch):
-    monkeypatch.setattr(decisions, 'alignment', alignment.alignment)
+    monkeypatch.setattr(suite_module, 'alignment', alignment.alignment)
     suite = features_suite(tmp_path)
 
     def absent(name):
@@ -438,7 +438,7 @@ def test_a_document_shows_the_verdicts_between_its_markers(results, monkeypatch)
     assert 'stale' not in shown and shown.count('| holds |') == 15
     page = (results / 'claims.md').read_text()
     assert page.count('\n## ') == 2 and '15 of 15 claims hold.' in page and '0 of 15 claims hold.' in page
-    monkeypatch.setattr(decisions, 'judge', lambda claim, suite: Verdict(HOLDS, 'for speed'))
+    monkeypatch.setattr(suite_module, 'judge', lambda claim, suite: Verdict(HOLDS, 'for speed'))
     for _ in range(2):  # a second time changes nothing
         run_main(monkeypatch, results_dir=str(results), into=str(document))
         assert document.read_text() == shown

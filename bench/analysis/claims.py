@@ -7,39 +7,16 @@ side. What rests on features or images runs the analysis that it needs.
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 
 from bench.analysis.ablation import PUBLISHED as PUBLISHED_ABLATION
 from bench.analysis.alignment import PUBLISHED as PUBLISHED_ALIGNMENT
-from bench.analysis.alignment import alignment
 from bench.analysis.bootstrap import Sample, mean_of
-from bench.analysis.embedding import embedding
-from bench.analysis.evidence import Missing, short_name
-from bench.analysis.suite import BASELINES, FAILS, HOLDS, UNKNOWN, NotEnough, Suite, Verdict
-from bench.core.errors import InputError
+from bench.analysis.evidence import short_name
+from bench.analysis.suite import BASELINES, FAILS, HOLDS, Claim, NotEnough, Suite, Verdict
 
 _ALL = 'all of them settled'
-_IMAGES_TABLE = 'analysis/embedding_images.csv'  # in the results folder
-
-
-@dataclass(frozen=True)
-class Claim:
-    """One claim: what is said, how it is decided, what was published (or a function of the suite), and who decides."""
-
-    number: int
-    text: str
-    test: str
-    published: str | Callable[[Suite], str]
-    decide: Callable[[Suite], Verdict]
-
-    def published_for(self, suite: Suite) -> str:
-        """Return what was published on the nearest to a suite's data."""
-        return self.published(suite) if callable(self.published) else self.published
-
-
 CLAIMS: list[Claim] = []
 
 
@@ -53,14 +30,6 @@ def claim(
         return decide
 
     return add
-
-
-def judge(claim: Claim, suite: Suite) -> Verdict:
-    """Return the verdict on a claim, UNKNOWN where a record is missing."""
-    try:
-        return claim.decide(suite)
-    except NotEnough as error:
-        return Verdict(UNKNOWN, f'missing: {error}')
 
 
 def _verdict(holds: bool, numbers: str) -> Verdict:
@@ -197,15 +166,7 @@ def more_views_help(suite: Suite) -> Verdict:
     published=f'another experiment: {PUBLISHED_ALIGNMENT}, which are not independent',
 )
 def alignment_predicts(suite: Suite) -> Verdict:
-    if len(suite.backbones) < 3:
-        raise NotEnough('a third backbone')
-    for source, tested in suite.pairs():
-        suite.moved('lgm', source, tested)
-    try:
-        found = alignment(suite.evidence, dataset=suite.dataset, backbones=suite.backbones, protocol=suite.protocol)
-    except InputError as error:
-        raise NotEnough(f'the features of {suite.dataset} ({error})') from error
-    table = found.tables['Correlation']
+    table = suite.correlations()
     row = table[(table.measure == 'mutual_knn') & (table['with'] == 'transfer')].iloc[0]
     numbers = f'Pearson {row.pearson:.2f} (p = {row.p_pearson:.3f}), Spearman {row.spearman:.2f} (p = {row.p_spearman:.3f})'
     return _verdict(row.p_spearman < 0.05 and row.spearman > 0, f'{numbers} over {row.pairs} ordered pairs')
@@ -264,29 +225,6 @@ def margin_fine_over_coarse(suite: Suite) -> Verdict:
     return _verdict((fine - coarse).low > 0, f'LGM minus the best real baseline: fine {fine}, coarse {coarse}')
 
 
-def _distances(suite: Suite) -> tuple[pd.DataFrame, str]:
-    """Return how far distilled images lie from their class mean, and where it is known from, in words.
-
-    The analysis is run where the images are. Elsewhere its table counts, if its sets are those of the records.
-    """
-    where = {'dataset': suite.dataset, 'backbones': suite.backbones, 'protocol': suite.protocol}
-    try:
-        sets = suite.evidence.sets(method='lgm', ipc=1, seed=0, **where)
-    except Missing as error:
-        raise NotEnough(f'lgm, seed 0, on {suite.dataset} through every backbone') from error
-    try:
-        return embedding(suite.evidence, **where).tables['Images'], ''
-    except Missing:
-        path = suite.evidence.results_dir / _IMAGES_TABLE
-    except InputError as error:
-        raise NotEnough(f'the features of {suite.dataset} ({error})') from error
-    table = pd.read_csv(path) if path.is_file() else pd.DataFrame(columns=['backbone', 'set'])
-    for backbone, row in sets.items():
-        if 'set' not in table or set(table['set'][table.backbone == backbone]) != {row.distilled_hash}:
-            raise NotEnough(f'the images of lgm on {suite.dataset} x {backbone}, or {_IMAGES_TABLE} made of them')
-    return table, f'; from {_IMAGES_TABLE}, made of the same sets'
-
-
 @claim(
     13, 'Distilled images lie outside the cluster of their class',
     test='more than half beyond the 95th percentile, binomial p < 0.05, for every backbone',
@@ -295,7 +233,7 @@ def _distances(suite: Suite) -> tuple[pd.DataFrame, str]:
 def outside_the_cluster(suite: Suite) -> Verdict:
     from scipy import stats  # here, because it takes a second
 
-    images, origin = _distances(suite)
+    images, origin = suite.distances()
     said, outcomes = [], []
     for backbone in suite.backbones:
         part = images[images.backbone == backbone]

@@ -69,9 +69,8 @@ def nearest(
     ]
     text = (
         f'For every encoder the images that {method} made through it for {dataset} (upper rows) and, below each, the '
-        'training image of its class with the highest cosine to it in that encoder. The table says how near that '
-        'is, and how '
-        'often the nearest of all training images is of the right class.'
+        'training image of its class with the highest cosine to it in that encoder. The table says how near that is, and '
+        'how often the nearest of all training images is of the right class.'
     )
     tables = {'Encoders': pd.DataFrame(rows), 'Same choice': pd.DataFrame(agreement)}
     formats = {'mean_cosine_to_nearest_of_class': '.3f'}

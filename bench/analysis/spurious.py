@@ -64,18 +64,23 @@ def spurious(
     groups = pd.DataFrame([row for found in rows.values() for row in _groups(evidence, found)])
     gaps = table.pivot(index='backbone', columns='method', values='gap')
     encoders = gaps.loc[list(backbones), list(methods)].reset_index()
+    return Report(
+        f'Spurious backgrounds: {dataset}', _meaning(data, at_home_N, background_protocol),
+        {'Methods': table, 'Gap by encoder': encoders, 'Groups': groups},
+        _figure(table, backbones, methods),
+    )
+
+
+def _meaning(data: Any, at_home_N: np.ndarray, protocol: str) -> str:
+    """Return how to read the tables."""
     homes = sorted(set(data.homes), key=data.backgrounds.index)
-    text = (
-        f'{dataset}: every class has a home among {", ".join(homes)}. Most of its training images show it, and '
+    return (
+        f'{data.name}: every class has a home among {", ".join(homes)}. Most of its training images show it, and '
         f'{100 * at_home_N.mean():.0f} % of the test images do. Percent of test images; mean over method seeds. `gap` is '
         'the accuracy at home minus the accuracy away: 0 for a probe that looks at the objects alone, empty where no test '
         'image is at home. `adjusted` weighs groups by their training size. `tells background` is the accuracy of a probe '
-        f'({background_protocol}) for the background. It is trained on the same images, each labelled with the home of its '
+        f'({protocol}) for the background. It is trained on the same images, each labelled with the home of its '
         f'class ({100 / len(homes):.0f} is chance): high means that these images show their homes.'
-    )
-    return Report(
-        f'Spurious backgrounds: {dataset}', text, {'Methods': table, 'Gap by encoder': encoders, 'Groups': groups},
-        _figure(table, backbones, methods),
     )
 
 

@@ -1,10 +1,14 @@
-"""A suite: the data sets and backbones whose records are judged together, and what a claim asks of them."""
+"""A suite: the data sets and backbones whose records are judged together, what a claim asks of them, and the verdict."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import pandas as pd
+
+from bench.analysis.alignment import alignment
 from bench.analysis.bootstrap import Sample, Scores, mean_of
-from bench.analysis.evidence import Evidence, short_name
+from bench.analysis.embedding import embedding
+from bench.analysis.evidence import Evidence, Missing
 from bench.config.registry import Row
 from bench.core.errors import InputError
 from bench.results.record import ANY_SOURCE
@@ -12,6 +16,7 @@ from bench.results.record import ANY_SOURCE
 HOLDS, FAILS, UNKNOWN = 'holds', 'does not hold', 'not enough records'
 # The choices of real images that the claims name: where one has no record, nothing is best.
 BASELINES = ('random', 'centroid', 'herding', 'k_center', 'neighbors')
+_IMAGES_TABLE = 'analysis/embedding_images.csv'  # in the results folder
 
 
 @dataclass(frozen=True)
@@ -113,9 +118,70 @@ class Suite:
             raise NotEnough('a second backbone')
         return [(s, t) for s in self.backbones for t in self.backbones if s != t]
 
-    def shown(self, figures: dict[str, Sample]) -> str:
-        """Return figures of backbones in words, with short names."""
-        return ', '.join(f'{short_name(backbone)} {figure}' for backbone, figure in figures.items())
+    def correlations(self) -> pd.DataFrame:
+        """Return how alignment of the backbones and transfer between them correlate, see `bench.analysis.alignment`.
+
+        Raises:
+          NotEnough: if a record, the data set or a backbone is not here.
+        """
+        if len(self.backbones) < 3:
+            raise NotEnough('a third backbone')
+        for source, tested in self.pairs():
+            self.moved('lgm', source, tested)
+        try:
+            found = alignment(self.evidence, dataset=self.dataset, backbones=self.backbones, protocol=self.protocol)
+        except InputError as error:
+            raise NotEnough(f'the features of {self.dataset} ({error})') from error
+        return found.tables['Correlation']
+
+    def distances(self) -> tuple[pd.DataFrame, str]:
+        """Return how far distilled images lie from their class mean, and where it is known from, in words.
+
+        The analysis (`bench.analysis.embedding`) is run where the images are. Elsewhere its table counts, if its sets are
+        those of the records.
+
+        Raises:
+          NotEnough: if there is neither, or the data set or a backbone is not here.
+        """
+        where = {'dataset': self.dataset, 'backbones': self.backbones, 'protocol': self.protocol}
+        try:
+            sets = self.evidence.sets(method='lgm', ipc=1, seed=0, **where)
+        except Missing as error:
+            raise NotEnough(f'lgm, seed 0, on {self.dataset} through every backbone') from error
+        try:
+            return embedding(self.evidence, **where).tables['Images'], ''
+        except Missing:
+            path = self.evidence.results_dir / _IMAGES_TABLE
+        except InputError as error:
+            raise NotEnough(f'the features of {self.dataset} ({error})') from error
+        table = pd.read_csv(path) if path.is_file() else pd.DataFrame(columns=['backbone', 'set'])
+        for backbone, row in sets.items():
+            if 'set' not in table or set(table['set'][table.backbone == backbone]) != {row.distilled_hash}:
+                raise NotEnough(f'the images of lgm on {self.dataset} x {backbone}, or {_IMAGES_TABLE} made of them')
+        return table, f'; from {_IMAGES_TABLE}, made of the same sets'
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One claim: what is said, how it is decided, what was published (or a function of the suite), and who decides."""
+
+    number: int
+    text: str
+    test: str
+    published: str | Callable[[Suite], str]
+    decide: Callable[[Suite], Verdict]
+
+    def published_for(self, suite: Suite) -> str:
+        """Return what was published on the nearest to a suite's data."""
+        return self.published(suite) if callable(self.published) else self.published
+
+
+def judge(claim: Claim, suite: Suite) -> Verdict:
+    """Return the verdict on a claim, UNKNOWN where a record is missing."""
+    try:
+        return claim.decide(suite)
+    except NotEnough as error:
+        return Verdict(UNKNOWN, f'missing: {error}')
 
 
 SUITE = Row('claims', Suite, 'a suite that the claims are judged on')

@@ -2,8 +2,7 @@
 
 from collections.abc import Sequence
 
-from bench.analysis.claims import Claim
-from bench.analysis.suite import HOLDS, Suite, Verdict
+from bench.analysis.suite import HOLDS, Claim, Suite, Verdict
 from bench.core import tables
 
 _MEANING = (
