@@ -29,11 +29,13 @@ def main() -> int:
     """Flags -> config -> analysis -> files; returns the exit status."""
     from bench.analysis import report
     from bench.analysis.evidence import Evidence
+    from bench.config import plugins
     from bench.config.gin_files import loaded
 
     values = flags.FLAGS
     if not values.gin_file:
         raise InputError('expected --gin_file=FILE, such as gin/analysis/transfer.gin; got none')
+    plugins.load(values.plugin)
     results_dir = Path(values.results_dir)
     if not results_dir.is_dir():
         raise InputError(f'--results_dir={results_dir}: expected an existing folder')
@@ -75,19 +77,12 @@ def loaders(config: Any) -> Any:
 
 def _bench() -> Any:
     """Return what loads data sets and backbones; imports torch."""
-    import torch
-
+    from bench.machine.device import choose_device
     from bench.pipeline.execute import Bench
 
-    device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
-    return Bench(cli.places(), Path(flags.FLAGS.results_dir), device)
+    return Bench(cli.places(), Path(flags.FLAGS.results_dir), choose_device(flags.FLAGS.device))
 
 
 if __name__ == '__main__':
-    flags.DEFINE_multi_string('gin_file', [], 'gin file; relative to the working directory or to the repository')
-    flags.DEFINE_multi_string('gin_bindings', [], 'gin binding, such as "transfer.ipc = 10"; wins over the files')
-    flags.DEFINE_string('results_dir', 'results', 'folder with records/; analysis/ is written there')
-    flags.DEFINE_string('cache_dir', None, 'where features are kept (default: .cache, or $BENCH_CACHE)')
-    flags.DEFINE_string('data_root', None, 'folder with the datasets')
-    flags.DEFINE_string('weights_root', None, 'folder with local checkpoints')
+    cli.define('gin_file', 'gin_bindings', 'plugin', 'results_dir', 'cache_dir', 'data_root', 'weights_root', 'device')
     cli.start(main)

@@ -10,16 +10,19 @@ from pathlib import Path
 from absl import flags
 
 from bench.core import cli
-from bench.core.disk import replace_block, write_atomic
+from bench.core.disk import write_atomic
 from bench.core.errors import InputError
+from bench.core.tables import replace_block
 
 
 def main() -> int:
     """Records -> verdicts -> claims.md; returns the exit status."""
     from bench.analysis.verdicts import brief, markdown
-    from bench.config.gin_files import ROOT
+    from bench.config import plugins
+    from bench.core.paths import ROOT
 
     values = flags.FLAGS
+    plugins.load(values.plugin)
     results_dir = Path(values.results_dir)
     if not results_dir.is_dir():
         raise InputError(f'--results_dir={results_dir}: expected an existing folder')
@@ -64,11 +67,6 @@ def judged(file: str, results_dir: Path, bindings: list[str]) -> tuple:
 
 
 if __name__ == '__main__':
-    flags.DEFINE_multi_string('gin_file', [], 'gin file of a suite (default: all of gin/claims)')
-    flags.DEFINE_multi_string('gin_bindings', [], 'gin binding, such as "claims.dataset = \'plumage\'"; wins over the files')
-    flags.DEFINE_string('results_dir', 'results', 'folder with records/')
+    cli.define('gin_file', 'gin_bindings', 'plugin', 'results_dir', 'cache_dir', 'data_root', 'weights_root', 'device')
     flags.DEFINE_string('into', None, 'document that shows the verdicts between its claims markers, such as README.md')
-    flags.DEFINE_string('cache_dir', None, 'where features are kept (default: .cache, or $BENCH_CACHE)')
-    flags.DEFINE_string('data_root', None, 'folder with the datasets')
-    flags.DEFINE_string('weights_root', None, 'folder with local checkpoints')
     cli.start(main)

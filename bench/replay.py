@@ -5,7 +5,7 @@ arithmetic differs in the last bits, and 150 updates through a network amplify t
 """
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,8 @@ from absl import flags
 
 from bench.core import cli
 from bench.core.errors import InputError
-from bench.results import record as records
+from bench.results.record import Record
+from bench.results.store import find, load, path_of
 
 # Points of mean accuracy by which a replay on another platform may differ.
 TOLERANCE = 0.03
@@ -24,43 +25,45 @@ TOLERANCE = 0.03
 class Replay:
     """Old and new record of one cell."""
 
-    old: dict[str, Any]
-    new: dict[str, Any]
+    old: Record
+    new: Record
 
     @property
     def identical(self) -> bool:
         """Whether every repeat answers every test image as before."""
-        return self.old['correct'] == self.new['correct']
+        return self.old.correct == self.new.correct
 
     @property
     def same_platform(self) -> bool:
         """Whether both ran on the same kind of machine, with the same torch and as many threads: then they are identical."""
-        ours, theirs = self.new['provenance'], self.old['provenance']
-        same = all(ours.get(name) == theirs.get(name) for name in ('platform', 'cpu', 'threads'))
-        return same and ours['versions']['torch'] == theirs['versions']['torch']
+        first, second = (
+            (origin.platform, origin.cpu, origin.threads, origin.versions['torch'])
+            for origin in (self.old.provenance, self.new.provenance)
+        )
+        return first == second
 
     @property
     def difference(self) -> float:
         """New minus old mean accuracy, as a fraction."""
-        return self.new['mean'] - self.old['mean']
+        return self.new.mean - self.old.mean
 
     @property
     def same_images(self) -> bool:
         """Whether the distilled set is the same, byte for byte."""
-        return self.old['distilled']['hash'] == self.new['distilled']['hash']
+        return self.old.distilled.hash == self.new.distilled.hash
 
     def __str__(self) -> str:
         if self.identical:
-            return f'identical: {100 * self.new["mean"]:.2f} %, every test image answered alike'
-        changed = np.mean(records.unpack_bits(self.old['correct']) != records.unpack_bits(self.new['correct']))
+            return f'identical: {100 * self.new.mean:.2f} %, every test image answered alike'
+        changed = np.mean(self.old.correct.unpack() != self.new.correct.unpack())
         images = 'same' if self.same_images else 'other'
         return (
-            f'{100 * self.old["mean"]:.2f} -> {100 * self.new["mean"]:.2f} % ({100 * self.difference:+.2f} points; '
+            f'{100 * self.old.mean:.2f} -> {100 * self.new.mean:.2f} % ({100 * self.difference:+.2f} points; '
             f'{100 * changed:.2f} % of the answers changed; {images} images in the distilled set)'
         )
 
 
-def cell_of(record: dict[str, Any]) -> Any:
+def cell_of(record: Record) -> Any:
     """Return the cell (`bench.pipeline.grid.Cell`) of a record, from nothing but the record.
 
     Raises:
@@ -72,15 +75,15 @@ def cell_of(record: dict[str, Any]) -> Any:
     from bench.core import ranges
     from bench.pipeline.grid import Cell
 
-    kept = record['cell']
+    kept = record.cell.config
 
     def choice(kind: str, label: str, name: str, settings: dict[str, Any]) -> Choice:
         row, argument = registry.find(kind, name)
         defaults = row.defaults()
         if gone := settings.keys() - defaults.keys():
             raise InputError(
-                f'record {record["key"]} cannot be replayed: {name} has no setting {min(gone)} any more; check out its '
-                f'commit, {record["provenance"].get("commit")}'
+                f'record {record.key} cannot be replayed: {name} has no setting {min(gone)} any more; check out its '
+                f'commit, {record.provenance.commit}'
             )
         # what only changes the cost is not kept, nor what came since and changes nothing
         return Choice(kind, label, row, argument, {**defaults, **ranges.neutral(row.load(), defaults), **settings})
@@ -96,15 +99,15 @@ def cell_of(record: dict[str, Any]) -> Any:
         ipc=kept['ipc'], seed=kept['seed'], protocol=choice('protocol', protocol, protocol, kept['protocol_settings']),
         of=choice('method', of['label'], of['name'], of['settings']) if of else None,
     )  # fmt: skip
-    if cell.key != record['key']:
+    if cell.key != record.key:
         raise InputError(
-            f'record {record["key"]} cannot be replayed: here its cell has the key {cell.key}, so a setting was added or a '
-            f'protocol changed since; check out its commit, {record["provenance"].get("commit")}'
+            f'record {record.key} cannot be replayed: here its cell has the key {cell.key}, so a setting was added or a '
+            f'protocol changed since; check out its commit, {record.provenance.commit}'
         )
     return cell
 
 
-def replay(record: dict[str, Any], bench: Any) -> Replay:
+def replay(record: Record, bench: Any) -> Replay:
     """Run a record's cell again.
 
     Args:
@@ -117,36 +120,39 @@ def replay(record: dict[str, Any], bench: Any) -> Replay:
     """
     from bench.pipeline.execute import execute, prepare
 
-    if record['status'] != 'ok':
-        raise InputError(f'record {record["key"]} is of a cell that failed: there is nothing to compare with')
+    if record.status != 'ok':
+        raise InputError(f'record {record.key} is of a cell that failed: there is nothing to compare with')
     cell = cell_of(record)
     if not (todo := prepare(bench, [cell])):
-        raise InputError(f'{bench.results_dir} holds record {record["key"]} already: replay into another results folder')
+        raise InputError(f'{bench.results_dir} holds record {record.key} already: replay into another results folder')
     failed = execute(bench, todo)
-    new = records.find(bench.results_dir, cell=cell.config, key=cell.key)
+    new = find(bench.results_dir, cell=cell.config, key=cell.key)
     if failed:
         # a failed record never replaces the ok one that an earlier replay may have left
-        error = new['error'] or {'type': 'it failed', 'message': 'see above'}
-        raise RuntimeError(f'{cell}: {error["type"]}: {error["message"]}')
-    if new['fingerprints'] != record['fingerprints']:
-        raise InputError(f'record {record["key"]} was made from other data or weights than those found here')
+        said = f'{new.error.type}: {new.error.message}' if new.error else 'it failed: see above'
+        raise RuntimeError(f'{cell}: {said}')
+    # earlier schemas tell no contents
+    told, now = record.fingerprints, new.fingerprints
+    if told != (now if told.contents else replace(now, contents=None)):
+        raise InputError(f'record {record.key} was made from other data or weights than those found here')
     return Replay(record, new)
 
 
 def main() -> int:
     """Paths -> replays; returns 1 if one differs by more than the tolerance."""
-    import torch
-
+    from bench.config import plugins
+    from bench.machine.device import choose_device
     from bench.pipeline.execute import Bench
 
     values = flags.FLAGS
     if not values.record:
         raise InputError('expected --record=FILE, such as results/records/plumage/tiny_moco/lgm/KEY.json; got none')
-    places, device = cli.places(), torch.device('cuda' if torch.cuda.is_available() else 'cpu')
+    plugins.load(values.plugin)
+    places, device = cli.places(), choose_device(values.device)
     differ = 0
     for path in values.record:
-        record = records.load(path)
-        if records.path_of(values.results_dir, record['cell'], record['key']).resolve() == Path(path).resolve():
+        record = load(path)
+        if path_of(values.results_dir, record.cell.config, record.key).resolve() == Path(path).resolve():
             raise InputError(f'--results_dir={values.results_dir}: a replay would overwrite {path}; choose another folder')
         bench = Bench(places, Path(values.results_dir), device, force=True)
         try:
@@ -162,8 +168,5 @@ def main() -> int:
 
 if __name__ == '__main__':
     flags.DEFINE_multi_string('record', [], 'record to run again; repeatable')
-    flags.DEFINE_string('results_dir', 'out/replay', 'where the new records go')
-    flags.DEFINE_string('cache_dir', None, 'where features are kept (default: .cache, or $BENCH_CACHE)')
-    flags.DEFINE_string('data_root', None, 'folder with the datasets')
-    flags.DEFINE_string('weights_root', None, 'folder with local checkpoints')
+    cli.define('plugin', 'cache_dir', 'data_root', 'weights_root', 'device', results_dir='out/replay')
     cli.start(main)

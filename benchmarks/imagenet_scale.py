@@ -36,6 +36,7 @@ from bench.core import cli
 from bench.core.errors import InputError
 from bench.core.hashing import derive_seed, hash_bytes, numpy_generator
 from bench.core.types import Dataset, Places, Split
+from bench.results.record import Record
 
 # ImageNet-1k: training images, classes, images of the largest and the smallest class, classes that are not the largest.
 IMAGES, CLASSES, LARGEST, SMALLEST, SHORT = 1_281_167, 1000, 1300, 732, 105
@@ -175,22 +176,23 @@ STAGES = (
 )  # fmt: skip
 
 
-def run_stage(name: str, size: Size, out: Path) -> list[dict[str, Any]]:
-    """Run one of `STAGES` in this process; returns the method, seconds and accuracy of each record that it wrote."""
-    from bench import leaderboard
+def run_stage(name: str, size: Size, out: Path) -> list[Record]:
+    """Run one of `STAGES` in this process; returns the records that it wrote."""
     from bench.config.gin_files import loaded
     from bench.machine.device import keep_freed_memory
     from bench.pipeline.execute import Bench, execute, finished, prepare
     from bench.pipeline.grid import RUN, grid
+    from bench.results.summary import read
+    from bench.results.tables import text, write
 
     keep_freed_memory()  # as bench.run does
     registry.register('dataset', registry.Row('pretended_data', pretended_data, 'numbered pictures'))
     registry.register('backbone', registry.Row('pretended_backbone', pretended_backbone, 'drawn features'))
     results_dir = out / 'results'
     if name == 'leaderboard':
-        board = leaderboard.read(results_dir)
-        leaderboard.write(board, results_dir=results_dir)
-        print(leaderboard.text(board.rows, board.warnings))
+        board = read(results_dir)
+        write(board, results_dir=results_dir)
+        print(text(board.rows, board.warnings))
         return []
     published = [f'paper_v1.full_epochs = {size.epochs}', f'paper_v1.full_views = {size.views}']
     lines = {
@@ -207,8 +209,7 @@ def run_stage(name: str, size: Size, out: Path) -> list[dict[str, Any]]:
         return []
     if execute(bench, prepare(bench, cells)):
         raise RuntimeError(f'{name}: a cell failed, see above')
-    found = [finished(results_dir, cell) for cell in cells]
-    return [{key: record[key] for key in ('seconds', 'mean', 'images_encoded')} for record in found]
+    return [finished(results_dir, cell) for cell in cells]
 
 
 def _fill_store(bench: Any, cell: Any, size: Size, *, random: bool) -> None:
@@ -303,16 +304,16 @@ def report(rows: list[dict[str, Any]], size: Size) -> str:
     for row in rows:
         parts = [f'{row["stage"]:28} {row["seconds"]:8.0f}']
         for record in row['records'] or [None]:
-            seconds = record['seconds'] if record else {}
-            parts += [f'{seconds[key]:8.1f}' if seconds else ' ' * 8 for key in ('method', 'probe')]
+            seconds = (record.seconds.method, record.seconds.probe) if record else ()
+            parts += [f'{value:8.1f}' for value in seconds] or [' ' * 8] * 2
             parts += [f'{row[key] / _GB:7.2f} GB' for key in ('memory', 'own')]
-            parts += [f'{100 * record["mean"]:5.1f} %'] if record else []
+            parts += [f'{100 * record.mean:5.1f} %'] if record else []
         lines.append(' '.join(parts))
-    slowest = max(row['records'][0]['seconds']['method'] for row in rows if row['stage'] in SELECTORS)
+    slowest = max(row['records'][0].seconds.method for row in rows if row['stage'] in SELECTORS)
     peak = max(row['memory'] for row in rows) / _GB
     lines.append(f'peak memory {peak:.1f} GB of {MEMORY_GOAL:.0f}; slowest selector {slowest:.0f} s of {SELECTOR_GOAL:.0f}')
     full = next(row['records'][0] for row in rows if row['stage'] == 'full data, paper-v1')
-    hours = full['seconds']['probe'] / size.epochs * PUBLISHED['epochs'] * PUBLISHED['repeats'] / size.repeats / 3600
+    hours = full.seconds.probe / size.epochs * PUBLISHED['epochs'] * PUBLISHED['repeats'] / size.repeats / 3600
     disk = PUBLISHED['views'] * size.view_bytes / _GB
     lines.append(
         f'full data, paper-v1: {size.epochs} epochs x {size.repeats} repeats from {size.views} views here; '

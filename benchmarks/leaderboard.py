@@ -15,7 +15,9 @@ from absl import app, flags
 from bench.core.hashing import short_hash
 from bench.core.types import Dataset, ProbeScore, Split
 from bench.results import provenance
-from bench.results import record as records
+from bench.results.make import make_record
+from bench.results.record import DistilledFacts, GinBindings, Seconds
+from bench.results.store import dumps, path_of
 
 REPEATS = 5
 # name, classes, test images: the sizes that the suite meets.
@@ -26,7 +28,7 @@ SETTINGS = {f'setting_{i}': i / 7 for i in range(20)}
 
 
 def generate(results_dir: Path, *, count: int, seed: int = 0) -> int:
-    """Write `count` records and return their bytes; as `bench.results.record.write` does it, less the wait for the disk."""
+    """Write `count` records and return their bytes; as `bench.results.store.write` does it, less the wait for the disk."""
     generator = np.random.default_rng(seed)
     origin = provenance.collect()
     total = 0
@@ -44,19 +46,19 @@ def generate(results_dir: Path, *, count: int, seed: int = 0) -> int:
         class_names = tuple(f'class name number {c}' for c in range(classes))
         split = Split('test', (), labels_N, class_names, short_hash([name, 'test']))
         train = Split('train', (), labels_N, class_names, short_hash([name, 'train']))
-        record = records.make_record(
+        record = make_record(
             ProbeScore(generator.random((REPEATS, tests)) < 0.7, np.full(REPEATS, 0.9), {}, {'steps': 1000}),
             key=short_hash(cell), cell=cell, protocol_hash='0123456789abcdef',
             dataset=Dataset(name, train, split, 'MIT', 'made up'), probe_seeds=range(REPEATS),
-            distilled={'hash': short_hash(i), 'bytes': 10**6, 'kind': 'synthetic', 'facts': {}}, n_train_images=classes,
+            distilled=DistilledFacts(hash=short_hash(i), bytes=10**6, kind='synthetic', facts={}), n_train_images=classes,
             source_weights=short_hash(BACKBONES[column]), eval_weights=short_hash(BACKBONES[column]),
-            seconds={'method': 100.0, 'probe': 10.0, 'features': 5.0}, peak_memory_mb=900.0, device='cpu',
+            seconds=Seconds(method=100.0, probe=10.0), peak_memory_mb=900.0, device='cpu',
             images_encoded=10**5, provenance=origin,
-            gin={'asked': SETTINGS, 'operative': {f'lgm.{name}': value for name, value in SETTINGS.items()}},
+            gin=GinBindings(SETTINGS, {f'lgm.{name}': value for name, value in SETTINGS.items()}),
         )  # fmt: skip
-        path = records.path_of(results_dir, cell, record['key'])
+        path = path_of(results_dir, cell, record.key)
         path.parent.mkdir(parents=True, exist_ok=True)
-        total += path.write_text(records.dumps(record), encoding='utf-8')
+        total += path.write_text(dumps(record), encoding='utf-8')
     return total
 
 

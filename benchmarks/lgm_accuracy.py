@@ -22,10 +22,10 @@ from typing import Any
 
 from absl import flags
 
-from bench import leaderboard, run
 from bench.core import cli
 from bench.core.errors import InputError
-from bench.results import record as records
+from bench.results.store import load_table
+from bench.results.summary import summarise
 
 FLAGS = flags.FLAGS
 
@@ -87,11 +87,11 @@ def measure(
             if cell.key in todo:
                 with _empty_store(bench) if cold else nullcontext():
                     execute(bench, [cell])
-    table, _ = records.load_table(bench.results_dir)
+    table, _ = load_table(bench.results_dir)
     rows = []
     for preset, cells, _ in jobs:
         count = cells[0].method.settings['num_updates']
-        for row in leaderboard.summarise(table[table.key.isin([cell.key for cell in cells])]):
+        for row in summarise(table[table.key.isin([cell.key for cell in cells])]):
             rows.append({'preset': preset.name, 'updates': count, **row})
     return _compared(rows, first=presets[0].name)
 
@@ -192,6 +192,8 @@ def _as_good(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def main() -> int:
     """Flags -> presets -> records -> table; returns the exit status."""
     from bench.config import plugins
+    from bench.machine.device import choose_device
+    from bench.machine.processes import join
     from bench.pipeline.execute import Bench
 
     plugins.load(FLAGS.plugin)
@@ -199,7 +201,8 @@ def main() -> int:
     if not presets:
         raise InputError('expected at least one --preset=name=FILE, such as --preset=fast=gin/methods/lgm_fast.gin')
     updates = _positive(FLAGS.updates, f'--updates={",".join(FLAGS.updates)}')
-    device, world = run.choose_device()
+    device = choose_device(FLAGS.device)
+    world = join(device)
     bench = Bench(cli.places(), Path(FLAGS.results_dir), device, world=world, force=FLAGS.force)
     rows = measure(
         bench, presets, method=FLAGS.method, updates=updates, gin_files=FLAGS.gin_file,
@@ -211,15 +214,11 @@ def main() -> int:
     return 1 if any(row['status'] != 'ok' for row in rows) else 0
 
 
-def define_flags() -> None:
-    """Define the flags that this command has beside those of bench.run."""
+if __name__ == '__main__':
+    cli.define('gin_file', 'gin_bindings', 'plugin', 'cache_dir', 'data_root', 'weights_root', 'device', 'force')
+    cli.define(results_dir='out/lgm_accuracy')
     flags.DEFINE_multi_string('preset', [], 'name=FILE or name=FILE@50,100; the first is the reference')
     flags.DEFINE_string('method', 'lgm', 'the method that the presets configure')
     flags.DEFINE_list('updates', [], "values of its num_updates, such as 50,100,200 (default: each preset's own)")
     flags.DEFINE_string('json', None, 'file for the rows')
-
-
-if __name__ == '__main__':
-    define_flags()
-    FLAGS.set_default('results_dir', 'out/lgm_accuracy')
     cli.start(main)

@@ -27,11 +27,11 @@ from bench.core import cli
 from bench.core.errors import InputError
 from bench.features.views import resize_side
 from bench.machine.cost import measured
-from bench.machine.device import keep_freed_memory
+from bench.machine.device import choose_device, device_name
 from bench.machine.processes import ALONE
 from benchmarks import released
 from methods._synthesis import RealFeatures, Synthetic
-from methods._synthesis.augment import Augmentation, Views
+from methods._synthesis.augment import Augmentation, DrawnViews
 from methods._synthesis.gradient import random_probes
 from methods._synthesis.match import Chunking, _adam, _backward
 from methods._synthesis.pyramid import Pyramid
@@ -64,7 +64,7 @@ class Workload:
         self.optimizer = _adam(self.pyramid)
         self.generator = torch.Generator().manual_seed(0)
 
-    def views(self) -> Views:
+    def views(self) -> DrawnViews:
         """Draw an update's views, as the loop in methods/_synthesis/match.py does."""
         return self.augmentation.sample(
             len(self.labels_N), self.augmentations, side=self.pyramid.image_size, generator=self.generator,
@@ -124,10 +124,11 @@ def cached_features(backbone: Backbone, f_VND: np.ndarray, labels_N: np.ndarray,
 def _network(name: str, input_side: int | None) -> tuple[nn.Module, dict[str, Any]]:
     """Return a network with random weights and its preprocessing facts: a timm model, or `tiny_simclr`."""
     if name == 'tiny_simclr':
-        from bench.backbones.tiny import encoders as tiny
+        from bench.backbones.tiny.facts import FEATURE_SCALE, INPUT_SIDE, MEAN, NETWORK_OF, STD
+        from bench.backbones.tiny.networks import tiny_network
 
-        facts = {'input_side': input_side or tiny.INPUT_SIDE, 'mean': tiny.MEAN, 'std': tiny.STD}
-        network = tiny.tiny_network(tiny.NETWORK_OF[name], feature_scale=tiny.FEATURE_SCALE[name])
+        facts = {'input_side': input_side or INPUT_SIDE, 'mean': MEAN, 'std': STD}
+        network = tiny_network(NETWORK_OF[name], feature_scale=FEATURE_SCALE[name])
         return network, {**facts, 'interpolation': 'bilinear'}
     import timm
     from timm.data import resolve_model_data_config
@@ -146,13 +147,13 @@ def _network(name: str, input_side: int | None) -> tuple[nn.Module, dict[str, An
 # --- one update of each -------------------------------------------------------------------------------------------------
 
 
-def our_backward(work: Workload, views: Views, backbone: Any = None) -> Tensor:
+def our_backward(work: Workload, views: DrawnViews, backbone: Any = None) -> Tensor:
     """Add our gradient to the pyramid's levels; returns the meta-loss."""
     chunking = Chunking(work.augmentations, work.chunk_size)
     return _backward(work.pyramid, work.loss, views, work.augmentation, backbone or work.backbone, chunking)
 
 
-def released_backward(work: Workload, views: Views, w_CD: Tensor, clock: 'Clock | None' = None) -> Tensor:
+def released_backward(work: Workload, views: DrawnViews, w_CD: Tensor, clock: 'Clock | None' = None) -> Tensor:
     """Add the released formulation's gradient to the pyramid's levels; returns the meta-loss."""
     probe = released.head(w_CD)
     start = clock.now() if clock else None
@@ -273,7 +274,7 @@ def measure(work: Workload, *, repetitions: int) -> dict[str, Any]:
         'augmentations': work.augmentations,
         'input_side': work.backbone.input_side,
         'precision': work.backbone.precision,
-        'device': torch.cuda.get_device_name(device) if device.type == 'cuda' else device.type,
+        'device': device_name(device),
         'threads': torch.get_num_threads(),
         'torch': torch.__version__,
         'repetitions': repetitions,
@@ -306,9 +307,7 @@ def has_bfloat16(device: torch.device) -> bool:
 
 
 def main() -> int:
-    keep_freed_memory()
-    wanted = flags.FLAGS.device
-    device = torch.device(('cuda' if torch.cuda.is_available() else 'cpu') if wanted == 'auto' else wanted)
+    device = choose_device(flags.FLAGS.device)
     precision = flags.FLAGS.precision or ('bfloat16' if has_bfloat16(device) else 'float32')
     work = make_workload(
         flags.FLAGS.backbone, classes=flags.FLAGS.classes, augmentations=flags.FLAGS.augmentations,
@@ -328,6 +327,6 @@ if __name__ == '__main__':
     flags.DEFINE_integer('input_side', None, "pixels; default: the model's own", lower_bound=8)
     flags.DEFINE_enum('precision', None, ['float32', 'bfloat16'], 'default: bfloat16 where the device has it')
     flags.DEFINE_integer('repetitions', 5, 'timed updates of each', lower_bound=1)
-    flags.DEFINE_enum('device', 'auto', ['auto', 'cpu', 'cuda'], 'auto takes cuda, then cpu')
+    cli.define('device')
     flags.DEFINE_string('json', None, 'file for the figures')
     cli.start(main)

@@ -29,9 +29,10 @@ from bench.core.types import Split
 from bench.datasets import images as files
 from bench.distillation.distilled_set import DistilledSet
 from bench.distillation.task import Task, needs_of
-from bench.features import store as features
+from bench.features import store
+from bench.features.encode import encode
 from bench.features.views import CenterView, RandomView
-from bench.probes.adam import ProbeTask
+from bench.probes.task import ProbeTask
 
 KEPT = Path(__file__).with_suffix('.json')
 # Answers are of float32 through a network; another processor differs by less.
@@ -62,8 +63,8 @@ def products() -> dict[str, Product]:
         'center view': Product(('bench.features.views:CenterView',), CenterView.VERSION, center_view),
         'random view': Product(('bench.features.views:RandomView',), RandomView.VERSION, random_view),
         'features': Product(
-            ('bench.features.store:encode', 'bench.backbones.base:Backbone', 'bench.backbones.base:frozen_backbone'),
-            features.CODE_VERSION, encoded,
+            ('bench.features.encode:encode', 'bench.backbones.base:Backbone', 'bench.backbones.base:frozen_backbone'),
+            store.CODE_VERSION, encoded,
         ),
         'reading of images': Product(('bench.datasets.images:to_rgb',), files.READING_RULES, read),
     }  # fmt: skip
@@ -112,7 +113,7 @@ def encoded() -> list[float]:
     toy = toy_module()
     split = toy.toy_data(None).test
     backbone = toy.toy_net(None, torch.device('cpu'))
-    f_ND = torch.cat(list(features.encode(split, backbone, CenterView(8, 'bilinear'), views=range(1))))
+    f_ND = torch.cat(list(encode(split, backbone, CenterView(8, 'bilinear'), views=range(1))))
     return f_ND.double().mean(dim=0).tolist() + f_ND.double().std(dim=0).tolist()
 
 
@@ -131,7 +132,7 @@ def distilled(row: registry.Row) -> list[float]:
     toy = toy_module()
     train, backbone = toy.toy_data(None, num_classes=3).train, toy.toy_net(None, torch.device('cpu'))
     with tempfile.TemporaryDirectory() as folder:
-        task = Task(train=train, ipc=2, seed=1, backbone=backbone, store=features.FeatureStore(Path(folder)))
+        task = Task(train=train, ipc=2, seed=1, backbone=backbone, store=store.FeatureStore(Path(folder)))
         if needs_of(row.load()).of:
             wanted = np.stack([np.asarray(train.images[i].resize((9, 9))) for i in (3, 5, 9, 11, 14, 18)])
             task = replace(task, source_set=DistilledSet(np.repeat(np.arange(3), 2), images_NHWC=255 - wanted // 2))
@@ -205,7 +206,9 @@ def main() -> int:
     if why:
         lines = [f' {json.dumps(name)}: {json.dumps(entries[name])}' for name in sorted(now)]
         KEPT.write_text('{\n' + ',\n'.join(lines) + '\n}\n', encoding='utf-8')
+        print(f'{len(now)} products are kept as they are now')
         return 0
+    print(f'{len(now) - len(odd)} of {len(now)} products are as kept')
     return 1 if odd or entries.keys() - now.keys() else 0
 
 

@@ -14,7 +14,14 @@ from unittest import mock
 
 from absl import app, flags
 
-from tests.conftest import Outcome
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a command left: its exit status and what it printed."""
+
+    status: int
+    out: str
+    err: str
 
 
 def run(module: str, *arguments: str) -> Outcome:

@@ -1,25 +1,24 @@
 """What several tests share: the toy world, the bench.run command in this process, the photographs in ../shared."""
 
-import contextlib
-import io
 import os
-import signal
 import sys
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 os.environ['HF_HUB_OFFLINE'] = '1'  # read when the hub's client is imported: no test waits for a network
 
-from bench.core import cli  # isort: skip  (sets OpenMP's waiting before torch is imported)
+from bench.core.paths import ROOT  # isort: skip  (sets OpenMP's waiting before torch is imported)
 from bench.config import plugins, registry  # isort: skip  (sets OpenMP's waiting before torch is imported)
-from bench.results import record as records  # isort: skip  (sets OpenMP's waiting before torch is imported)
+from bench.results.record import Record  # isort: skip  (sets OpenMP's waiting before torch is imported)
+from bench.results.store import load  # isort: skip  (sets OpenMP's waiting before torch is imported)
 
 import numpy as np
 import pytest
 import torch
-from absl import flags
 
-ROOT = Path(__file__).resolve().parent.parent
+from tests import commands
+from tests.commands import Outcome
+
 TOY = str(ROOT / 'tests' / 'toy.py')
 # The toy world with the shortest protocols: the base of a run that a test spells out line by line.
 TOY_LINES = (
@@ -29,15 +28,6 @@ TOY_LINES = (
 
 if 'OMP_NUM_THREADS' not in os.environ:  # where it is set, torch has read it
     torch.set_num_threads(min(2, os.cpu_count() or 1))
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a command left: its exit status and what it printed."""
-
-    status: int
-    out: str
-    err: str
 
 
 @pytest.fixture(scope='session', autouse=True)
@@ -72,7 +62,7 @@ def shared():
 @pytest.fixture(scope='session')
 def command(toy):
     """Run `python -m bench.run` with these arguments, in this process."""
-    return _command
+    return partial(commands.run, 'bench.run')
 
 
 @pytest.fixture
@@ -99,25 +89,9 @@ def run_bench(command, own_plugins, tmp_path):
     return run
 
 
-def _command(*arguments: str) -> Outcome:
-    from bench import run
-
-    out, err = io.StringIO(), io.StringIO()
-    terminate = signal.getsignal(signal.SIGTERM)
-    flags.FLAGS.unparse_flags()
-    try:
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            left = flags.FLAGS(['bench.run', *arguments])
-            status = cli.guarded(run.main, left, name='bench.run')
-    finally:
-        signal.signal(signal.SIGTERM, terminate)
-        flags.FLAGS.unparse_flags()
-    return Outcome(status, out.getvalue(), err.getvalue())
-
-
-def all_records(results: Path) -> list[dict]:
+def all_records(results: Path) -> list[Record]:
     """Return every record below a results folder."""
-    return [records.load(path) for path in (results / 'records').rglob('*.json')]
+    return [load(path) for path in (results / 'records').rglob('*.json')]
 
 
 def files_below(folder: Path) -> dict[str, bytes]:

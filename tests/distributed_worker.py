@@ -11,7 +11,7 @@ from conftest import toy_module
 
 from bench.distillation.task import Task
 from bench.features.store import FeatureStore
-from bench.machine import processes as distributed
+from bench.machine.processes import join, leave
 from methods._synthesis import distil
 from methods.clp import clp
 from methods.dm import dm
@@ -43,13 +43,13 @@ def distilled_images(world, cache_dir):
 
 def main():
     cache_dir, out, *fail = sys.argv[1:]
-    world = distributed.join(torch.device('cpu'))
+    world = join(torch.device('cpu'))
     if fail and world.rank == 1:
         raise RuntimeError('the second process fails here')
     found = distilled_images(world, cache_dir)
     if world.leads:
         torch.save(found, out)
-    distributed.leave()
+    leave()
 
 
 if __name__ == '__main__':

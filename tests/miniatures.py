@@ -19,7 +19,8 @@ import torchvision
 from PIL import Image
 from scipy.io import savemat
 
-from bench.datasets.published import catalogue, spawrious
+from bench.datasets.published import catalogue
+from bench.datasets.published.sets import imagenet100, spawrious
 
 
 @dataclass(frozen=True)
@@ -185,12 +186,10 @@ def _imagenet(root, name):
     """All 1,000 classes, most of them with a single image that no miniature reads."""
     from timm.data import ImageNetInfo
 
-    from bench.datasets.published.imagenet import IMAGENET100
-
     wnids = ImageNetInfo().label_names()
     chosen = {
         'imagenet1k': wnids,
-        'imagenet100': IMAGENET100.read_text().split(),
+        'imagenet100': imagenet100.LIST.read_text().split(),
         'imagenet_birds': [wnids[i] for i in (84, 130, 88, 144, 145, 22, 96, 9, 100, 89)],
         'imagenet_fruits': [wnids[i] for i in (953, 954, 949, 950, 951, 957, 952, 945, 943, 948)],
     }[name]

@@ -2,7 +2,6 @@
 
 import contextlib
 import csv
-import io
 import itertools
 from dataclasses import replace
 from functools import lru_cache, partial
@@ -12,13 +11,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from absl import flags
-from conftest import ROOT, Outcome, Pictures, files_below
+from conftest import ROOT, Pictures, files_below
 from matplotlib.figure import Figure
 from PIL import Image
 from scipy import stats as scipy_stats
+from test_leaderboard import ORIGIN
 
-from bench import analyze, run  # bench.run defines the flags that bench.analyze reads
 from bench.analysis import alignment, embedding, report
 from bench.analysis.ablation import ablation
 from bench.analysis.bootstrap import Sample, Scores, mean_of
@@ -26,18 +24,20 @@ from bench.analysis.evidence import Evidence, Loaders, Missing
 from bench.analysis.nearest import nearest
 from bench.analysis.spurious import spurious
 from bench.analysis.transfer import transfer
-from bench.config import registry  # bench.run defines the flags that bench.analyze reads
+from bench.analyze import ANALYZE
+from bench.config import registry
 from bench.config.gin_files import loaded
-from bench.core import cli  # bench.run defines the flags that bench.analyze reads
 from bench.core.errors import InputError
 from bench.core.types import Dataset, Group, ProbeScore, Split
 from bench.datasets.plumage.spurious import CLASS_NAMES, GROUPS, HOME_OF_CLASS
 from bench.distillation.distilled_set import DistilledSet, folder_of
 from bench.distillation.task import needs_of
 from bench.pipeline.grid import RUN, grid
-from bench.results import record as records  # bench.run defines the flags that bench.analyze reads
+from bench.results.make import failed_record, make_record
+from bench.results.record import DistilledFacts, MethodFacts, Seconds
+from bench.results.store import write
+from tests import commands
 
-assert run.FLAGS is flags.FLAGS
 FILES = sorted((ROOT / 'gin' / 'analysis').glob('*.gin'))
 N = 20  # test images, so that accuracies are multiples of 5 %
 
@@ -65,9 +65,9 @@ def put(
         'protocol': protocol, 'method_name': name or method, 'method_settings': settings or {},
     }  # fmt: skip
     key = '-'.join(map(str, [method, source, on, ipc, seed, protocol, labels, *(settings or {}).values()]))
-    common = {'key': key, 'cell': cell, 'protocol_hash': f'{protocol}-hash', 'provenance': {}}
+    common = {'key': key, 'cell': cell, 'protocol_hash': f'{protocol}-hash', 'provenance': ORIGIN}
     if correct_RN is None:
-        return records.write(records.failed_record(ValueError('no'), **common), results_dir=results_dir)
+        return write(failed_record(ValueError('no'), **common), results_dir=results_dir)
     data = data or toy_data(dataset, count=correct_RN.shape[1])
     digest = digest or key
     kind = kind or ('real' if method in real_methods() else 'synthetic')
@@ -75,13 +75,17 @@ def put(
         place = {'dataset': dataset, 'source': source, 'method': method, 'ipc': ipc, 'seed': seed}
         made.save(folder_of(results_dir, **place, made_from=made.hash))
         digest = made.hash
-    record = records.make_record(
+    observed = {
+        'real': kind == 'real', 'needs_backbone': source != 'any', 'needs_seed': True, 'needs_ipc': ipc is not None,
+    }  # fmt: skip
+    record = make_record(
         ProbeScore(correct_RN, None, {}, {}), **common, dataset=data, probe_seeds=range(len(correct_RN)),
         n_train_images=2, source_weights=None, eval_weights=f'{on}-w', peak_memory_mb=None, device='cpu',
-        seconds={'method': 1.0, 'probe': 0.5}, distilled={'hash': digest, 'bytes': 1, 'kind': kind, 'labels': labels},
+        seconds=Seconds(method=1.0, probe=0.5),
+        distilled=DistilledFacts(hash=digest, bytes=1, kind=kind, labels=labels, facts={}),
+        method_facts=MethodFacts(**{**observed, **(facts or {})}),
     )  # fmt: skip
-    record |= {'method_facts': facts} if facts else {}
-    return records.write(record, results_dir=results_dir)
+    return write(record, results_dir=results_dir)
 
 
 @lru_cache
@@ -264,7 +268,7 @@ def test_a_distilled_set_is_found_by_its_hash(tmp_path):
     evidence = Evidence(tmp_path)
     row = evidence.table.iloc[0]
     assert list(evidence.distilled(row).indices_N) == [5, 6]
-    assert evidence.record(row.path)['key'] == path.stem
+    assert evidence.record(row.path).key == path.stem
     (found,) = evidence.distilled_sets('toy', 'k_center', ['a'], ipc=1, seed=0, protocol='paper-v1').values()
     assert found.hash == second.hash
     row.seed = 7
@@ -748,15 +752,7 @@ def test_a_picture_gives_png_alone(tmp_path):
 
 
 def analyze_with(*arguments):
-    out, err = io.StringIO(), io.StringIO()
-    flags.FLAGS.unparse_flags()
-    try:
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            left = flags.FLAGS(['bench.analyze', *map(str, arguments)])
-            status = cli.guarded(analyze.main, left, name='bench.analyze')
-    finally:
-        flags.FLAGS.unparse_flags()
-    return Outcome(status, out.getvalue(), err.getvalue())
+    return commands.run('bench.analyze', *map(str, arguments))
 
 
 def test_the_command_writes_the_analysis_of_a_results_folder(tmp_path):
@@ -819,7 +815,7 @@ def test_a_missing_results_folder_and_an_idle_binding_write_nothing(tmp_path):
 def test_there_is_a_gin_file_for_every_analysis():
     named = set()
     for path in FILES:
-        with loaded([str(path)], [], command=analyze.ANALYZE) as config:
+        with loaded([str(path)], [], command=ANALYZE) as config:
             chosen = config.command_settings()
             assert config.choose('analysis', chosen['analysis']).settings['backbones']
         named.add(chosen['analysis'])
@@ -830,7 +826,7 @@ def test_there_is_a_gin_file_for_every_analysis():
 @pytest.mark.parametrize('path', FILES, ids=lambda path: path.stem)
 def test_every_cell_that_an_analysis_reads_is_made_by_the_file_it_names(path):
     """Together with the main part of the suite, which makes the full method of the ablation."""
-    with loaded([str(path)], [], command=analyze.ANALYZE) as config:
+    with loaded([str(path)], [], command=ANALYZE) as config:
         chosen = config.command_settings()
         analysis = config.choose('analysis', chosen['analysis'])
     made_by = ROOT / chosen['made_by']

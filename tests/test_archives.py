@@ -16,14 +16,12 @@ from dataclasses import replace
 from multiprocessing.pool import ThreadPool
 
 import pytest
-from absl import flags
 from conftest import ROOT
 
-from bench import data, run  # noqa: F401 - run defines the flags data_root and cache_dir
-from bench.core import cli  # noqa: F401 - run defines the flags data_root and cache_dir
 from bench.core.errors import InputError
 from bench.datasets.published import archives, catalogue
 from bench.datasets.published.archives import download, extract_safely
+from tests import commands
 from tests.miniatures import install
 
 # --- downloads ----------------------------------------------------------------------------------------------------------
@@ -142,18 +140,13 @@ def test_two_processes_fetch_a_file_once(tmp_path, server):
 
 
 @pytest.fixture
-def bench_data(tmp_path, capsys):
+def bench_data(tmp_path):
     """Run `python -m bench.data` in this process; returns status, output and errors."""
-    if 'into' not in flags.FLAGS:
-        data.define_flags()
 
     def command(*words):
-        flags.FLAGS.unparse_flags()
         places = [f'--data_root={tmp_path / "data"}', f'--cache_dir={tmp_path / "cache"}']
-        left = flags.FLAGS(['bench.data', *words, *places])
-        status = cli.guarded(data.main, left, name='bench.data', words=True)
-        flags.FLAGS.unparse_flags()
-        return status, *capsys.readouterr()
+        done = commands.run('bench.data', *words, *places)
+        return done.status, done.out, done.err
 
     return command
 

@@ -12,7 +12,6 @@ import subprocess
 import sys
 from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
 
 import huggingface_hub
 import numpy as np
@@ -39,16 +38,15 @@ from published_layouts import (
 from safetensors.torch import save_file
 from torch.nn.functional import layer_norm, linear, scaled_dot_product_attention
 
-from bench import fingerprint
-from bench import list as bench_list
-from bench.backbones import ROWS, base, named, open_clip_source, state_dicts, timm_source
-from bench.backbones import weights as hub
-from bench.backbones.catalogue import CATALOGUE
+from bench.backbones import ROWS, base, fingerprints, named, open_clip_source, state_dicts, timm_source
+from bench.backbones.catalogue import CATALOGUE, catalogue_table, whereabouts
 from bench.backbones.mocov3 import base_encoder
+from bench.backbones.weights import ENDINGS, Origin, torch_cache
 from bench.config import registry
-from bench.core.disk import replace_block
 from bench.core.errors import InputError
+from bench.core.tables import replace_block
 from bench.core.types import Places
+from tests import commands
 
 CPU = torch.device('cpu')
 NAMES = (
@@ -166,7 +164,7 @@ def test_the_table_names_what_the_suites_and_published_tables_name():
 def test_an_entry_agrees_with_the_librarys_own_configuration(name):
     entry = CATALOGUE[name]
     if entry.source == 'mocov3':  # no library has it: these are from its repository's linear evaluation and CONFIG.md
-        assert entry.origin == hub.Origin(url='https://dl.fbaipublicfiles.com/moco-v3/vit-b-300ep/vit-b-300ep.pth.tar')
+        assert entry.origin == Origin(url='https://dl.fbaipublicfiles.com/moco-v3/vit-b-300ep/vit-b-300ep.pth.tar')
         assert (entry.mean, entry.interpolation) == ((0.485, 0.456, 0.406), 'bilinear')
     elif entry.source == 'open_clip':
         architecture, tag = entry.argument.split('/')
@@ -208,7 +206,7 @@ def test_the_documents_table_is_made_from_the_catalogue(tmp_path):
     document = ROOT / 'docs' / 'backbones.md'
     copy = tmp_path / 'backbones.md'
     copy.write_text(document.read_text(encoding='utf-8'), encoding='utf-8')
-    replace_block(copy, 'backbones', bench_list.catalogue_table())
+    replace_block(copy, 'backbones', catalogue_table())
     made = copy.read_text(encoding='utf-8')
     assert made == document.read_text(encoding='utf-8'), 'python -m bench.list --backbones --into=docs/backbones.md'
     assert all(f'| `{name}` |' in made for name in NAMES)
@@ -285,13 +283,13 @@ def test_every_family_goes_from_features_through_lgm_to_a_probe(places, run_benc
         *[f'{name}.input_side = {side}' for name, (_, _, side, _) in SHRUNK.items()],
     ])  # fmt: skip
     assert outcome.status == 0, outcome
-    made = {record['cell']['eval_name']: record for record in all_records(tmp_path / 'results')}
+    made = {record.cell.settings['eval_name']: record for record in all_records(tmp_path / 'results')}
     assert set(made) == set(SHRUNK)
     for name, record in made.items():
-        assert record['status'] == 'ok' and 0 <= record['mean'] <= 1 and record['cell']['source_name'] == name
-        assert record['cell']['eval_settings']['input_side'] == SHRUNK[name][2]
-    assert len({record['fingerprints']['eval_weights'] for record in made.values()}) == len(SHRUNK)
-    assert len({record['distilled']['hash'] for record in made.values()}) == len(SHRUNK), 'each encoder has its own images'
+        assert record.status == 'ok' and 0 <= record.mean <= 1 and record.cell.settings['source_name'] == name
+        assert record.cell.settings['eval_settings']['input_side'] == SHRUNK[name][2]
+    assert len({record.fingerprints.eval_weights for record in made.values()}) == len(SHRUNK)
+    assert len({record.distilled.hash for record in made.values()}) == len(SHRUNK), 'each encoder has its own images'
 
 
 @pytest.mark.numerical
@@ -308,7 +306,7 @@ def test_bfloat16_gives_float32_features_near_the_exact_ones(small, places, name
 
 
 def image(side):
-    return torch.from_numpy(fingerprint.fixed_image(side))[None]
+    return torch.from_numpy(fingerprints.fixed_image(side))[None]
 
 
 def normalised(backbone, x_NCHW):
@@ -448,7 +446,7 @@ def test_a_file_that_needs_more_than_weights_is_refused_in_one_line(small, place
 # --- where weights are ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize('ending', hub.ENDINGS)
+@pytest.mark.parametrize('ending', ENDINGS)
 def test_a_file_of_the_rows_name_in_the_weights_root_is_used(small, places, ending):
     backbone, state = small('dino_vitb16')
     file = places.weights_root / f'dino_vitb16{ending}'
@@ -457,7 +455,7 @@ def test_a_file_of_the_rows_name_in_the_weights_root_is_used(small, places, endi
     found = load('dino_vitb16', places, input_side=32)
     assert found.fingerprint == backbone.fingerprint
     assert found.source == f'timm:vit_base_patch16_224.dino from dino_vitb16{ending}'
-    assert bench_list.whereabouts('dino_vitb16', places.weights_root) == 'in weights_root'
+    assert whereabouts('dino_vitb16', places.weights_root) == 'in weights_root'
 
 
 @pytest.mark.parametrize(
@@ -548,7 +546,7 @@ def test_a_named_row_takes_a_revision_from_the_hub_and_nothing_from_the_weights_
 def test_a_url_is_fetched_once_into_torchs_cache(small, places, monkeypatch):
     local, state = small('mocov3_vitb16')
     (places.weights_root / 'mocov3_vitb16.pth').unlink()
-    assert hub.torch_cache() == Path(torch.hub.get_dir()) / 'checkpoints'
+    assert torch_cache() == Path(torch.hub.get_dir()) / 'checkpoints'
     fetched = []
 
     def download(url, path, progress):
@@ -564,7 +562,7 @@ def test_a_url_is_fetched_once_into_torchs_cache(small, places, monkeypatch):
         found = load('mocov3_vitb16', places, input_side=32)
         assert found.fingerprint == local.fingerprint and found.source.endswith(f' from {fetched[0]}')
     assert fetched == [CATALOGUE['mocov3_vitb16'].origin.url]
-    assert bench_list.whereabouts('mocov3_vitb16') == "in torch's cache"
+    assert whereabouts('mocov3_vitb16') == "in torch's cache"
     with pytest.raises(InputError, match='mocov3_vitb16: its weights come from https://.*, which has no revisions'):
         load('mocov3_vitb16', places, revision='abc')
 
@@ -654,27 +652,23 @@ def test_a_repository_that_is_neither_or_is_not_there_ends_in_one_line(places, c
 # --- fingerprints -----------------------------------------------------------------------------------------------------
 
 
-def set_flags(monkeypatch, **values):
-    monkeypatch.setattr(fingerprint.flags, 'FLAGS', SimpleNamespace(**values))
-
-
 def present(name):
-    return not bench_list.whereabouts(name).startswith('absent')
+    return not whereabouts(name).startswith('absent')
 
 
 @pytest.mark.numerical
 def test_features_of_the_fixed_image_are_those_kept():
-    kept = fingerprint.references()
+    kept = fingerprints.references()
     names = [name for name in kept if present(name)]
     assert set(TINY) <= set(names)
-    found = fingerprint.checked(names, Places(None, None, Path('unused')))
+    found = fingerprints.checked(names, Places(None, None, Path('unused')), device=CPU)
     assert {name: (status, remark) for name, (status, remark, _) in found.items()} == dict.fromkeys(
-        names, (fingerprint.MATCH, '')
+        names, (fingerprints.MATCH, '')
     )
 
 
 def test_every_named_row_has_a_fingerprint_that_can_be_checked_here():
-    kept = fingerprint.references()
+    kept = fingerprints.references()
     rest = [row.name for row in ROWS if not row.argument and not (row.name in kept and present(row.name))]
     assert set(kept) <= {row.name for row in ROWS if not row.argument}
     if rest:
@@ -683,36 +677,35 @@ def test_every_named_row_has_a_fingerprint_that_can_be_checked_here():
 
 @pytest.mark.numerical
 def test_the_fixed_image_is_one_picture_at_every_side():
-    small_CHW, large_CHW = fingerprint.fixed_image(32), fingerprint.fixed_image(96)
+    small_CHW, large_CHW = fingerprints.fixed_image(32), fingerprints.fixed_image(96)
     assert small_CHW.dtype == np.float32 and 0 <= small_CHW.min() < 0.2 and 0.8 < small_CHW.max() <= 1
     np.testing.assert_allclose(small_CHW, large_CHW[:, 1::3, 1::3], atol=0.01)
 
 
 @pytest.mark.numerical
-def test_other_features_differ_and_the_command_says_so(places, monkeypatch, tmp_path, capsys):
-    kept = fingerprint.references()['tiny_clip']
+def test_other_features_differ_and_the_command_says_so(places, monkeypatch, tmp_path):
+    kept = fingerprints.references()['tiny_clip']
     for change, said in (
         ({'first': [kept['first'][0] + 0.02, *kept['first'][1:]]}, 'the same weights'),
         ({'norm': 1.01 * kept['norm'], 'weights': 'retrained'}, 'other weights, .* instead of retrained'),
         ({'feature_dim': 7}, '448 features at 64 px, kept are 7'),
     ):
-        status, remark = fingerprint.compare(kept, {**kept, **change})
-        assert status == fingerprint.DIFFERS
+        status, remark = fingerprints.compare(kept, {**kept, **change})
+        assert status == fingerprints.DIFFERS
         assert re.search(said, remark)
-    monkeypatch.setattr(fingerprint, 'REFERENCES', tmp_path / 'kept.json')
-    values = {'backbones': ['tiny_clip', 'mae_vitb16'], 'weights_root': str(places.weights_root), 'write': False}
-    set_flags(monkeypatch, **values)
-    assert fingerprint.main() == 0
-    assert capsys.readouterr().out == 'tiny_clip   no reference\nmae_vitb16  weights absent\n'
-    set_flags(monkeypatch, **{**values, 'write': True})
-    assert fingerprint.main() == 0
-    ((name, written),) = fingerprint.references().items()
+    monkeypatch.setattr(fingerprints, 'REFERENCES', tmp_path / 'kept.json')
+    look = partial(commands.run, 'bench.fingerprint', f'--weights_root={places.weights_root}')
+    both = '--backbones=tiny_clip,mae_vitb16'
+    found = look(both)
+    assert (found.status, found.out) == (0, 'tiny_clip   no reference\nmae_vitb16  weights absent\n')
+    assert look(both, '--write').status == 0
+    ((name, written),) = fingerprints.references().items()
     assert name == 'tiny_clip' and written.keys() == kept.keys() and written['weights'] == kept['weights']
-    assert fingerprint.compare(written, kept) == (fingerprint.MATCH, '')
-    set_flags(monkeypatch, **values)
-    assert fingerprint.main() == 0 and 'tiny_clip   match' in capsys.readouterr().out
-    fingerprint.keep({'tiny_clip': {**kept, 'norm': 2 * kept['norm']}})
-    assert fingerprint.main() == 1 and 'tiny_clip   differs: by up to' in capsys.readouterr().out
-    set_flags(monkeypatch, **{**values, 'backbones': ['timm:x']})
-    with pytest.raises(InputError, match='--backbones=timm:x: expected a named backbone'):
-        fingerprint.main()
+    assert fingerprints.compare(written, kept) == (fingerprints.MATCH, '')
+    found = look(both)
+    assert found.status == 0 and 'tiny_clip   match' in found.out
+    fingerprints.keep({'tiny_clip': {**kept, 'norm': 2 * kept['norm']}})
+    found = look(both)
+    assert found.status == 1 and 'tiny_clip   differs: by up to' in found.out
+    found = look('--backbones=timm:x')
+    assert found.status == 2 and '--backbones=timm:x: expected a named backbone' in found.err

@@ -256,7 +256,7 @@ def test_features_do_not_use_what_timm_takes_away_with_the_classifier(name):
         ('mobilenetv2_035', {'model_kwargs': {'no_such': 1}, 'checkpoint': 'x'}, 'timm does not accept these settings'),
         ('mobilenetv3_035', {}, "timm knows no model 'mobilenetv3_035'; did you mean"),
         ('resnet18.no_such_tag', {}, r"timm has no weights 'no_such_tag' for resnet18; it has: .*resnet18\.a1_in1k"),
-        ('test_resnet', {'model_kwargs': {'global_pool': ''}, 'checkpoint': 'tiny.safetensors'}, 'one row an image'),
+        ('test_resnet', {'model_kwargs': {'global_pool': ''}, 'checkpoint': 'tiny.safetensors'}, 'one row per image'),
     ],
 )
 def test_what_timm_cannot_give_is_named_in_one_line(places, checkpoint, argument, settings, message):

@@ -4,23 +4,24 @@ import json
 import multiprocessing
 import os
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from absl import flags
 from conftest import TOY_LINES
 
-from bench.core import cli
 from bench.core.errors import InputError
 from bench.core.types import Places
-from bench.results import record as records
+from bench.results.record import Seconds
+from bench.results.store import load
 from benchmarks import imagenet_scale, lgm_accuracy, lgm_memory, lgm_step
 from benchmarks.imagenet_scale import Size
 from benchmarks.lgm_accuracy import Preset
 from methods._synthesis.augment import Augmentation, _grid
 from methods._synthesis.pyramid import Pyramid
+from tests import commands
 
 CPU = torch.device('cpu')
 STEP_KEYS = {
@@ -189,8 +190,8 @@ def test_accuracy_has_a_row_for_every_preset_and_time_and_goes_on_from_its_recor
     assert all(row['status'] == 'ok' and row['n_repeats'] == 4 and row['seconds_method'] > 0 for row in rows)
     assert rows[1]['speed_up'] == 1
     assert rows[3]['speed_up'] == pytest.approx(rows[1]['seconds_method'] / rows[3]['seconds_method'])
-    kept = [records.load(path) for path in (tmp_path / 'results' / 'records').rglob('*.json')]
-    encoded = {(record['cell']['method'], record['images_encoded']) for record in kept}
+    kept = [load(path) for path in (tmp_path / 'results' / 'records').rglob('*.json')]
+    encoded = {(record.cell.method, record.images_encoded) for record in kept}
     assert len(kept) == 8 and len(encoded) == 4, 'every run encodes the real images itself'
     text = lgm_accuracy.report(rows)
     assert 'toy_data x toy_net, ipc 1' in text and text.count('\n  fast ') == 2
@@ -200,16 +201,12 @@ def test_accuracy_has_a_row_for_every_preset_and_time_and_goes_on_from_its_recor
     assert accuracy_of(presets, updates=[5, 6], bindings=['run.seeds = [0, 1]']) == rows  # seconds and all: nothing ran
 
 
-def test_the_accuracy_command_prints_its_table_and_writes_its_rows(toy, tmp_path, capsys):
-    if 'preset' not in flags.FLAGS:
-        lgm_accuracy.define_flags()
+def test_the_accuracy_command_prints_its_table_and_writes_its_rows(toy, tmp_path):
     lines = [*TOY_LINES, 'run.seeds = [0]', 'lgm.level_every = 1', 'lgm.num_augmentations = 1', 'lgm.num_updates = 5']
-    flags.FLAGS.unparse_flags()
     arguments = ['--preset=own=', f'--results_dir={tmp_path / "results"}', f'--json={tmp_path / "rows.json"}']
-    left = flags.FLAGS(['lgm_accuracy', *arguments, *(f'--gin_bindings={line}' for line in lines)])
-    status = cli.guarded(lgm_accuracy.main, left, name='benchmarks.lgm_accuracy')
-    flags.FLAGS.unparse_flags()
-    assert status == 0 and 'toy_data x toy_net, ipc 1' in capsys.readouterr().out
+    bindings = [f'--gin_bindings={line}' for line in lines]
+    done = commands.run('benchmarks.lgm_accuracy', *arguments, *bindings)
+    assert done.status == 0 and 'toy_data x toy_net, ipc 1' in done.out
     assert [row['preset'] for row in json.loads((tmp_path / 'rows.json').read_text())] == ['own']
 
 
@@ -272,13 +269,13 @@ def test_a_dry_run_of_few_images_runs_every_stage(own_plugins, tmp_path, capsys)
     found = {row['stage']: row['records'][0] for row in rows if row['records']}
     assert found.keys() == {*imagenet_scale.SELECTORS, 'full data, ridge-v1', 'full data, paper-v1'}
     # what they read was encoded in a stage of its own, but for the images they chose; herding's first are the centroid's
-    assert {name: record['images_encoded'] for name, record in found.items()} == {
+    assert {name: record.images_encoded for name, record in found.items()} == {
         'random, ipc 1': 6, 'centroid, ipc 1': 6, 'herding, ipc 1': 0, 'herding, ipc 10': 60, 'k_center, ipc 1': 6,
         'full data, ridge-v1': 0, 'full data, paper-v1': 0,
     }  # fmt: skip
-    assert found['full data, ridge-v1']['mean'] > 0.3 > 1 / 6
-    found['k_center, ipc 1']['seconds']['method'] = 42.0
-    found['full data, paper-v1']['seconds']['probe'] = 36.0
+    assert found['full data, ridge-v1'].mean > 0.3 > 1 / 6
+    for row in rows:
+        row['records'] = [replace(record, seconds=Seconds(method=42.0, probe=36.0)) for record in row['records']]
     text = imagenet_scale.report(rows, size)
     assert 'peak memory 5.0 GB of 6; slowest selector 42 s of 300' in text
     # 36 s for 2 epochs x 2 repeats: 100 x 5 take 4500 s

@@ -3,22 +3,25 @@
 import hashlib
 import pickle
 import shutil
+import subprocess
+import sys
+import tarfile
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torchvision
+from conftest import ROOT
+from PIL import Image
 from test_datasets import check_usable
 
-from bench import data
 from bench.config import registry
 from bench.core.errors import InputError
 from bench.core.types import Places
 from bench.datasets import ROWS
-from bench.datasets.published import catalogue
-from bench.datasets.published import obtain as entries
-from bench.datasets.published.imagenet import IMAGENET100
+from bench.datasets.published import catalogue, obtain, status
+from bench.datasets.published.sets import imagenet100
 from tests.miniatures import BUILDERS, install
 
 NAMES = sorted(catalogue.ENTRIES)
@@ -51,6 +54,66 @@ def test_every_dataset_of_the_catalogue_has_a_miniature_and_a_row():
     assert {row.name for row in ROWS if row.fixed} == set(NAMES)
 
 
+NEW_SET = """
+from bench.datasets.published.entry import Entry, Source
+from bench.datasets.published.official import Contents, Listing
+
+ENTRY = Entry(
+    'squares', 'two colours', classes=2, train=2, test=2, folder='squares', licence='CC0', licence_url='http://a/',
+    citation='nobody', sources=(Source('squares.tar', {url!r}, makes='squares'),),
+)
+
+
+def read(root):
+    return Contents(Listing(['red.png', 'blue.png'], [0, 1]), Listing(['rose.png', 'sky.png'], [0, 1]), ['red', 'blue'])
+"""
+
+
+def test_a_new_dataset_is_one_file_that_appears(tmp_path):
+    """In a copy of the project: it is listed, can be chosen by name, and is fetched, checked and loaded."""
+    shutil.copytree(ROOT / 'bench', tmp_path / 'bench', ignore=shutil.ignore_patterns('weights', '__pycache__'))
+    with tarfile.open(tmp_path / 'official.tar', 'w') as tar:
+        for file in ('red', 'blue', 'rose', 'sky'):
+            Image.new('RGB', (4, 4), {'rose': 'pink', 'sky': 'cyan'}.get(file, file)).save(tmp_path / 'picture.png')
+            tar.add(tmp_path / 'picture.png', f'{file}.png')
+    text = NEW_SET.format(url=(tmp_path / 'official.tar').as_uri())
+    (tmp_path / 'bench/datasets/published/sets/squares.py').write_text(text)
+
+    def run(*words):
+        return subprocess.run([sys.executable, *words], cwd=tmp_path, capture_output=True, text=True)
+
+    places = ('--data_root=data', '--cache_dir=cache')
+    asked = run('-m', 'bench.data', 'check', 'squares', *places, '--data_root=.')
+    assert asked.returncode == 1 and asked.stdout.startswith('squares') and 'absent' in asked.stdout, asked
+    made = run('-m', 'bench.data', 'prepare', 'squares', *places)
+    assert made.stdout == 'squares: 2 train and 2 test images; licence: CC0\n', made
+    assert '\n  squares           two colours\n' in run('-m', 'bench.list', '--datasets').stdout
+    (tmp_path / 'bench/datasets/published/sets/squares.py').rename(tmp_path / 'bench/datasets/published/sets/rings.py')
+    assert "rings.py: expected the entry of 'rings', got that of 'squares'" in run('-m', 'bench.data', 'list').stderr
+
+
+def test_names_are_listed_without_what_takes_seconds():
+    code = 'import sys, bench.datasets; print(*sorted({"torch", "torchvision", "scipy", "pandas"} & set(sys.modules)))'
+    done = subprocess.run([sys.executable, '-c', code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == '\n'
+
+
+@pytest.mark.parametrize('name', ['waterbirds', 'spawrious'])
+def test_a_dataset_with_backgrounds_says_where_classes_are_at_home(name, places, monkeypatch):
+    install(name, places.data_root, monkeypatch)
+    dataset = load(name, places)
+    train, test = dataset.train, dataset.test
+    for split in (train, test):
+        assert [dataset.groups[group].label for group in split.groups_N] == split.labels_N.tolist()
+        for group in dataset.groups:
+            assert group.name.split(' ')[::2] == [split.class_names[group.label], group.background]
+    shown_N = dataset.backgrounds_of(train.groups_N)
+    most = [np.bincount(shown_N[train.labels_N == label]).argmax() for label in range(train.num_classes)]
+    assert tuple(dataset.backgrounds[background] for background in most) == dataset.homes
+    at_home_N = dataset.backgrounds_of(test.groups_N) == dataset.homes_of(test.labels_N)
+    assert at_home_N.sum() == 0, 'of the miniature of Waterbirds too'
+
+
 @pytest.mark.parametrize('name', NAMES)
 def test_a_miniature_of_the_official_archives_loads(name, places, monkeypatch):
     expected = install(name, places.data_root, monkeypatch)
@@ -66,7 +129,7 @@ def test_a_miniature_of_the_official_archives_loads(name, places, monkeypatch):
         assert split.labels_N.tolist() == labels
         assert (list(split.images.files) == files) if files else len(split.images) == len(labels)
         assert (None if split.groups_N is None else split.groups_N.tolist()) == groups
-        assert split.group_names == (entry.groups if groups else ())
+        assert split.group_names == (tuple(group.name for group in entry.groups) if groups else ())
     assert entry.sources[0].checksum in dataset.source and load(name, places).fingerprints == dataset.fingerprints
 
 
@@ -107,7 +170,7 @@ def test_a_pickle_other_than_the_published_one_is_not_opened(places, tmp_path, m
 
 @pytest.mark.parametrize('name', NAMES)
 def test_what_is_absent_is_told_with_its_address_and_place(name, places):
-    state, text = data.check(catalogue.ENTRIES[name], places)
+    state, text = status.check(catalogue.ENTRIES[name], places)
     assert state == 'absent' and '\n' not in text
     for source in catalogue.ENTRIES[name].sources:
         assert str(places.data_root / source.file) in text
@@ -125,17 +188,17 @@ def test_check_tells_present_from_damaged(name, places, monkeypatch):
     expected = install(name, places.data_root, monkeypatch)
     entry = catalogue.ENTRIES[name]
     load(name, places)
-    assert data.check(entry, places)[0] == 'present'
+    assert status.check(entry, places)[0] == 'present'
     shutil.rmtree(places.cache_dir, ignore_errors=True)  # it remembers that the images were readable
     if expected.test:
         victim = places.data_root / entry.folder / expected.test[0]
         victim.write_bytes(b'')
-        assert data.check(entry, places)[0] == 'damaged'
+        assert status.check(entry, places)[0] == 'damaged'
         victim.unlink()
     else:
         victim = next((places.data_root / entry.folder).glob('test*'))
         victim.write_bytes(b'')
-    state, text = data.check(entry, places)
+    state, text = status.check(entry, places)
     assert state == 'damaged' and '\n' not in text and 'restore' in text
 
 
@@ -175,7 +238,7 @@ def test_a_wrong_number_of_training_images_in_a_group_or_class_is_refused(places
         ('imagenet100', 'ILSVRC2012_devkit_t12/data/meta.mat', 'no matrix', 'meta.mat: expected the official file, got'),
         (
             'imagenet1k', 'ILSVRC2012_devkit_t12/data/ILSVRC2012_validation_ground_truth.txt', '1\n2\n',
-            'expected one image a label in .*val, got 4 for 2 labels',
+            'expected one image per label in .*val, got 4 for 2 labels',
         ),
         ('waterbirds', 'metadata.csv', 'img_id,img_filename,y,split,place\n1,a.jpg,2,0,0\n', 'metadata.csv:2: expected col'),
         ('waterbirds', 'metadata.csv', None, 'metadata.csv: expected the official file, got: no such file'),
@@ -214,14 +277,14 @@ def test_imagenet_takes_folders_as_people_sort_them_and_needs_no_development_kit
     shutil.rmtree(root / 'ILSVRC2012_devkit_t12')
     for path in root.glob('*.tar*'):
         path.unlink()
-    assert not entries.absent(catalogue.ENTRIES['imagenet_fruits'], places.data_root)
+    assert not obtain.absent(catalogue.ENTRIES['imagenet_fruits'], places.data_root)
     sorted_ = load('imagenet_fruits', places)
     assert [file.rpartition('/')[2] for file in sorted_.test.images.files] == [f.rpartition('/')[2] for f in expected.test]
     assert (sorted_.test.labels_N == flat.test.labels_N).all()
 
 
 def test_the_list_of_imagenet100_is_the_published_one():
-    content = IMAGENET100.read_bytes()
+    content = imagenet100.LIST.read_bytes()
     wnids = content.decode().split()
     assert len(set(wnids)) == 100 and wnids[:3] == ['n02869837', 'n01749939', 'n02488291']
     assert hashlib.sha256(content).hexdigest() == '79f3f1552ccc478ce24bd934b4573625db584ddc1f4643ae23c994a94cb11397'
@@ -257,7 +320,7 @@ def test_every_entry_is_whole():
         for source in entry.sources:
             assert not (source.md5 and source.sha256)
             assert not source.makes or source.makes.startswith(entry.folder)
-    licences = {entry.licence_url for entry in catalogue.ENTRIES.values() if entry.family == 'imagenet'}
+    licences = {entry.licence_url for entry in catalogue.ENTRIES.values() if entry.folder == 'imagenet'}
     assert len(licences) == 1
 
 
@@ -265,6 +328,6 @@ def test_every_entry_is_whole():
 @pytest.mark.parametrize('name', NAMES)
 def test_the_real_one_where_it_is_present(name, shared, tmp_path):
     entry = catalogue.ENTRIES[name]
-    if entries.absent(entry, shared / 'data'):
+    if obtain.absent(entry, shared / 'data'):
         pytest.skip(f'{name} is not in {shared / "data"}')
-    assert data.check(entry, Places(shared / 'data', None, tmp_path))[0] == 'present'
+    assert status.check(entry, Places(shared / 'data', None, tmp_path))[0] == 'present'

@@ -49,7 +49,7 @@ def test_a_killed_and_resumed_run_gives_the_same_bits(command, toy, tmp_path, mo
     assert run('killed').status == 0
     assert saved == list(range(step + 5, 31, 5)), 'the updates before the kill were done again'
     (whole,), (resumed,) = (all_records(tmp_path / name) for name in ('whole', 'killed'))
-    assert whole['distilled']['hash'] == resumed['distilled']['hash'] and whole['top1'] == resumed['top1']
+    assert whole.distilled.hash == resumed.distilled.hash and whole.top1 == resumed.top1
     curves = [DistilledSet.load(path.parent).curves for path in tmp_path.rglob('set.json')]
     assert curves[0] == curves[1] and len(curves[0]['distill/meta_loss']) == 6
     assert not [name for name in files_below(tmp_path) if name.endswith('.checkpoint')]

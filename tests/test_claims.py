@@ -422,7 +422,7 @@ def test_the_page_and_the_brief_table(made):
 
 
 def run_main(monkeypatch, **values):
-    values = {'into': None, 'gin_file': [], 'gin_bindings': [], **values}
+    values = {'into': None, 'gin_file': [], 'gin_bindings': [], 'plugin': [], **values}
     monkeypatch.setattr(claims.flags, 'FLAGS', SimpleNamespace(**values))
     return claims.main()
 
@@ -453,7 +453,7 @@ def test_nothing_to_judge_is_one_line_and_writes_nothing(tmp_path, monkeypatch, 
         run_main(monkeypatch, results_dir=str(tmp_path / 'none'))
     put(tmp_path, 'lgm', right(0.5), source='other', on='other', dataset='plumage')  # on a backbone of no suite
     before = files_below(tmp_path)
-    values = {'results_dir': str(tmp_path), 'into': None, 'gin_file': [], 'gin_bindings': []}
+    values = {'results_dir': str(tmp_path), 'into': None, 'gin_file': [], 'gin_bindings': [], 'plugin': []}
     monkeypatch.setattr(claims.flags, 'FLAGS', SimpleNamespace(**values))
     assert cli.guarded(claims.main, ['bench.claims'], name='bench.claims') == 2
     said = f'{tmp_path} has no records of lgm on any suite; make suite, or python -m bench.run, makes them'

@@ -27,28 +27,32 @@ def test_a_command_that_is_run_as_a_file_says_how_to_run_it():
 
 
 @pytest.mark.parametrize(
-    'arguments', [['run', '--help'], ['list'], ['data', 'list'], ['run', '--gin_file=gin/quickstart.gin', '--dry_run']]
+    'arguments',
+    [
+        ['run', '--help'], ['list'], ['data', 'list'],
+        ['run', '--gin_file=gin/quickstart.gin', '--results_dir=none', '--dry_run'],
+    ],
 )
 @pytest.mark.parametrize('unbuffered', ['', '1'])
 def test_a_command_whose_output_nobody_reads_ends_quietly(arguments, unbuffered):
     environment = {**OURS, 'env': {**OURS['env'], 'PYTHONUNBUFFERED': unbuffered}}
     command = [sys.executable, '-m', f'bench.{arguments[0]}', *arguments[1:]]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **environment)
-    process.stdout.close()
-    assert process.stderr.read() == ''
-    assert process.wait() == 141
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **environment) as process:
+        process.stdout.close()
+        assert process.stderr.read() == ''
+        assert process.wait() == 141
 
 
 def test_a_run_whose_output_nobody_reads_ends_without_a_failed_record(tmp_path):
     lines = [*TOY_LINES, "run.methods = ['random', 'centroid']"]
     command = [sys.executable, '-m', 'bench.run', f'--plugin={TOY}', *(f'--gin_bindings={line}' for line in lines)]
     command += [f'--results_dir={tmp_path / "results"}', f'--cache_dir={tmp_path / "cache"}']
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **OURS)
-    assert process.stdout.readline() == '2 cells, 0 of them done\n'
-    process.stdout.close()
-    assert process.stderr.read() == ''
-    assert process.wait() == 141
-    assert all(record['status'] == 'ok' for record in all_records(tmp_path / 'results'))
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **OURS) as process:
+        assert process.stdout.readline() == '2 cells, 0 of them done\n'
+        process.stdout.close()
+        assert process.stderr.read() == ''
+        assert process.wait() == 141
+    assert all(record.status == 'ok' for record in all_records(tmp_path / 'results'))
     done = subprocess.run(command, capture_output=True, **OURS)
     assert done.returncode == 0 and len(all_records(tmp_path / 'results')) == 2
 
@@ -56,7 +60,7 @@ def test_a_run_whose_output_nobody_reads_ends_without_a_failed_record(tmp_path):
 def test_another_broken_pipe_is_an_error(tmp_path):
     (tmp_path / 'loud').mkdir()
     (tmp_path / 'loud' / '__init__.py').touch()
-    code = "from bench import cli\ndef main():\n    raise BrokenPipeError('a pipe of our own')\ncli.start(main)"
+    code = "from bench.core import cli\ndef main():\n    raise BrokenPipeError('a pipe of our own')\ncli.start(main)"
     (tmp_path / 'loud' / '__main__.py').write_text(code)
     done = subprocess.run([sys.executable, '-m', 'loud'], capture_output=True, **{**OURS, 'cwd': tmp_path})
     assert done.returncode == 1 and 'BrokenPipeError: a pipe of our own' in done.stderr

@@ -9,10 +9,11 @@ from conftest import ROOT
 from scipy import stats
 from test_leaderboard import put
 
-from bench import leaderboard
-from bench.compare import compare, compare_to_published, narrow, published_text, text
 from bench.core.errors import InputError
-from bench.results import record as records
+from bench.results import summary
+from bench.results.comparison import compare, compare_to_published, narrow, published_text, text
+from bench.results.record import MethodFacts
+from bench.results.store import load_table
 
 
 @pytest.fixture
@@ -27,7 +28,7 @@ def results(tmp_path):
 
 
 def table(results):
-    return records.load_table(results)[0]
+    return load_table(results)[0]
 
 
 def test_differences_are_paired_by_seed(results):
@@ -71,30 +72,14 @@ def test_a_method_with_one_random_seed_is_no_constant(tmp_path):
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize(('of', 'n'), [('lgm', 1), ('herding', 3)])
-def test_a_method_that_starts_from_anothers_images_uses_the_seed_of_that(tmp_path, of, n):
-    # the registry says that neighbors itself uses no seed
+@pytest.mark.parametrize(('needs_seed', 'n'), [(True, 1), (False, 3)])
+def test_the_record_tells_whether_a_method_uses_its_seed(tmp_path, needs_seed, n):
+    """Also of a stranger's method, and of one that starts from the images of another."""
     for seed, top1 in enumerate([0.4, 0.5, 0.45]):
         put(tmp_path, 'dm', [top1], source='tiny_a', seed=seed)
-    put(tmp_path, 'neighbors', [0.6], source='tiny_a', of=of)
-    assert [row['n'] for row in compare(table(tmp_path), a='dm', b='neighbors')] == [n]
-
-
-def test_an_unknown_method_with_one_seed_is_told_and_a_plug_in_makes_it_known(tmp_path):
-    for seed, top1 in enumerate([0.4, 0.5, 0.45]):
-        put(tmp_path, 'lgm', [top1], source='tiny_a', seed=seed)
-    put(tmp_path, 'stranger', [0.6], source='tiny_a')
-    arguments = ('--a=lgm', '--b=stranger', f'--results_dir={tmp_path}')
-    done = command(*arguments)
-    assert done.returncode == 0 and "the registry does not know 'stranger'" in done.stderr
-    assert done.stdout.splitlines()[1].split()[-3:] == ['1', '-', '-']
-    plugin = tmp_path / 'stranger.py'
-    plugin.write_text(
-        'from bench.config.registry import register_method\nfrom bench.distillation.task import method\n'
-        '@register_method\n@method(seed=False)\ndef stranger(task):\n    return None\n'
-    )
-    done = command(*arguments, f'--plugin={plugin}')
-    assert (done.returncode, done.stderr) == (0, '') and done.stdout.splitlines()[1].split()[-3] == '3'
+    facts = MethodFacts(real=True, needs_backbone=True, needs_seed=needs_seed, needs_ipc=True)
+    put(tmp_path, 'stranger', [0.6], source='tiny_a', method_facts=facts)
+    assert [row['n'] for row in compare(table(tmp_path), a='dm', b='stranger')] == [n]
 
 
 def test_each_source_backbone_is_a_place_and_a_method_without_one_stands_against_each(tmp_path):
@@ -189,7 +174,7 @@ PUBLISHED = (
 
 def with_published(tmp_path):
     (tmp_path / 'published.csv').write_text(PUBLISHED)
-    return compare_to_published(leaderboard.read(tmp_path).rows)
+    return compare_to_published(summary.read(tmp_path).rows)
 
 
 def welch(a, b):

@@ -1,10 +1,10 @@
 """Your own folders of images, the many kinds of images, and every bad input by its message."""
 
 import pickle
-from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import ROOT
 from PIL import Image
 
 from bench.core.errors import InputError
@@ -13,7 +13,7 @@ from bench.datasets import images as files
 from bench.datasets.folder import folder
 from bench.datasets.images import ImageFiles, files_fingerprint, verify_images
 
-GROCERY = Path(__file__).resolve().parents[2] / 'shared' / 'data' / 'grocery'
+GROCERY = ROOT.parent / 'shared' / 'data' / 'grocery'
 
 
 @pytest.fixture

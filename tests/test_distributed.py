@@ -66,12 +66,12 @@ def test_more_processes_than_classes_leave_the_records_of_one(run_bench, tmp_pat
     assert status == 0, out
     assert out.count('1 of 3 processes idle while images of toy_data are made: it has 2 classes') == 1
     assert run_bench(*bindings).status == 0
-    three, one = ({r['key']: r for r in all_records(tmp_path / name)} for name in ('three', 'results'))
+    three, one = ({r.key: r for r in all_records(tmp_path / name)} for name in ('three', 'results'))
     assert three.keys() == one.keys() and len(one) == 2
     for key, record in one.items():
         # sums over processes have another order: a byte may be rounded the other way, and one test image with it
-        assert three[key]['top1'] == pytest.approx(record['top1'], abs=1.01 / record['n_test'])
-        assert three[key]['images_encoded'] == record['images_encoded']
+        assert three[key].top1 == pytest.approx(record.top1, abs=1.01 / record.n_test)
+        assert three[key].images_encoded == record.images_encoded
     three, one = (
         {DistilledSet.load(path.parent).kind: DistilledSet.load(path.parent) for path in (tmp_path / name).rglob('set.json')}
         for name in ('three', 'results')

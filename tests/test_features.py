@@ -14,8 +14,10 @@ from PIL import Image
 
 from bench.core import progress
 from bench.core.types import Split
-from bench.features import store as features
-from bench.features.store import FeatureStore, encode
+from bench.features import encode as encoding
+from bench.features import store as storing
+from bench.features.encode import as_floats, encode, release, workers_for
+from bench.features.store import FeatureStore
 from bench.features.views import CenterView, RandomView, resize_side
 
 pytestmark = pytest.mark.numerical
@@ -131,8 +133,8 @@ def test_a_damaged_entry_is_made_again_and_said_once(store, backbone, caplog, da
 
 
 def test_the_bytes_of_an_entry_are_read_through_once_unless_it_is_touched(store, backbone, monkeypatch):
-    read, checksum = [], features._checksum
-    monkeypatch.setattr(features, '_checksum', lambda path: read.append(path) or checksum(path))
+    read, checksum = [], storing.checksum
+    monkeypatch.setattr(storing, 'checksum', lambda path: read.append(path) or checksum(path))
     expected = np.array(store.features(make_split(), backbone, VIEW))
     assert len(read) == 1  # of what was written
     store.features(make_split(), backbone, VIEW)
@@ -153,9 +155,9 @@ def test_the_bytes_of_an_entry_are_read_through_once_unless_it_is_touched(store,
 def test_released_pages_are_read_again(store, backbone):
     f_VND = store.features(make_split(), backbone, RANDOM, num_views=2)
     before = np.array(f_VND)
-    features.release(f_VND[1])
+    release(f_VND[1])
     np.testing.assert_array_equal(f_VND, before)
-    features.release(before)  # an array in memory stays as it is
+    release(before)  # an array in memory stays as it is
     np.testing.assert_array_equal(f_VND, before)
 
 
@@ -198,7 +200,7 @@ def test_an_image_that_cannot_be_read_leaves_no_entry(store, backbone):
 def test_batch_size_and_workers_change_nothing(backbone, monkeypatch):
     split = make_split(count=257)
     whole = torch.cat(list(encode(split, backbone, RANDOM, views=range(2), batch_size=514)))
-    monkeypatch.setattr(features, '_workers', lambda count: 2)
+    monkeypatch.setattr(encoding, 'workers_for', lambda count: 2)
     torch.testing.assert_close(torch.cat(list(encode(split, backbone, RANDOM, views=range(2), batch_size=7))), whole)
     monkeypatch.undo()
     later = torch.cat(list(encode(split, backbone, RANDOM, views=range(1, 2))))
@@ -208,7 +210,7 @@ def test_batch_size_and_workers_change_nothing(backbone, monkeypatch):
 def test_there_is_a_worker_for_each_core_of_this_process_up_to_a_limit(monkeypatch):
     def workers(count, cores):
         monkeypatch.setattr(os, 'sched_getaffinity', lambda pid: range(cores), raising=False)
-        return features._workers(count)
+        return workers_for(count)
 
     monkeypatch.delenv('LOCAL_WORLD_SIZE', raising=False)
     assert [workers(10_000, cores) for cores in (1, 2, 12, 64)] == [1, 2, 12, 16]
@@ -218,8 +220,8 @@ def test_there_is_a_worker_for_each_core_of_this_process_up_to_a_limit(monkeypat
 
 
 def test_views_travel_as_bytes_and_become_the_same_floats(backbone, monkeypatch):
-    passed, as_floats = [], features._as_floats
-    monkeypatch.setattr(features, '_as_floats', lambda x: passed.append(x) or as_floats(x))
+    passed = []
+    monkeypatch.setattr(encoding, 'as_floats', lambda x: passed.append(x) or as_floats(x))
     split = make_split()
     (f_ND,) = encode(split, backbone, VIEW, views=range(1))
     assert [(x.dtype, len(x)) for x in passed] == [(torch.uint8, N)]

@@ -105,11 +105,14 @@ def test_keys_are_stable_from_one_version_to_the_next():
 def test_keys_hold_no_address_of_code(monkeypatch):
     lines = ["run.protocol = 'paper-v1'", "run.protocol = 'ridge-v1'"]
     before = [cell_of(line) for line in lines]
-    monkeypatch.setitem(sys.modules, 'elsewhere', sys.modules['bench.probes.adam'])
-    moved = [replace(row, target=row.target.replace('bench.probes.adam', 'elsewhere')) for row in protocols.ROWS]
+    moved = []
+    for row in protocols.ROWS:
+        module, _, function = row.target.partition(':')
+        monkeypatch.setitem(sys.modules, f'{function}s', sys.modules[module])
+        moved.append(replace(row, target=f'{function}s:{function}'))
     monkeypatch.setattr(protocols, 'ROWS', tuple(moved))
     after = [cell_of(line) for line in lines]
-    assert [cell.protocol.row.target for cell in after] == ['elsewhere:adam_probe', 'elsewhere:ridge_probe']
+    assert [cell.protocol.row.target for cell in after] == ['adam_probes:adam_probe', 'ridge_probes:ridge_probe']
     assert [(cell.key, cell.protocol_hash) for cell in after] == [(cell.key, cell.protocol_hash) for cell in before]
     assert all(row.rules for row in protocols.ROWS), 'else a renamed row would make its records stale'
 

@@ -5,7 +5,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from bench.results import record as records
+from bench.results.store import load
 
 RANDOM = "run.methods = ['random']"
 FOLDER = [RANDOM, "run.datasets = ['folder']", "folder.path = 'mine'"]
@@ -143,8 +143,8 @@ def test_an_unreadable_image_stops_the_run_before_any_work_or_is_counted(refused
     outcome = run_bench(f'--data_root={mine}', bind=[*FOLDER, "folder.on_error = 'skip'"])
     assert outcome.status == 0, outcome.err
     (path,) = (tmp_path / 'results' / 'records').rglob('*.json')
-    skipped = records.load(path)['skipped']['train']
-    assert skipped['n'] == 1 and '1.png' in skipped['names'][0]
+    skipped = load(path).skipped['train']
+    assert skipped.n == 1 and '1.png' in skipped.names[0]
 
 
 def test_fewer_images_in_a_class_than_asked_for(refused, mine):

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Annotated
 
 import pytest
-from conftest import ROOT
+from conftest import ROOT, all_records
 
+import bench
 from bench.config import gin_files as config
 from bench.config import plugins, registry, source
 from bench.config.gin_files import loaded
@@ -23,7 +24,8 @@ from bench.features.views import CenterView, RandomView
 from bench.pipeline.grid import RUN, grid
 from bench.probes import protocols
 from bench.replay import cell_of
-from bench.results import record as records
+from bench.results.record import CodeFacts, MethodFacts
+from bench.results.store import load
 
 COMMITTED = ROOT / 'results' / 'records'
 GRID = [
@@ -86,7 +88,7 @@ def test_a_setting_that_came_later_moves_no_committed_record(add, monkeypatch):
     assert 'later' in registry.find('method', 'lgm_real_init')[0].defaults()
     monkeypatch.setattr(registry, 'find', cache(registry.find))
     paths = sorted(COMMITTED.rglob('*.json'))
-    cells = [cell_of(records.load(path)) for path in paths]
+    cells = [cell_of(load(path)) for path in paths]
     assert [cell.key for cell in cells] == [path.stem for path in paths] and len(paths) >= 799
     later = [cell.method.settings.get('later') for cell in cells if cell.method.label.startswith('lgm')]
     assert later and set(later) <= {0.0, None}
@@ -239,7 +241,7 @@ def test_the_code_of_other_plugins_counts_too(run_bench, toy, tmp_path, kind, mo
 def test_a_protocol_of_a_plugin_has_its_source_in_its_hash(tmp_path, own_plugins):
     path = tmp_path / 'rules.py'
     text = """
-from bench.probes.adam import ridge_probe
+from bench.probes.ridge import ridge_probe
 from bench.config.registry import Row, register
 
 def gentle(task, *, strength: float = 1.0):
@@ -352,5 +354,51 @@ def test_the_dry_run_says_that_a_cell_failed_or_has_other_rules(run_bench, toy, 
         assert run_bench(bind=lines).status == 1
     assert run_bench('--dry_run', bind=lines).out.endswith('(failed: TypeError)\n')
     assert run_bench(bind=lines).status == 0
-    monkeypatch.setattr('bench.probes.adam.PROBE_VERSION', 2)
+    monkeypatch.setattr('bench.probes.task.PROBE_VERSION', 2)
     assert run_bench('--dry_run', bind=lines).out.endswith('(code: the rules of the protocol)\n')
+
+
+# --- what records tell of code ----------------------------------------------------------------------------------------
+
+
+def test_a_record_tells_versions_and_the_file_of_a_plugin(run_bench, edit, tmp_path):
+    edit(run=True)
+    assert run_bench(bind=["run.methods = ['neighbors']", "neighbors.of = 'lgm'", 'lgm.num_updates = 1', 'lgm.num_views = 1',
+                           "lgm.parameterization = 'pixels'"]).status == 0  # fmt: skip
+    mine, near = sorted(all_records(tmp_path / 'results'), key=lambda record: record.cell.method)
+    assert mine.schema_version == 3 and mine.provenance.version == bench.__version__
+    code = mine.provenance.code
+    mine_hash = mine.cell.settings['code']['method'].removeprefix('source ')
+    assert code['method'] == CodeFacts(file='mine.py', hash=mine_hash)
+    assert code['dataset'].file == code['eval'].file == 'toy.py'
+    assert code['protocol'].version and code['protocol'].hash and code['protocol'].file is None
+    assert str(tmp_path) not in str(code)
+    own, theirs = near.provenance.code['method'], near.provenance.code['of']
+    assert own == CodeFacts(version=1, hash=source.built_in_hash('methods.neighbors:neighbors'))
+    assert theirs.hash == source.built_in_hash('methods.lgm:lgm')
+    assert mine.method_facts == MethodFacts(real=False, needs_backbone=True, needs_seed=True, needs_ipc=True)
+    # with what lgm needs, whose images it starts from
+    assert near.method_facts == MethodFacts(real=True, needs_backbone=True, needs_seed=True, needs_ipc=True)
+
+
+def test_a_plugin_of_a_package_is_called_by_its_place_in_it(tmp_path, monkeypatch, own_plugins):
+    package = tmp_path / 'stranger' / 'deep'
+    package.mkdir(parents=True)
+    for folder in (package, package.parent):
+        (folder / '__init__.py').write_text('')
+    (package.parent / 'shared.py').write_text('RATE = 1\n')
+    (package / 'method.py').write_text('from ..shared import RATE\ndef far(task):\n    return RATE\n')
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    def known():
+        for name in [name for name in sys.modules if name.partition('.')[0] == 'stranger']:
+            del sys.modules[name]
+        importlib.invalidate_caches()
+        return source.plugin_source(importlib.import_module('stranger.deep.method').far)
+
+    before = known()
+    assert before.file == 'stranger/deep/method.py'
+    (package.parent / 'shared.py').write_text('RATE = 2.5\n')
+    assert known().hash != before.hash
+    for name in [name for name in sys.modules if name.partition('.')[0] == 'stranger']:
+        del sys.modules[name]

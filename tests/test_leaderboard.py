@@ -8,22 +8,29 @@ import io
 import shutil
 import subprocess
 import sys
-from pathlib import Path
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from bench import leaderboard
 from bench.core.errors import InputError
+from bench.core.paths import ROOT
 from bench.core.types import Dataset, ProbeScore, Split
-from bench.results import record as records
+from bench.results import summary, tables
+from bench.results.make import failed_record, make_record
+from bench.results.record import DistilledFacts, Provenance, Seconds
+from bench.results.store import dumps, load, write
 
-ROOT = Path(__file__).resolve().parent.parent
 GOLDEN = ROOT / 'tests' / 'golden'
 CONTRACT = (
     'dataset,method,source_backbone,eval_backbone,ipc,protocol,top1_mean,top1_std,top1_ci_low,top1_ci_high,n_repeats,'
     'n_train_images,seconds_method,seconds_probe,peak_memory_mb,status'
 )
+ORIGIN = Provenance(
+    version='1', commit='abc', dirty=False, versions={'python': '3'}, platform='Linux', command='python -m bench.run',
+    created='2026-01-01T00:00:00+00:00',
+)  # fmt: skip
 N = 20  # test images, so that accuracies are multiples of 5%
 
 
@@ -49,20 +56,21 @@ def put(results_dir, method, top1=None, *, source='any', on='tiny_a', ipc=1, see
     )
     common = {
         'key': key, 'cell': cell, 'protocol_hash': digest, 'dataset': Dataset(dataset, *splits, 'MIT', 'made up'),
-        'provenance': {'created': '2026-01-01T00:00:00+00:00'},
+        'provenance': ORIGIN,
     }  # fmt: skip
     if top1 is None:
-        record = records.failed_record(ValueError('loss is NaN\nat step 7'), **common)
-        record['error']['traceback'] = ''
+        record = failed_record(ValueError('loss is NaN\nat step 7'), **common)
+        record = replace(record, error=replace(record.error, traceback=''))
     else:
         score = ProbeScore(np.arange(N) < np.round(np.array(top1)[:, None] * N), None, {}, {})
         defaults = {
             'probe_seeds': list(range(len(top1))), 'n_train_images': 2, 'source_weights': None,
             'eval_weights': f'{on}-w', 'distilled': {'hash': key, 'bytes': 10, 'kind': 'real', 'facts': {}},
-            'peak_memory_mb': 100.0 + seed, 'seconds': {'method': 1.0 + seed, 'probe': 0.5}, 'device': 'cpu',
+            'peak_memory_mb': 100.0 + seed, 'seconds': Seconds(method=1.0 + seed, probe=0.5), 'device': 'cpu',
         }  # fmt: skip
-        record = records.make_record(score, **common, **{**defaults, **changes})
-    return records.write(record, results_dir=results_dir)
+        wanted = {**defaults, **changes}
+        record = make_record(score, **common, **{**wanted, 'distilled': DistilledFacts(**wanted['distilled'])})
+    return write(record, results_dir=results_dir)
 
 
 def make_golden_records(results_dir):
@@ -88,7 +96,7 @@ def make_golden_records(results_dir):
 
 
 def _rows(results_dir):
-    return leaderboard.read(results_dir).rows
+    return summary.read(results_dir).rows
 
 
 def _command(results_dir, *flags):
@@ -110,7 +118,7 @@ def test_golden_records_give_the_golden_table(tmp_path):
 def test_published_numbers_stand_beside_ours_and_never_win(tmp_path):
     shutil.copytree(GOLDEN / 'records', tmp_path / 'records')
     shutil.copy(GOLDEN / 'published.csv', tmp_path)
-    board = leaderboard.read(tmp_path)
+    board = summary.read(tmp_path)
     shown = {(row['method'], row['eval_backbone']): row for row in board.rows if row['published_mean'] is not None}
     assert {place: (row['published_mean'], row['published_std']) for place, row in shown.items()} == {
         ('lgm', 'tiny_a'): (99.5, 0.1), ('lgm', 'tiny_b'): (71.0, 0.4), ('random', 'tiny_a'): (66.0, None),
@@ -120,9 +128,9 @@ def test_published_numbers_stand_beside_ours_and_never_win(tmp_path):
     assert {(row['ipc'], row['protocol'], row['labels']) for row in shown.values()} == {
         (1, 'paper-v1', 'hard'), (None, 'paper-v1', 'hard'),
     }  # fmt: skip
-    tables = leaderboard.markdown(board.rows).split('\n## ')[1:]
-    assert '**87.5 ± 3.5 [1]** | 99.5 ± 0.1 |' in tables[0] and 'not ours' in tables[0].lower()
-    assert not any('ublished' in table for table in tables[1:])
+    parts = tables.markdown(board.rows).split('\n## ')[1:]
+    assert '**87.5 ± 3.5 [1]** | 99.5 ± 0.1 |' in parts[0] and 'not ours' in parts[0].lower()
+    assert not any('ublished' in table for table in parts[1:])
     # without them, the tables are those of before; the columns of the CSV stay
     assert _command(tmp_path, '--nopublished').returncode == 0
     text = (tmp_path / 'leaderboard.md').read_text()
@@ -148,7 +156,7 @@ def test_golden_records_are_what_this_code_writes(tmp_path):
 
 def test_csv_has_the_agreed_columns_first(tmp_path):
     put(tmp_path, 'full', (1.0, 0.95), ipc=None)
-    text = leaderboard.csv_text(_rows(tmp_path))
+    text = tables.csv_text(_rows(tmp_path))
     assert text.startswith(CONTRACT + ',')
     row = next(csv.DictReader(io.StringIO(text)))
     assert (row['ipc'], row['top1_mean'], row['status']) == ('', '97.5000', 'ok')
@@ -182,7 +190,7 @@ def test_failed_and_partial_rows(tmp_path):
     dm, lgm, random = _rows(tmp_path)
     assert (dm['status'], dm['top1_mean'], lgm['status'], lgm['n_failed']) == ('failed', None, 'partial', 1)
     assert lgm['top1_mean'] == pytest.approx(60)
-    text = leaderboard.markdown([dm, lgm, random])
+    text = tables.markdown([dm, lgm, random])
     assert '| dm | 1 | failed [1] |' in text and '1 of 1 seed failed: ValueError: loss is NaN at step 7' in text
     assert '**60.0 ± 14.1 [2]**' in text and '1 of 2 seeds failed' in text
 
@@ -192,19 +200,30 @@ def test_protocol_hashes_and_settings_never_share_a_row(tmp_path):
     put(tmp_path, 'random', (0.7,), protocol_hash='two')
     put(tmp_path, 'lgm', (0.6,), settings={'lr': 1, 'sigma': 2})
     put(tmp_path, 'lgm', (0.8,), settings={'lr': 9, 'sigma': 2})
-    board = leaderboard.read(tmp_path)
+    board = summary.read(tmp_path)
     assert len(board.rows) == 4
     assert sorted(row['settings'] for row in board.rows if row['method'] == 'lgm') == ['lr=1', 'lr=9']
-    assert leaderboard.markdown(board.rows).count('\n## ') == 3
+    assert tables.markdown(board.rows).count('\n## ') == 3
     assert [line for line in board.warnings if 'different settings' in line and 'lr=1 | lr=9' in line]
 
 
 def test_records_of_other_images_or_weights_are_named(tmp_path):
     paths = [put(tmp_path, 'random', (0.5,)), put(tmp_path, 'random', (0.6,), seed=1, data_print='toy-2')]
     put(tmp_path, 'lgm', (0.6,), eval_weights='others')
-    first, second = leaderboard.read(tmp_path).warnings
+    first, second = summary.read(tmp_path).warnings
     assert 'dataset fingerprint' in first and all(path.stem in first for path in paths)
     assert 'eval weights of tiny_a' in second and 'others' in second
+
+
+def test_records_of_files_that_hold_other_things_are_named(tmp_path):
+    """Names and sizes may be alike; earlier records tell no contents and are like any."""
+    for seed, held in ((0, 'a'), (1, 'b'), (2, None)):
+        path = put(tmp_path, 'random', (0.5,), seed=seed)
+        record = load(path)
+        prints = replace(record.fingerprints, contents=held and {'train': held, 'test': held})
+        path.write_text(dumps(replace(record, fingerprints=prints)))
+    (warning,) = summary.read(tmp_path).warnings
+    assert 'dataset contents of toy' in warning and 'a/a: random' in warning and '-2-' not in warning
 
 
 def test_identical_picks_are_told(tmp_path):
@@ -213,7 +232,7 @@ def test_identical_picks_are_told(tmp_path):
         put(tmp_path, method, (0.5,), distilled=same)
     put(tmp_path, 'random', (0.5,), distilled=same, ipc=2)
     put(tmp_path, 'lgm', (0.5,), distilled={**same, 'kind': 'synthetic'})
-    (warning,) = leaderboard.read(tmp_path).warnings
+    (warning,) = summary.read(tmp_path).warnings
     assert warning.startswith('toy, ipc 1: centroid and herding picked identical images')
 
 
@@ -221,7 +240,7 @@ def test_the_best_is_bold_and_full_data_stands_apart(tmp_path):
     put(tmp_path, 'full', (1.0, 1.0), ipc=None)
     put(tmp_path, 'lgm', (0.9, 0.9), source='tiny_a')
     put(tmp_path, 'random', (0.9, 0.8))
-    text = leaderboard.markdown(_rows(tmp_path))
+    text = tables.markdown(_rows(tmp_path))
     assert '| lgm | 1 | **90.0 ± 0.0** | 2 |' in text and '| full | all | 100.0 ± 0.0 | 2 |' in text
     assert text.count('**') == 2
 
@@ -234,10 +253,10 @@ def test_equal_as_shown_share_the_bold_and_a_number_without_a_rival_has_none(tmp
     put(tmp_path, 'random', (0.9, 0.9), ipc=10)
     put(tmp_path, 'full', (1.0, 1.0), ipc=None)
     rows = _rows(tmp_path)
-    text = leaderboard.markdown(rows)
+    text = tables.markdown(rows)
     assert '| lgm | 1 | **90.0 ± 0.0** | failed [1] |' in text and '| random | 1 | **90.0 ± 7.1** | 65.0 ± 7.1 |' in text
     assert text.count('**') == 4
-    shown = leaderboard.text(rows)
+    shown = tables.text(rows)
     assert shown.partition('Top-1')[0].count('*') == 2 and 'Star: the best of its backbone and ipc' in shown
 
 
@@ -249,7 +268,7 @@ def test_without_transfer_the_best_are_those_of_all_rows(tmp_path):
     put(tmp_path, 'lgm', (0.7, 0.7), source='tiny_a', on='tiny_b')
     put(tmp_path, 'lgm', (0.7, 0.7), source='tiny_a', on='tiny_b', dataset='water')
     rows = _rows(tmp_path)
-    whole, brief = leaderboard.markdown(rows), leaderboard.markdown(rows, transfer=False)
+    whole, brief = tables.markdown(rows), tables.markdown(rows, transfer=False)
     assert '| lgm (from tiny_a) | 1 |  | **70.0 ± 0.0** |' in whole and 'left out here' not in whole
     assert 'from tiny' not in brief and 'left out here' in brief
     # the best of tiny_b is left out, and of tiny_a there is one rival, left out too
@@ -268,12 +287,12 @@ def test_soft_labels_change_nothing_about_the_tables_of_hard_ones(tmp_path):
     put(tmp_path, 'random', (0.6, 0.8))
     put(tmp_path, 'random', (0.6, 0.8), dataset='water')
     put(tmp_path, 'centroid', (0.6, 0.6), dataset='water', source='tiny_a')
-    before = leaderboard.read(tmp_path)
+    before = summary.read(tmp_path)
     put_soft(tmp_path, 'lgm', (1.0, 1.0), source='tiny_a', eval_weights='others')
     put_soft(tmp_path, 'random', (0.95, 0.9), seed=1)
     put(tmp_path, 'random', None, settings={'soft_labels': True}, seed=2)
-    after = leaderboard.read(tmp_path)
-    for form in (leaderboard.csv_text, leaderboard.markdown):
+    after = summary.read(tmp_path)
+    for form in (tables.csv_text, tables.markdown):
         assert form(after.rows).startswith(form(before.rows)) and form(after.rows) != form(before.rows)
     assert [(row['labels'], row['dataset'], row['method'], row['n_failed']) for row in after.rows[4:]] == [
         ('soft', 'toy', 'lgm', 0), ('soft', 'toy', 'random', 1),
@@ -281,12 +300,12 @@ def test_soft_labels_change_nothing_about_the_tables_of_hard_ones(tmp_path):
     # the weights differ between the kinds of labels too, and within the soft ones alone they are named
     assert before.warnings == []
     assert len(after.warnings) == 1 and after.warnings[0].startswith('toy, paper-v1, soft labels: records differ in eval')
-    tables = leaderboard.markdown(after.rows).split('\n## ')[1:]
-    assert [table.count('**') for table in tables] == [2, 2, 2] and '**90.0 ± 0.0**' in tables[0]
-    title, remark = tables[2].split('\n\n')[:2]
-    assert title == 'toy, probe paper-v1 (paper-v1) · soft labels' and '**100.0 ± 0.0**' in tables[2]
+    parts = tables.markdown(after.rows).split('\n## ')[1:]
+    assert [table.count('**') for table in parts] == [2, 2, 2] and '**90.0 ± 0.0**' in parts[0]
+    title, remark = parts[2].split('\n\n')[:2]
+    assert title == 'toy, probe paper-v1 (paper-v1) · soft labels' and '**100.0 ± 0.0**' in parts[2]
     assert 'not comparable with any table of hard labels' in remark
-    assert leaderboard.text(after.rows).count('not comparable with any table of hard labels') == 1
+    assert tables.text(after.rows).count('not comparable with any table of hard labels') == 1
 
 
 def test_warnings_stay_within_a_kind_of_labels(tmp_path):
@@ -294,10 +313,10 @@ def test_warnings_stay_within_a_kind_of_labels(tmp_path):
     put(tmp_path, 'centroid', (0.5,), distilled=same)
     put_soft(tmp_path, 'herding', (0.6,), distilled=same)
     put_soft(tmp_path, 'centroid', (0.6,), distilled={'hash': 'others'})
-    assert leaderboard.read(tmp_path).warnings == []
+    assert summary.read(tmp_path).warnings == []
     put_soft(tmp_path, 'lgm', (0.5,), distilled=same)
     put_soft(tmp_path, 'centroid', (0.6,), seed=1, distilled={'hash': 'others'}, settings={'temperature': 2})
-    picks, settings = leaderboard.read(tmp_path).warnings
+    picks, settings = summary.read(tmp_path).warnings
     assert picks.startswith('toy, ipc 1, soft labels: herding and lgm picked identical images')
     assert settings.startswith('toy, paper-v1, soft labels: centroid, ipc 1') and 'temperature=2' in settings
 
@@ -315,7 +334,7 @@ def test_damaged_files_are_named_and_the_rest_is_shown(tmp_path):
 
 def test_nothing_to_show_is_one_line_and_writes_nothing(tmp_path):
     for folder in (tmp_path / 'missing', tmp_path):
-        with pytest.raises(leaderboard.InputError, match='found none'):
+        with pytest.raises(InputError, match='found none'):
             leaderboard.run(folder)
     assert list(tmp_path.iterdir()) == []
     done = _command(tmp_path)
@@ -330,20 +349,20 @@ def test_the_leaderboard_imports_neither_torch_nor_gin():
 if __name__ == '__main__':
     shutil.rmtree(GOLDEN / 'records', ignore_errors=True)
     make_golden_records(GOLDEN)
-    leaderboard.write(leaderboard.read(GOLDEN), results_dir=GOLDEN)
+    tables.write(summary.read(GOLDEN), results_dir=GOLDEN)
 
 
 def test_a_document_shows_the_tables_between_its_markers(tmp_path):
-    board = leaderboard.read(GOLDEN)
+    board = summary.read(GOLDEN)
     document = tmp_path / 'README.md'
     lines = ('# Mine', '<!-- leaderboard:start -->', 'stale tables', '<!-- leaderboard:end -->', 'after', '')
     document.write_text('\n'.join(lines), encoding='utf-8')
     for _ in range(2):  # a second time changes nothing
-        leaderboard.update(document, board)
+        tables.update(document, board)
     shown = document.read_text(encoding='utf-8')
     assert shown.startswith('# Mine\n<!-- leaderboard:start -->') and shown.endswith('<!-- leaderboard:end -->\nafter\n')
     assert 'stale tables' not in shown and shown.count('### toy, probe') >= 1 and shown.count('leaderboard:end') == 1
     document.write_text('no markers', encoding='utf-8')
     with pytest.raises(InputError, match='expected the lines'):
-        leaderboard.update(document, board)
+        tables.update(document, board)
     assert document.read_text(encoding='utf-8') == 'no markers'

@@ -13,7 +13,7 @@ from bench.distillation.distilled_set import DistilledSet
 from bench.distillation.task import Task, method
 from bench.features.similarity import nearest_in_class, unit
 from bench.pipeline.grid import RUN, grid
-from bench.results import record as records
+from bench.results.store import load
 from methods.neighbors import neighbors
 
 TOY = ["run.datasets = ['toy_data']", "run.backbones = ['toy_net']"]
@@ -76,7 +76,7 @@ def grid_of(*lines):
 
 
 def records_of(results):
-    return {path.parent.name: records.load(path) for path in (results / 'records').rglob('*.json')}
+    return {path.parent.name: load(path) for path in (results / 'records').rglob('*.json')}
 
 
 def chosen_by(results, name='neighbors'):
@@ -132,12 +132,12 @@ def test_the_other_set_is_made_once_and_its_photographs_are_found_again(run_benc
     outcome = run_bench(bind=lines)
     assert outcome.status == 0, outcome
     found = records_of(tmp_path / 'results')
-    facts = found['neighbors']['distilled']['facts']
-    assert facts['of'] == 'painter' and facts['of_hash'] == found['painter']['distilled']['hash']
-    assert facts['mean_cosine'] == pytest.approx(1, abs=1e-5) and found['neighbors']['distilled']['kind'] == 'real'
+    facts = found['neighbors'].distilled.facts
+    assert facts['of'] == 'painter' and facts['of_hash'] == found['painter'].distilled.hash
+    assert facts['mean_cosine'] == pytest.approx(1, abs=1e-5) and found['neighbors'].distilled.kind == 'real'
     # classes of 6 and 7 images by turns
     assert chosen_by(tmp_path / 'results').indices_N.tolist() == [3, 9, 16, 22, 29, 35]
-    assert CALLS == [3] and found['neighbors']['gin']['operative']['painter.place'] == 3
+    assert CALLS == [3] and found['neighbors'].gin.operative['painter.place'] == 3
     again = run_bench('--force', bind=lines)
     assert again.status == 0 and CALLS == [3, 3], 'made anew, once'
 
@@ -155,8 +155,8 @@ def test_the_other_method_need_not_be_in_the_run_and_is_found_by_a_later_one(run
 
 def test_a_failure_of_the_other_method_says_whose_it_is(run_bench, tmp_path):
     outcome = run_bench(bind=["run.methods = ['neighbors']", "neighbors.of = 'painter'", 'painter.broken = True'])
-    error = records_of(tmp_path / 'results')['neighbors']['error']
-    assert outcome.status == 1 and error['message'] == 'painter, whose images it starts from, failed: out of paint'
+    error = records_of(tmp_path / 'results')['neighbors'].error
+    assert outcome.status == 1 and error.message == 'painter, whose images it starts from, failed: out of paint'
 
 
 # --- cells ------------------------------------------------------------------------------------------------------------
@@ -211,5 +211,5 @@ def test_what_gives_no_images_is_refused_before_any_work(of, message, run_bench,
 
 def test_real_images_that_were_not_announced_fail_the_cell(run_bench, tmp_path):
     assert run_bench(bind=["run.methods = ['neighbors']", "neighbors.of = 'picker'"]).status == 1
-    error = records_of(tmp_path / 'results')['neighbors']['error']
-    assert error['type'] == 'InputError' and "neighbors.of = 'picker'" in error['message']
+    error = records_of(tmp_path / 'results')['neighbors'].error
+    assert error.type == 'InputError' and "neighbors.of = 'picker'" in error.message

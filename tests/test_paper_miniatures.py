@@ -30,6 +30,6 @@ def test_a_table_runs_from_the_official_archives(name, datasets, run_bench, tmp_
     )
     assert (outcome.status, outcome.err) == (0, ''), outcome
     records = all_records(tmp_path / 'results')
-    assert len(records) == 6 * len(datasets) and {record['status'] for record in records} == {'ok'}
+    assert len(records) == 6 * len(datasets) and {record.status for record in records} == {'ok'}
     for record in records:
-        assert (record['per_group'] is not None) == (record['cell']['dataset'] in ('waterbirds', 'spawrious'))
+        assert (record.per_group is not None) == (record.cell.dataset in ('waterbirds', 'spawrious'))

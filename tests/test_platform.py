@@ -21,7 +21,7 @@ def test_torch_computes_as_the_environment_asks():
 
 def test_a_record_tells_a_processor_that_computes_as_another(monkeypatch):
     monkeypatch.delenv('ATEN_CPU_CAPABILITY', raising=False)
-    plain = provenance.collect()['cpu']
+    plain = provenance.collect().cpu
     monkeypatch.setenv('ATEN_CPU_CAPABILITY', 'avx2')
-    asked = provenance.collect()['cpu']
+    asked = provenance.collect().cpu
     assert asked != plain and 'ATEN_CPU_CAPABILITY=avx2' in asked

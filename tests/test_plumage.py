@@ -12,9 +12,9 @@ import pytest
 from PIL import Image
 
 from bench.core.types import Places
-from bench.datasets.plumage import plumage as module
-from bench.datasets.plumage.plumage import CLASS_NAMES, FAMILY_NAMES, FAMILY_OF_CLASS, draw, plumage, unlabelled_stream
-from bench.datasets.plumage.render import SPECIES
+from bench.datasets.plumage import drawn
+from bench.datasets.plumage.plumage import draw, labels_of, plumage, unlabelled_stream
+from bench.datasets.plumage.species import CLASS_NAMES, FAMILY_NAMES, FAMILY_OF_CLASS, SPECIES
 
 # SHA-256 over pictures 0, 7 and 19 of each split at seed 0. They depend on how PIL fills a polygon: valid for the
 # Pillow pinned in requirements.txt. If only these fail under another Pillow, the pictures are sound, but not official.
@@ -36,7 +36,7 @@ def digest(arrays):
 
 @pytest.mark.parametrize('split', PIXELS)
 def test_pixels_are_pinned(split):
-    labels_N = module.labels_of(0, split, 20)
+    labels_N = labels_of(0, split, 20)
     assert digest(draw(0, split, i, int(labels_N[i])) for i in (0, 7, 19)) == PIXELS[split]
 
 
@@ -67,9 +67,9 @@ def test_images_are_rgb_and_do_not_depend_on_size_or_order(places):
 
 
 def test_pool_draws_the_same_as_one_process(places, monkeypatch):
-    monkeypatch.setattr(module, '_POOL_FROM', 1)
-    monkeypatch.setattr(module, '_CHUNK', 7)
-    monkeypatch.setattr(module, '_cpu_count', lambda: 2)
+    monkeypatch.setattr(drawn, '_POOL_FROM', 1)
+    monkeypatch.setattr(drawn, '_CHUNK', 7)
+    monkeypatch.setattr(drawn, '_cpu_count', lambda: 2)
     pooled = plumage(places, train_per_class=2, test_per_class=1).train
     expected = np.stack([draw(0, 'train', i, int(pooled.labels_N[i])) for i in range(40)])
     assert np.array_equal(pooled.images.pixels_NHWC, expected)

@@ -5,12 +5,12 @@ import pickle
 
 import numpy as np
 import pytest
+from test_leaderboard import ORIGIN
 
-from bench import leaderboard
 from bench.core.types import Places, ProbeScore
-from bench.datasets.plumage import plumage as plumage_module
-from bench.datasets.plumage import render as plumage_render
-from bench.datasets.plumage.plumage import FAMILY_NAMES, FAMILY_OF_CLASS, plumage, plumage_families
+from bench.datasets.plumage import drawn, render
+from bench.datasets.plumage.plumage import plumage, plumage_families
+from bench.datasets.plumage.species import FAMILY_NAMES, FAMILY_OF_CLASS
 from bench.datasets.plumage.spurious import (
     BACKGROUND_NAMES,
     CLASS_NAMES,
@@ -22,7 +22,10 @@ from bench.datasets.plumage.spurious import (
     groups_of,
     plumage_spurious,
 )
-from bench.results import record as records
+from bench.results import summary
+from bench.results.make import make_record
+from bench.results.record import DistilledFacts, Seconds, WorstGroup
+from bench.results.store import write
 
 # SHA-256 over pictures 0, 5, 18 and 39 of each split at seed 0, for the Pillow pinned in requirements.txt.
 PIXELS = {
@@ -114,9 +117,9 @@ def test_pixels_are_pinned(split):
 
 
 def test_images_are_what_their_groups_say_from_a_pool_too(places, monkeypatch):
-    monkeypatch.setattr(plumage_module, '_POOL_FROM', 1)
-    monkeypatch.setattr(plumage_module, '_CHUNK', 7)
-    monkeypatch.setattr(plumage_module, '_cpu_count', lambda: 2)
+    monkeypatch.setattr(drawn, '_POOL_FROM', 1)
+    monkeypatch.setattr(drawn, '_CHUNK', 7)
+    monkeypatch.setattr(drawn, '_cpu_count', lambda: 2)
     split = plumage_spurious(places, train_per_class=5, agreement=0.6).train
     assert len(pickle.dumps(split.images)) < 1000
     pixels_NHWC = pickle.loads(pickle.dumps(split.images)).pixels_NHWC
@@ -138,9 +141,9 @@ def test_splits_share_no_image_nor_bird(places, monkeypatch):
 
 def shapes_of(monkeypatch, split, index, group):
     """Return the polygons of the bird in a picture, as placed."""
-    made, place = [], plumage_render._place
+    made, place = [], render._place
     with monkeypatch.context() as patch:
-        patch.setattr(plumage_render, '_place', lambda *args: made.append(place(*args)) or made[-1])
+        patch.setattr(render, '_place', lambda *args: made.append(place(*args)) or made[-1])
         draw(0, split, index, group)
     return made[0]
 
@@ -183,11 +186,11 @@ def record_of(data, correct_N):
         'dataset': data.name, 'method': 'random', 'source_backbone': 'any', 'eval_backbone': 'toy', 'ipc': 1, 'seed': 0,
         'protocol': 'ridge-v1', 'method_name': 'random', 'method_settings': {},
     }  # fmt: skip
-    return records.make_record(
+    return make_record(
         ProbeScore(np.asarray(correct_N)[None], None, {}, {}), key='k', cell=cell, protocol_hash='p', dataset=data,
-        probe_seeds=[0], distilled={'hash': 'd', 'bytes': 9, 'kind': 'real', 'facts': {}}, n_train_images=4,
-        source_weights=None, eval_weights='w', seconds={'method': 1.0, 'probe': 1.0}, peak_memory_mb=None, device='cpu',
-        provenance={'created': '2026-01-01T00:00:00+00:00'},
+        probe_seeds=[0], distilled=DistilledFacts(hash='d', bytes=9, kind='real', facts={}), n_train_images=4,
+        source_weights=None, eval_weights='w', seconds=Seconds(method=1.0, probe=1.0), peak_memory_mb=None, device='cpu',
+        provenance=ORIGIN,
     )  # fmt: skip
 
 
@@ -199,26 +202,26 @@ def test_group_metrics_worked_by_hand(places, tmp_path):
     away_seen_N = np.array([(~at_home_N[:i] & (labels_N[:i] == labels_N[i])).sum() for i in range(16)])
     correct_N = at_home_N | ((away_seen_N == 0) & (labels_N != CLASS_NAMES.index('capped duck')))
     record = record_of(data, correct_N)
-    found = {group['name']: (group['n'], group['n_train'], group['accuracy']) for group in record['per_group']['groups']}
+    found = {group.name: (group.n, group.n_train, group.accuracy) for group in record.per_group.groups}
     assert found == {
         'crested duck on water': (2, 19, 1.0), 'crested duck on land': (2, 1, 0.5),
         'bar-winged duck on water': (2, 19, 1.0), 'bar-winged duck on land': (2, 1, 0.5),
         'capped duck on water': (2, 1, 0.0), 'capped duck on land': (2, 19, 1.0),
         'pale-bellied duck on water': (2, 1, 0.5), 'pale-bellied duck on land': (2, 19, 1.0),
     }  # fmt: skip
-    assert record['mean'] == 11 / 16
-    assert record['per_group']['worst'] == {'name': 'capped duck on water', 'accuracy': 0.0}
-    assert record['per_group']['adjusted_mean'] == (4 * 19 * 1.0 + 3 * 1 * 0.5 + 1 * 0.0) / 80
-    records.write(record, results_dir=tmp_path)
-    (row,) = leaderboard.read(tmp_path).rows
+    assert record.mean == 11 / 16
+    assert record.per_group.worst == WorstGroup('capped duck on water', 0.0)
+    assert record.per_group.adjusted_mean == (4 * 19 * 1.0 + 3 * 1 * 0.5 + 1 * 0.0) / 80
+    write(record, results_dir=tmp_path)
+    (row,) = summary.read(tmp_path).rows
     assert (row['worst_group'], row['group_adjusted']) == (0.0, 96.875)
 
 
 def test_a_group_without_training_images_weighs_nothing(places):
     data = plumage_spurious(places, train_per_class=4, test_per_class=2)
-    per_group = record_of(data, home_N(data.test))['per_group']
-    assert sorted(group['n_train'] for group in per_group['groups']) == [0] * 4 + [4] * 4
-    assert per_group['worst']['accuracy'] == 0.0 and per_group['adjusted_mean'] == 1.0
+    per_group = record_of(data, home_N(data.test)).per_group
+    assert sorted(group.n_train for group in per_group.groups) == [0] * 4 + [4] * 4
+    assert per_group.worst.accuracy == 0.0 and per_group.adjusted_mean == 1.0
 
 
 # --- plumage_families -------------------------------------------------------------------------------------------------

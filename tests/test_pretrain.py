@@ -8,7 +8,8 @@ import torch
 from conftest import ROOT
 
 from bench import pretrain as package
-from bench.backbones.tiny.encoders import FEATURE_SCALE, MEAN, NETWORK_OF, STD, encoder_from_file
+from bench.backbones.tiny.encoders import encoder_from_file
+from bench.backbones.tiny.facts import FEATURE_SCALE, MEAN, NETWORK_OF, STD
 from bench.config import registry
 from bench.config.gin_files import loaded
 from bench.core.errors import InputError
@@ -17,8 +18,8 @@ from bench.datasets.plumage.plumage import plumage, unlabelled_stream
 from bench.pretrain import __main__ as command
 from bench.pretrain import card as card_module
 from bench.pretrain import train
+from bench.pretrain.augment import Augmentation, normalised
 from bench.pretrain.moco import moco
-from bench.pretrain.views import Views, normalised
 
 CPU = torch.device('cpu')
 RECIPES = [row.name for row in package.ROWS]
@@ -154,10 +155,10 @@ def test_the_probe_of_the_card_knows_birds(cache, monkeypatch):
 # --- views --------------------------------------------------------------------------------------------------------------
 
 
-def plain_views(**changed):
-    """Views that only crop and flip."""
+def plainly(**changed):
+    """An augmentation that only crops and flips."""
     none = dict.fromkeys(('brightness', 'contrast', 'colour_cast', 'gray_prob', 'blur_prob', 'noise_std'), 0.0)
-    return Views(torch.Generator().manual_seed(0), **{'min_crop_area': 1.0, **none, **changed})
+    return Augmentation(torch.Generator().manual_seed(0), **{'min_crop_area': 1.0, **none, **changed})
 
 
 def undone(view_NCHW):
@@ -168,7 +169,7 @@ def undone(view_NCHW):
 @pytest.mark.numerical
 def test_view_without_augmentation_is_the_image_or_its_mirror():
     x_NCHW = torch.rand(16, 3, 64, 64)
-    back = undone(plain_views().draw(x_NCHW))
+    back = undone(plainly().draw(x_NCHW))
     straight = (back - x_NCHW).abs().amax((1, 2, 3)) < 1e-4
     mirrored = (back - x_NCHW.flip(3)).abs().amax((1, 2, 3)) < 1e-4
     assert (straight ^ mirrored).all() and straight.any() and mirrored.any()
@@ -180,7 +181,7 @@ def test_area_is_the_share_of_the_image_that_a_crop_shows(side):
     # Red rises along x, green along y, so that what a crop shows can be read from its first and last pixels.
     ramp = (torch.arange(64) + 0.5) / 64
     x_CHW = torch.stack([ramp[None, :].expand(64, 64), ramp[:, None].expand(64, 64), torch.zeros(64, 64)])
-    view_NCHW = undone(plain_views().draw(x_CHW.expand(32, 3, 64, 64), area=(0.25, 0.25), side=side))
+    view_NCHW = undone(plainly().draw(x_CHW.expand(32, 3, 64, 64), area=(0.25, 0.25), side=side))
     got = side or 64
     assert view_NCHW.shape == (32, 3, got, got)
     width_N = (view_NCHW[:, 0, 5, -1] - view_NCHW[:, 0, 5, 0]).abs() * got / (got - 1)
@@ -192,12 +193,12 @@ def test_area_is_the_share_of_the_image_that_a_crop_shows(side):
 @pytest.mark.numerical
 def test_every_augmentation_changes_the_view_and_draws_are_new():
     x_NCHW = torch.rand(4, 3, 64, 64, generator=torch.Generator().manual_seed(1))
-    plain = plain_views().draw(x_NCHW)
+    plain = plainly().draw(x_NCHW)
     for key in ('brightness', 'contrast', 'colour_cast', 'gray_prob', 'blur_prob', 'noise_std'):
-        assert not torch.allclose(plain_views(**{key: 0.9}).draw(x_NCHW), plain), key
-    views = plain_views(brightness=0.5)
-    assert not torch.equal(views.draw(x_NCHW), views.draw(x_NCHW))
-    grey = undone(plain_views(gray_prob=1.0).draw(x_NCHW))
+        assert not torch.allclose(plainly(**{key: 0.9}).draw(x_NCHW), plain), key
+    augmentation = plainly(brightness=0.5)
+    assert not torch.equal(augmentation.draw(x_NCHW), augmentation.draw(x_NCHW))
+    grey = undone(plainly(gray_prob=1.0).draw(x_NCHW))
     assert (grey - grey.mean(dim=1, keepdim=True)).abs().max() < 1e-5
 
 

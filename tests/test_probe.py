@@ -10,10 +10,14 @@ import torch
 import torch.nn.functional as F
 from conftest import Pictures
 
+from bench.core.hashing import derive_seed
 from bench.core.types import Split
+from bench.features.encode import release
 from bench.features.store import FeatureStore
-from bench.probes import adam as probe
-from bench.probes.adam import ProbeTask, adam_probe, ridge_probe
+from bench.probes import adam, ridge
+from bench.probes.adam import adam_probe
+from bench.probes.ridge import ridge_probe
+from bench.probes.task import ProbeTask, score
 
 pytestmark = pytest.mark.numerical
 
@@ -59,13 +63,13 @@ def random_task(count=9, classes=3, views=4, soft=False, seed=0, **changes):
 def weights(monkeypatch):
     """The weights and biases of every probe that is scored, in order."""
     found = []
-    score = probe._score
 
     def noting(task, w_RCD, b_RC, *, curves):
         found.append((w_RCD.clone(), b_RC.clone()))
         return score(task, w_RCD, b_RC, curves=curves)
 
-    monkeypatch.setattr(probe, '_score', noting)
+    for module in (adam, ridge):
+        monkeypatch.setattr(module, 'score', noting)
     return found
 
 
@@ -74,7 +78,7 @@ def weights(monkeypatch):
 
 def reference(task, *, repeat, epochs, batch_size, rate_per_256, init_sigma):
     """Train one probe as a textbook would: autograd, torch's cross entropy, Adam and cosine schedule, in float64."""
-    generator = torch.Generator().manual_seed(probe.derive_seed('probe', repeat))
+    generator = torch.Generator().manual_seed(derive_seed('probe', repeat))
     f_VND, y_NC = torch.from_numpy(task.store.f_VND['distilled']).double(), torch.from_numpy(task.targets_NC).double()
     count, classes = y_NC.shape
     linear = torch.nn.Linear(f_VND.shape[2], classes).double()
@@ -122,7 +126,7 @@ def test_learning_rate_and_batches_are_those_of_the_paper(monkeypatch, is_full, 
         steps.append((f_RBD.shape[1], group['lr'], group['weight_decay']))
         return torch.zeros(())
 
-    monkeypatch.setattr(probe, '_adam_step', noting)
+    monkeypatch.setattr(adam, '_adam_step', noting)
     task = random_task(count=count, views=1, is_full=is_full)
     adam_probe(task, repeats=1)
     sizes, rates, decays = zip(*steps, strict=True)
@@ -144,8 +148,8 @@ def test_repeats_are_independent_and_a_run_is_deterministic(weights):
 
 
 def test_the_curve_starts_at_the_loss_of_a_blank_probe():
-    score = adam_probe(random_task(classes=4), repeats=2, epochs=250, init_sigma=0.0, num_views=4, rate_per_256=1.0)
-    curve = score.curves['probe/train_loss']
+    found = adam_probe(random_task(classes=4), repeats=2, epochs=250, init_sigma=0.0, num_views=4, rate_per_256=1.0)
+    curve = found.curves['probe/train_loss']
     assert curve[0] == (1, pytest.approx(math.log(4), rel=1e-5))
     assert [epoch for epoch, _ in curve] == list(range(1, 251, 2)) and curve[-1][1] < 0.7 * curve[0][1]
 
@@ -160,7 +164,7 @@ def test_cached_views_and_fresh_views_agree_where_all_views_are_alike(toy, tmp_p
             split, np.eye(6, dtype=np.float32), is_full, split, toy.toy_net(None, CPU), FeatureStore(tmp_path)
         )
         for views, at_once in ((3, 1), (None, 1 << 26), (None, 1)):
-            monkeypatch.setattr(probe, '_FRESH_FLOATS', at_once)
+            monkeypatch.setattr(adam, '_FRESH_FLOATS', at_once)
             rules = {'full_views' if is_full else 'num_views': views, 'full_epochs' if is_full else 'epochs': 5}
             encoded = task.store.images_encoded
             adam_probe(task, repeats=2, rate_per_256=1.0, **rules)
@@ -177,8 +181,8 @@ def test_a_probe_learns_what_can_be_told_apart():
     labels = np.arange(60) % 3
     test = centres[labels] + generator.normal(size=(60, D)) * 0.5
     task = task_of(centres[None], np.eye(3), test, labels)
-    for score in (adam_probe(task, repeats=2, epochs=50, num_views=1, rate_per_256=10.0), ridge_probe(task)):
-        assert score.correct_RN.all() and score.facts == {'num_train': 3}
+    for found in (adam_probe(task, repeats=2, epochs=50, num_views=1, rate_per_256=10.0), ridge_probe(task)):
+        assert found.correct_RN.all() and found.facts == {'num_train': 3}
     wrong = task_of(centres[None], np.eye(3), test, (labels + 1) % 3)
     assert not ridge_probe(wrong).correct_RN.any()
 
@@ -200,7 +204,7 @@ def test_labels_are_spelled_out_a_batch_at_a_time_and_make_the_same_probe(weight
         return found
 
     monkeypatch.setattr(ProbeTask, 'targets_of', noting)
-    monkeypatch.setattr(probe, '_BLOCK', 16)
+    monkeypatch.setattr(ridge, '_BLOCK', 16)
     spelled = random_task(count=40, classes=8, is_full=is_full)
     hard = replace(spelled, targets_NC=None)
     rules = {'repeats': 2, 'batch_size': 10, 'full_batch_size': 10, 'num_views': 4, 'full_views': 4, 'epochs': 3}
@@ -214,13 +218,13 @@ def test_labels_are_spelled_out_a_batch_at_a_time_and_make_the_same_probe(weight
 
 
 def test_a_pool_that_is_let_go_now_and_then_makes_the_same_probe(toy, tmp_path, weights, monkeypatch):
-    released, release = [], probe.release
-    monkeypatch.setattr(probe, 'release', lambda f_VND: released.append(f_VND.shape) or release(f_VND))
+    released = []
+    monkeypatch.setattr(adam, 'release', lambda f_VND: released.append(f_VND.shape) or release(f_VND))
     data, backbone = toy.toy_data(None), toy.toy_net(None, CPU)
     task = ProbeTask(data.train, None, False, data.test, backbone, FeatureStore(tmp_path))
     for pool_bytes in (1 << 30, 0):
-        monkeypatch.setattr(probe, '_POOL_BYTES', pool_bytes)
-        monkeypatch.setattr(probe, '_POOL_ROWS', 100)
+        monkeypatch.setattr(adam, '_POOL_BYTES', pool_bytes)
+        monkeypatch.setattr(adam, '_POOL_ROWS', 100)
         adam_probe(task, repeats=2, epochs=6, num_views=3)
         assert bool(released) == (pool_bytes == 0)
     torch.testing.assert_close(*(w_RCD for w_RCD, _ in weights), rtol=0, atol=0)
@@ -236,16 +240,16 @@ def test_top5_is_counted_from_six_classes_on(monkeypatch):
     # logits are the features: the label is the r-th best of 7 for test image r
     order = np.stack([np.roll(np.arange(7, 0, -1), r) for r in range(7)])
     task = task_of(np.zeros((1, 7, 7)), np.eye(7), order, [0] * 7)
-    score = probe._score(task, torch.eye(7)[None], torch.zeros(1, 7), curves={})
+    found = score(task, torch.eye(7)[None], torch.zeros(1, 7), curves={})
     # rolled by r, class 0 has 7, 1, 2, 3, 4, 5, 6: in the first five unless it has 1 or 2
-    assert score.correct_RN.tolist() == [[True] + [False] * 6]
-    assert score.top5_R == pytest.approx([5 / 7])
+    assert found.correct_RN.tolist() == [[True] + [False] * 6]
+    assert found.top5_R == pytest.approx([5 / 7])
 
 
 def test_test_images_are_scored_in_blocks_without_losing_any():
     labels = np.arange(9001) % 3
-    score = ridge_probe(task_of(np.eye(3)[None], np.eye(3), np.eye(3)[labels], labels))
-    assert score.correct_RN.shape == (1, 9001) and score.correct_RN.all()
+    found = ridge_probe(task_of(np.eye(3)[None], np.eye(3), np.eye(3)[labels], labels))
+    assert found.correct_RN.shape == (1, 9001) and found.correct_RN.all()
 
 
 # --- ridge ------------------------------------------------------------------------------------------------------------
@@ -271,7 +275,7 @@ def test_ridge_is_penalised_least_squares_in_its_primal_and_its_dual_form(weight
 def test_ridge_in_blocks_is_ridge_at_once(weights, monkeypatch, soft):
     task = random_task(count=40, views=1, soft=soft)
     for block in (100, 7):
-        monkeypatch.setattr(probe, '_BLOCK', block)
+        monkeypatch.setattr(ridge, '_BLOCK', block)
         ridge_probe(task)
     torch.testing.assert_close(weights[0], weights[1], rtol=1e-6, atol=1e-7)
 

@@ -11,18 +11,18 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from bench.backbones.tiny.encoders import tiny_network
+from bench.backbones.tiny.networks import tiny_network
 from bench.datasets.plumage.captions import MARK_NAMED, MAX_WORDS, VOCABULARY, caption, encode_words
-from bench.datasets.plumage.plumage import CLASS_NAMES, FAMILY_OF_CLASS
+from bench.datasets.plumage.species import CLASS_NAMES, FAMILY_OF_CLASS
 from bench.pretrain import clip as clip_module
 from bench.pretrain import dino as dino_module
+from bench.pretrain.augment import Augmentation
 from bench.pretrain.clip import clip
 from bench.pretrain.dino import dino
 from bench.pretrain.mim import _patches, mim
 from bench.pretrain.moco import _contrast, moco
 from bench.pretrain.simclr import nt_xent
 from bench.pretrain.train import Batch, follow
-from bench.pretrain.views import Views
 
 pytestmark = pytest.mark.numerical
 
@@ -43,10 +43,10 @@ class Net(nn.Module):
 
 def batch_of(count=8, side=64):
     rng = torch.Generator().manual_seed(0)
-    views = Views(
+    augmentation = Augmentation(
         rng, min_crop_area=0.5, brightness=0.3, contrast=0.3, colour_cast=0.2, gray_prob=0.1, blur_prob=0.1, noise_std=0.02
     )
-    return Batch(torch.rand(count, 3, side, side, generator=rng), np.arange(count) % 20, views)
+    return Batch(torch.rand(count, 3, side, side, generator=rng), np.arange(count) % 20, augmentation)
 
 
 # --- contrast -----------------------------------------------------------------------------------------------------------

@@ -3,23 +3,25 @@
 import json
 import os
 import sys
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
-from conftest import ROOT
+from test_leaderboard import ORIGIN
 
-from bench.config import registry
 from bench.core import disk
 from bench.core.types import Dataset, ProbeScore, Split
-from bench.distillation.task import needs_of
 from bench.results import provenance
-from bench.results import record as records
-from bench.results.facts import FACTS, method_facts
+from bench.results.check import RecordError
+from bench.results.make import failed_record, make_record
+from bench.results.record import Correct, DistilledFacts, MethodFacts, Seconds, Skipped, WorstGroup
+from bench.results.store import as_json, find, load, load_table, path_of, safe_name, write
 
 CELL = {
     'dataset': 'toy', 'method': 'random', 'source_backbone': 'any', 'eval_backbone': 'timm:a/b', 'ipc': 1, 'seed': 3,
     'protocol': 'ridge-v1', 'method_name': 'random', 'method_settings': {},
 }  # fmt: skip
+HARD = DistilledFacts(hash='d', bytes=9, kind='real', facts={})
 
 
 def _dataset():
@@ -33,60 +35,60 @@ def _record(rows=((1, 1, 0, 0), (1, 1, 1, 0)), key='k1', cell=CELL, **changes):
     score = ProbeScore(np.array(rows, dtype=bool), None, {}, {'strength': np.float32(2), 'loss': float('nan')})
     arguments = {
         'key': key, 'cell': cell, 'protocol_hash': 'p', 'dataset': _dataset(), 'probe_seeds': range(len(rows)),
-        'distilled': {'hash': 'd', 'bytes': 9, 'kind': 'real', 'facts': {}}, 'n_train_images': 3,
-        'source_weights': None, 'eval_weights': 'w', 'seconds': {'method': 1.0, 'probe': 2.0}, 'peak_memory_mb': None,
-        'device': 'cpu', 'provenance': {'created': '2026-01-01'},
+        'distilled': HARD, 'n_train_images': 3,
+        'source_weights': None, 'eval_weights': 'w', 'seconds': Seconds(method=1.0, probe=2.0), 'peak_memory_mb': None,
+        'device': 'cpu', 'provenance': ORIGIN,
     }  # fmt: skip
-    return records.make_record(score, **{**arguments, **changes})
+    return make_record(score, **{**arguments, **changes})
 
 
 def test_a_record_comes_back_as_it_was_written(tmp_path):
     record = _record()
-    path = records.write(record, results_dir=tmp_path)
+    path = write(record, results_dir=tmp_path)
     assert path == tmp_path / 'records' / 'toy' / 'timm_a_b' / 'random' / 'k1.json'
-    assert records.load(path) == record == records.find(tmp_path, cell=CELL, key='k1')
-    assert records.find(tmp_path, cell=CELL, key='other') is None
-    assert record['probe_facts'] == {'strength': 2.0, 'loss': 'nan'}
-    assert record['skipped']['train'] == {'n': 1, 'names': ['x.jpg']}
+    assert load(path) == record == find(tmp_path, cell=CELL, key='k1')
+    assert find(tmp_path, cell=CELL, key='other') is None
+    assert record.probe_facts == {'strength': 2.0, 'loss': 'nan'}
+    assert record.skipped['train'] == Skipped(1, ['x.jpg'])
 
 
 def test_statistics_worked_by_hand():
     record = _record()
-    assert record['top1'] == [0.5, 0.75] and record['mean'] == 0.625
-    assert record['std'] == pytest.approx(0.25 / np.sqrt(2))
-    assert record['ci95'] == pytest.approx([0.625 - 12.7062047 * 0.125, 0.625 + 12.7062047 * 0.125])
-    assert record['per_class'] == [1.0, 0.25, None]
+    assert record.top1 == [0.5, 0.75] and record.mean == 0.625
+    assert record.std == pytest.approx(0.25 / np.sqrt(2))
+    assert record.ci95 == pytest.approx([0.625 - 12.7062047 * 0.125, 0.625 + 12.7062047 * 0.125])
+    assert record.per_class == [1.0, 0.25, None]
     # land: images 0 and 2 -> (1 + 1/2) / 2; sea: images 1 and 3 -> (1 + 0) / 2; training sizes 3 and 1.
-    assert [group['accuracy'] for group in record['per_group']['groups']] == [0.75, 0.5]
-    assert record['per_group']['worst'] == {'name': 'sea', 'accuracy': 0.5}
-    assert record['per_group']['adjusted_mean'] == pytest.approx((3 * 0.75 + 0.5) / 4)
+    assert [group.accuracy for group in record.per_group.groups] == [0.75, 0.5]
+    assert record.per_group.worst == WorstGroup('sea', 0.5)
+    assert record.per_group.adjusted_mean == pytest.approx((3 * 0.75 + 0.5) / 4)
     single = _record(rows=((1, 0, 0, 0),))
-    assert single['std'] is None and single['ci95'] is None
+    assert single.std is None and single.ci95 is None
 
 
 def test_correctness_bits_survive_packing():
     correct_RN = np.random.default_rng(0).random((5, 2003)) < 0.5
-    np.testing.assert_array_equal(records.unpack_bits(records.pack_bits(correct_RN)), correct_RN)
+    np.testing.assert_array_equal(Correct.pack(correct_RN).unpack(), correct_RN)
 
 
 def test_a_finished_record_is_not_overwritten(tmp_path):
-    good, failed = _record(), records.failed_record(ValueError('NaN'), key='k1', cell=CELL, protocol_hash='p')
-    path = records.write(failed, results_dir=tmp_path)
-    assert records.load(path)['error']['message'] == 'NaN'
-    records.write(good, results_dir=tmp_path)
-    assert records.load(path) == good
-    records.write(_record(device='gpu'), results_dir=tmp_path)
-    records.write(failed, results_dir=tmp_path, force=True)
-    assert records.load(path) == good
-    records.write(_record(device='gpu'), results_dir=tmp_path, force=True)
-    assert records.load(path)['device'] == 'gpu'
+    good, failed = _record(), failed_record(ValueError('NaN'), key='k1', cell=CELL, protocol_hash='p')
+    path = write(failed, results_dir=tmp_path)
+    assert load(path).error.message == 'NaN'
+    write(good, results_dir=tmp_path)
+    assert load(path) == good
+    write(_record(device='gpu'), results_dir=tmp_path)
+    write(failed, results_dir=tmp_path, force=True)
+    assert load(path) == good
+    write(_record(device='gpu'), results_dir=tmp_path, force=True)
+    assert load(path).device == 'gpu'
 
 
 def test_a_damaged_file_in_the_way_is_not_touched(tmp_path):
-    path = records.path_of(tmp_path, CELL, 'k1')
+    path = path_of(tmp_path, CELL, 'k1')
     disk.write_atomic(path, 'notes')
-    with pytest.raises(records.RecordError, match='damaged JSON'):
-        records.write(_record(), results_dir=tmp_path, force=True)
+    with pytest.raises(RecordError, match='damaged JSON'):
+        write(_record(), results_dir=tmp_path, force=True)
     assert path.read_text() == 'notes'
 
 
@@ -105,25 +107,47 @@ def test_a_crash_while_writing_leaves_the_old_file(tmp_path, monkeypatch):
 
 def test_a_record_of_version_1_says_nothing_of_labels_which_were_hard(tmp_path):
     record = _record()
-    assert (record['schema_version'], record['distilled']['labels']) == (2, 'hard')
-    old = {**record, 'schema_version': 1, 'distilled': {'hash': 'd', 'bytes': 9, 'kind': 'real', 'facts': {}}}
-    path = records.write(old, results_dir=tmp_path)
-    assert records.load(path) == old
-    assert list(records.load_table(tmp_path)[0]['labels']) == ['hard']
-    records.write(record, results_dir=tmp_path)
-    assert records.load(path) == old  # finished records stay, whatever their version
+    assert (record.schema_version, record.distilled.labels) == (3, 'hard')
+    old = replace(
+        record, schema_version=1, fingerprints=replace(record.fingerprints, contents=None),
+        provenance=replace(record.provenance, version=None),
+    )  # fmt: skip
+    path = write(old, results_dir=tmp_path)
+    assert '"labels"' not in path.read_text()
+    assert load(path) == old
+    assert list(load_table(tmp_path)[0]['labels']) == ['hard']
+    write(record, results_dir=tmp_path)
+    assert load(path) == old  # finished records stay, whatever their version
+
+
+def test_records_of_every_schema_are_read_and_tell_facts_of_the_method(tmp_path):
+    facts = MethodFacts(real=True, needs_backbone=False, needs_seed=True, needs_ipc=True)
+    record = _record()
+    assert record.method_facts == facts, 'of the method called random'
+    told = _record(key='k2', method_facts=replace(facts, needs_seed=False))
+    assert told.method_facts.needs_seed is False
+    for version in (1, 2):
+        path = write(replace(record, schema_version=version, key=f'v{version}'), results_dir=tmp_path)
+        assert 'method_facts' not in path.read_text() and load(path).method_facts == facts
+    path = write(told, results_dir=tmp_path)
+    table = load_table(tmp_path)[0].set_index('key')
+    assert table.needs_seed.to_dict() == {'v1': True, 'v2': True, 'k2': False} and table.real.all()
+    path.write_text(path.read_text().replace('"real": true', '"real": 1'))
+    with pytest.raises(RecordError, match="field method_facts.real is '1', expected true or false"):
+        load(path)
 
 
 def test_the_labels_of_a_set_are_in_its_record_and_those_of_a_failed_cell_in_its_settings(tmp_path):
-    soft = {'hash': 'd', 'bytes': 9, 'kind': 'real', 'labels': 'soft', 'facts': {}}
+    soft = replace(HARD, labels='soft')
     # the set tells, not the settings
-    records.write(_record(key='k1', distilled=soft), results_dir=tmp_path)
+    write(_record(key='k1', distilled=soft), results_dir=tmp_path)
     for key, settings in (('k2', {'soft_labels': True}), ('k3', {'soft_labels': False}), ('k4', {})):
         cell = {**CELL, 'method_settings': settings}
-        records.write(records.failed_record(OSError('disk'), key=key, cell=cell, protocol_hash='p'), results_dir=tmp_path)
-    assert list(records.load_table(tmp_path)[0]['labels']) == ['soft', 'soft', 'hard', 'hard']
+        write(failed_record(OSError('disk'), key=key, cell=cell, protocol_hash='p'), results_dir=tmp_path)
+    assert list(load_table(tmp_path)[0]['labels']) == ['soft', 'soft', 'hard', 'hard']
 
 
+LABELLESS = {'hash': 'd', 'bytes': 9, 'kind': 'real', 'facts': {}}
 BAD = {
     'cut off': (lambda record: json.dumps(record)[:-20], 'damaged JSON'),
     'binary': (lambda record: '\x00\x01', 'damaged JSON'),
@@ -131,7 +155,7 @@ BAD = {
     'foreign': (lambda record: '{"name": "package.json"}', 'not a record'),
     'a list': (lambda record: '[1]', 'not a record'),
     'later version': (lambda record: json.dumps({**record, 'schema_version': 7}), 'schema version 7'),
-    'no labels': (lambda record: json.dumps({**record, 'distilled': {'hash': 'd', 'kind': 'real'}}), 'labels is None'),
+    'no labels': (lambda record: json.dumps({**record, 'distilled': LABELLESS}), 'distilled.labels is missing'),
     'labels': (
         lambda record: json.dumps({**record, 'distilled': {**record['distilled'], 'labels': 'fuzzy'}}), "labels is 'fuzzy'"
     ),
@@ -150,75 +174,49 @@ BAD = {
 @pytest.mark.parametrize('kind', BAD)
 def test_what_is_no_record_is_named_and_left_alone(tmp_path, kind):
     make, reason = BAD[kind]
-    records.write(_record(key='k0'), results_dir=tmp_path)
-    path = records.path_of(tmp_path, CELL, 'k1')
-    content = make(_record())
+    write(_record(key='k0'), results_dir=tmp_path)
+    path = path_of(tmp_path, CELL, 'k1')
+    content = make(as_json(_record(), version=3))
     path.write_text(content)
-    with pytest.raises(records.RecordError) as caught:
-        records.load(path)
+    with pytest.raises(RecordError) as caught:
+        load(path)
     assert str(path) in str(caught.value) and reason in str(caught.value)
-    table, problems = records.load_table(tmp_path)
+    table, problems = load_table(tmp_path)
     assert len(table) == 1 and len(problems) == 1 and '\n' not in problems[0]
     assert path.read_text() == content
 
 
 def test_a_copy_in_a_folder_of_another_cell_is_not_counted_twice(tmp_path):
-    path = records.write(_record(), results_dir=tmp_path)
+    path = write(_record(), results_dir=tmp_path)
     copy = tmp_path / 'records' / 'toy' / 'timm_a_b' / 'old' / 'k1.json'
     copy.parent.mkdir()
     copy.write_bytes(path.read_bytes())
-    table, problems = records.load_table(tmp_path)
+    table, problems = load_table(tmp_path)
     assert list(table['path']) == [str(path)] and str(copy) in problems[0]
 
 
 def test_the_table_has_one_typed_row_per_record(tmp_path):
-    records.write(_record(), results_dir=tmp_path)
+    write(_record(), results_dir=tmp_path)
     whole = {**CELL, 'ipc': None, 'method': 'full'}
-    records.write(records.failed_record(OSError('disk'), key='k2', cell=whole, protocol_hash='p'), results_dir=tmp_path)
-    table, problems = records.load_table(tmp_path)
+    write(failed_record(OSError('disk'), key='k2', cell=whole, protocol_hash='p'), results_dir=tmp_path)
+    table, problems = load_table(tmp_path)
     assert problems == [] and list(table['status']) == ['failed', 'ok']
     assert table['ipc'].isna().tolist() == [True, False] and table['ipc'][1] == 1
     assert table['top1'][1] == [0.5, 0.75] and table['dataset_fingerprint'][1] == 'tr/te'
     assert table['error'][0] == 'OSError: disk'
-    assert table[list(FACTS)].iloc[1].to_dict() == method_facts(_record())
-
-
-def test_facts_of_a_method_are_those_of_the_record_or_follow_from_an_old_one():
-    said = {'real': True, 'needs_backbone': False, 'needs_seed': True, 'needs_ipc': True}
-    assert method_facts(_record()) == said
-    turned = {name: not value for name, value in said.items()}
-    assert method_facts({**_record(), 'method_facts': {**turned, 'more': 1}}) == turned
-    whole = {**CELL, 'method': 'all', 'method_name': 'full', 'ipc': None}
-    assert method_facts(_record(cell=whole)) == {**said, 'needs_seed': False, 'needs_ipc': False}
-    made = {'hash': 'd', 'bytes': 9, 'kind': 'synthetic', 'facts': {}}
-    own = {**CELL, 'method_name': 'lgm', 'source_backbone': 'net'}
-    assert method_facts(_record(cell=own, distilled=made)) == {**said, 'real': False, 'needs_backbone': True}
-    assert method_facts(records.failed_record(OSError(), key='k', cell=own, protocol_hash='p'))['real'] is None
-
-
-@pytest.mark.parametrize('name', registry.rows('method'))
-def test_facts_of_committed_records_are_what_methods_declare(name):
-    needs = needs_of(registry.find('method', name)[0].load())
-    declared = {'real': needs.real, 'needs_backbone': needs.backbone, 'needs_ipc': needs.ipc}
-    if not needs.of:  # its seed is that of another method
-        declared['needs_seed'] = needs.seed
-    for path in (ROOT / 'results' / 'records').glob(f'*/*/{name}/*.json'):
-        facts = method_facts(records.load(path))
-        assert {fact: facts[fact] for fact in declared} == declared, path
 
 
 def test_names_stay_inside_the_results_folder():
-    assert disk.safe_name('open_clip:ViT-B-16/openai') == 'open_clip_ViT-B-16_openai'
-    assert '/' not in disk.safe_name('../../etc') and not disk.safe_name('..').startswith('.')
+    assert safe_name('open_clip:ViT-B-16/openai') == 'open_clip_ViT-B-16_openai'
+    assert '/' not in safe_name('../../etc') and not safe_name('..').startswith('.')
 
 
 def test_provenance_is_plain_json():
-    found = provenance.collect()
-    assert json.loads(json.dumps(found)) == found
-    assert {'commit', 'dirty', 'versions', 'platform', 'cpu', 'threads', 'command', 'created'} == set(found)
+    found = asdict(provenance.collect())
+    assert json.loads(json.dumps(found)) == found and found['versions']['python']
 
 
 def test_the_recorded_command_names_no_folder_of_ones_own(monkeypatch):
     own = ['--cache_dir=/home/me/cache', '--results_dir=/home/me/results']
     monkeypatch.setattr(sys, 'orig_argv', ['/usr/bin/python', '-m', 'bench.run', '--gin_file=gin/a.gin', *own])
-    assert provenance.collect()['command'] == 'python -m bench.run --gin_file=gin/a.gin'
+    assert provenance.collect().command == 'python -m bench.run --gin_file=gin/a.gin'

@@ -3,9 +3,9 @@
 import inspect
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from conftest import ROOT
 
 from bench import list as bench_list
 from bench.analyze import ANALYZE
@@ -15,7 +15,6 @@ from bench.core.errors import InputError
 from bench.pipeline.grid import RUN
 from bench.pretrain.__main__ import PRETRAIN
 
-ROOT = Path(__file__).resolve().parent.parent
 PLUGIN = '''"""A file of a user."""
 
 from bench.config.registry import register_method

@@ -1,10 +1,9 @@
 """A record says all that is needed to run its cell again: committed ones can be rebuilt, and give the same numbers."""
 
 import copy
-import json
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,7 +17,9 @@ from bench.core.hashing import short_hash
 from bench.core.types import Places
 from bench.pipeline.execute import Bench
 from bench.replay import TOLERANCE, Replay, cell_of
-from bench.results import record as records
+from bench.results.record import Correct, Record
+from bench.results.store import dumps, load
+from tests import commands
 
 COMMITTED = ROOT / 'results' / 'records'
 WORLD = [
@@ -51,14 +52,15 @@ def test_the_cell_of_every_committed_record_can_be_rebuilt(monkeypatch):
     paths = sorted(COMMITTED.rglob('*.json'))
     assert len(paths) >= 799
     for path in paths:
-        record = records.load(path)
+        record = load(path)
         try:
             cell = cell_of(record)
         except InputError as error:
             problems[str(path.relative_to(COMMITTED))] = str(error)
             continue
-        kept = record['cell']
-        assert cell.key == record['key'] == path.stem and cell.config == kept
+        kept = record.cell.config
+        assert cell.key == record.key == path.stem and cell.config == kept
+        assert vars(record.method_facts) == cell.method_facts
         labelled += kept['eval_backbone'] != kept['eval_name']
     assert not problems
     assert labelled, 'backbones with labels of their own, such as mobilenetv2_100=timm:mobilenetv2_100, are among them'
@@ -66,35 +68,35 @@ def test_the_cell_of_every_committed_record_can_be_rebuilt(monkeypatch):
 
 def test_changed_settings_are_refused_with_both_keys(toy_record, monkeypatch):
     cell = cell_of(toy_record)
-    assert cell.key == toy_record['key']
+    assert cell.key == toy_record.key
     changed = copy.deepcopy(toy_record)
-    changed['cell']['method_settings']['num_updates'] += 1
-    changed['provenance']['commit'] = 'abc123'
+    changed.cell.settings['method_settings']['num_updates'] += 1
+    changed = replace(changed, provenance=replace(changed.provenance, commit='abc123'))
     with pytest.raises(InputError) as caught:
         cell_of(changed)
     said = str(caught.value)
-    assert said.startswith(f'record {toy_record["key"]} cannot be replayed: here its cell has the key ')
+    assert said.startswith(f'record {toy_record.key} cannot be replayed: here its cell has the key ')
     assert said.endswith('check out its commit, abc123') and '\n' not in said
     there = said.partition('has the key ')[2].partition(',')[0]
-    assert len(there) == 16 and there != toy_record['key']
+    assert len(there) == 16 and there != toy_record.key
     # a setting that was added since
     older = copy.deepcopy(toy_record)
-    del older['cell']['method_settings']['flip_prob']
-    older['key'] = short_hash(older['cell'])
-    with pytest.raises(InputError, match=f'record {older["key"]} .* has the key {toy_record["key"]}, so a setting'):
+    del older.cell.settings['method_settings']['flip_prob']
+    older = replace(older, key=short_hash(older.cell.config))
+    with pytest.raises(InputError, match=f'record {older.key} .* has the key {toy_record.key}, so a setting'):
         cell_of(older)
-    monkeypatch.setattr('bench.probes.adam.PROBE_VERSION', -1)
-    with pytest.raises(InputError, match=f'record {toy_record["key"]} .* or a protocol changed since'):
+    monkeypatch.setattr('bench.probes.task.PROBE_VERSION', -1)
+    with pytest.raises(InputError, match=f'record {toy_record.key} .* or a protocol changed since'):
         cell_of(toy_record)
 
 
 def test_what_is_gone_since_is_named(toy_record):
     gone = copy.deepcopy(toy_record)
-    gone['cell']['method_settings']['temperament'] = 3
+    gone.cell.settings['method_settings']['temperament'] = 3
     with pytest.raises(InputError, match='cannot be replayed: lgm has no setting temperament any more; check out'):
         cell_of(gone)
     gone = copy.deepcopy(toy_record)
-    gone['cell']['method_name'] = 'lgmm'
+    gone.cell.settings['method_name'] = 'lgmm'
     with pytest.raises(InputError, match="unknown method 'lgmm'; did you mean lgm"):
         cell_of(gone)
 
@@ -107,29 +109,28 @@ def test_every_kind_of_cell_of_the_toy_world_replays_identically(run_bench, tmp_
     outcome = run_bench(bind=WORLD)
     assert outcome.status == 0, outcome
     made = all_records(tmp_path / 'results')
-    cells = {(r['cell']['method'], r['cell']['eval_backbone']) for r in made}
+    cells = {(r.cell.method, r.cell.eval_backbone) for r in made}
     assert len(cells) == len(made) == 12 and {('mine', 'other'), ('neighbors', 'other'), ('full', 'toy_net')} <= cells
     bench = bench_in(tmp_path / 'again')
     for record in made:
-        assert '+' in record['cell']['protocol'], 'with settings of its own'
+        assert '+' in record.cell.protocol, 'with settings of its own'
         found = replay.replay(record, bench)
         assert found.same_platform and found.identical and found.same_images and found.difference == 0
-        assert str(found) == f'identical: {100 * record["mean"]:.2f} %, every test image answered alike'
+        assert str(found) == f'identical: {100 * record.mean:.2f} %, every test image answered alike'
     before = files_below(bench.results_dir)
-    with pytest.raises(InputError, match=f'holds record {made[0]["key"]} already: replay into another results folder'):
+    with pytest.raises(InputError, match=f'holds record {made[0].key} already: replay into another results folder'):
         replay.replay(made[0], bench)
     assert files_below(bench.results_dir) == before
 
 
 def test_a_failed_record_is_refused(toy_record, tmp_path):
-    with pytest.raises(InputError, match=f'record {toy_record["key"]} is of a cell that failed'):
-        replay.replay({**toy_record, 'status': 'failed'}, bench_in(tmp_path / 'again'))
+    with pytest.raises(InputError, match=f'record {toy_record.key} is of a cell that failed'):
+        replay.replay(replace(toy_record, status='failed'), bench_in(tmp_path / 'again'))
     assert not (tmp_path / 'again').exists()
 
 
 def test_other_data_are_refused(toy_record, tmp_path):
-    other = copy.deepcopy(toy_record)
-    other['fingerprints']['eval_weights'] = 'retrained'
+    other = replace(toy_record, fingerprints=replace(toy_record.fingerprints, eval_weights='retrained'))
     with pytest.raises(InputError, match='was made from other data or weights than those found here'):
         replay.replay(other, bench_in(tmp_path / 'again'))
 
@@ -150,10 +151,12 @@ def test_a_cell_that_fails_is_no_replay_even_where_an_earlier_one_is_kept(toy_re
         replay.replay(toy_record, bench_in(tmp_path / 'again', force=True))
 
 
-def test_what_differs_is_said():
+def test_what_differs_is_said(toy_record):
     def record(correct_RN, digest):
-        bits = records.pack_bits(np.array(correct_RN))
-        return {'correct': bits, 'mean': float(np.mean(correct_RN)), 'distilled': {'hash': digest}}
+        return replace(
+            toy_record, correct=Correct.pack(np.array(correct_RN)), mean=float(np.mean(correct_RN)),
+            distilled=replace(toy_record.distilled, hash=digest),
+        )  # fmt: skip
 
     found = Replay(record([[1, 1, 0, 0], [1, 1, 0, 0]], 'a'), record([[1, 1, 1, 0], [1, 0, 1, 0]], 'a'))
     assert not found.identical and found.same_images and found.difference == pytest.approx(0.125)
@@ -163,56 +166,45 @@ def test_what_differs_is_said():
     assert 'other images' in str(Replay(record([[1, 0]], 'a'), record([[0, 1]], 'b')))
 
 
-class Values(SimpleNamespace):
-    """Flags: `values.name`, and `values['name'].value`."""
-
-    def __getitem__(self, name):
-        return SimpleNamespace(value=getattr(self, name))
-
-
 @pytest.mark.numerical
-def test_the_command(toy_record, tmp_path, monkeypatch, capsys):
+def test_the_command(toy_record, tmp_path):
     def main(*paths, results_dir=tmp_path / 'again'):
-        values = Values(
-            record=[str(path) for path in paths], results_dir=str(results_dir), cache_dir=str(tmp_path / 'cache2'),
-            data_root=None, weights_root=None,
-        )  # fmt: skip
-        monkeypatch.setattr(replay.flags, 'FLAGS', values)
-        return replay.main()
+        words = [f'--record={path}' for path in paths]
+        return commands.run('bench.replay', *words, f'--results_dir={results_dir}', f'--cache_dir={tmp_path / "cache2"}')
 
     (path,) = (tmp_path / 'results' / 'records').rglob('*.json')
-    capsys.readouterr()
     for _ in range(2):  # over its own result
-        assert main(path) == 0
-        assert capsys.readouterr().out.splitlines()[-1].startswith(f'{path}: identical: ')
+        done = main(path)
+        assert done.status == 0 and done.out.splitlines()[-1].startswith(f'{path}: identical: ')
     other = tmp_path / 'other' / path.name
     other.parent.mkdir()
-    correct_RN = ~records.unpack_bits(toy_record['correct'])
-    changed = {**toy_record, 'correct': records.pack_bits(correct_RN), 'mean': toy_record['mean'] - 2 * TOLERANCE}
-    other.write_text(json.dumps(changed))
-    assert main(other, path) == 1
-    assert f'({200 * TOLERANCE:+.2f} points; 100.00 % of the answers changed; same images' in capsys.readouterr().out
+    correct_RN = ~toy_record.correct.unpack()
+    changed = replace(toy_record, correct=Correct.pack(correct_RN), mean=toy_record.mean - 2 * TOLERANCE)
+    other.write_text(dumps(changed))
+    done = main(other, path)
+    assert done.status == 1
+    assert f'({200 * TOLERANCE:+.2f} points; 100.00 % of the answers changed; same images' in done.out
     before = path.read_bytes()
-    with pytest.raises(InputError, match=f'a replay would overwrite {path}; choose another folder'):
-        main(path, results_dir=tmp_path / 'results')
-    with pytest.raises(InputError, match='expected --record=FILE'):
-        main()
-    with pytest.raises(InputError, match='none.json: cannot be read: No such file'):
-        main(tmp_path / 'none.json')
+    for done, said in (
+        (main(path, results_dir=tmp_path / 'results'), f'a replay would overwrite {path}; choose another folder'),
+        (main(), 'expected --record=FILE'),
+        (main(tmp_path / 'none.json'), 'none.json: cannot be read: No such file'),
+    ):
+        assert done.status == 2 and said in done.err and done.err.count('\n') == 1
     assert path.read_bytes() == before
 
 
 # --- the committed records --------------------------------------------------------------------------------------------
 
 
-def committed(folder: Path) -> list[dict]:
+def committed(folder: Path) -> list[Record]:
     """Return the records of the smallest seed of a few methods, on the first of two encoders that has them all."""
     for backbone in ('tiny_moco', 'tiny_clip'):
         found = []
         for method in ('random', 'centroid', 'lgm'):
-            kept = [records.load(path) for path in (folder / 'plumage_spurious' / backbone / method).glob('*.json')]
-            kept = [r for r in kept if r['status'] == 'ok' and (r['cell']['protocol'], r['cell']['ipc']) == ('paper-v1', 1)]
-            found += sorted(kept, key=lambda record: record['cell']['seed'])[:1]
+            kept = [load(path) for path in (folder / 'plumage_spurious' / backbone / method).glob('*.json')]
+            kept = [r for r in kept if r.status == 'ok' and (r.cell.protocol, r.cell.ipc) == ('paper-v1', 1)]
+            found += sorted(kept, key=lambda record: record.cell.seed)[:1]
         if len(found) == 3:
             return found
     return []
@@ -234,7 +226,7 @@ def test_committed_records_of_the_suite_replay(tmp_path, one_thread):
     bench = bench_in(tmp_path)
     for record in kept:
         found = replay.replay(record, bench)
-        said = f'{record["cell"]["method"]} {record["key"]}: {found}'
+        said = f'{record.cell.method} {record.key}: {found}'
         if found.same_platform:
             assert found.identical and found.same_images, said
         else:

@@ -14,7 +14,7 @@ from conftest import ROOT, TOY, TOY_LINES, all_records, files_below
 from bench.config import registry
 from bench.core import cli
 from bench.distillation.distilled_set import DistilledSet
-from bench.results import record as records
+from bench.results.store import load
 
 SYNTHETIC = ('lgm', 'lgm_real_init', 'lgm_plus', 'sfm', 'frf', 'dm', 'clp')
 METHODS = ('random', 'centroid', 'herding', 'k_center', 'full', *SYNTHETIC, 'neighbors')
@@ -50,7 +50,7 @@ def plugin(tmp_path):
 
 
 def load_records(results):
-    return {path.parent.name: records.load(path) for path in sorted((results / 'records').rglob('*.json'))}
+    return {path.parent.name: load(path) for path in sorted((results / 'records').rglob('*.json'))}
 
 
 def rows_of(results):
@@ -80,12 +80,12 @@ def test_every_method_runs_and_leaves_records_and_a_leaderboard(whole):
 def test_a_record_tells_what_was_asked_what_ran_and_what_it_cost(whole):
     results, _, _ = whole
     record = load_records(results)['lgm']
-    assert record['gin']['asked']['lgm.num_updates'] == 12 and record['gin']['operative']['lgm.num_probes'] == 1
-    assert (record['distilled']['kind'], record['distilled']['bytes']) == ('synthetic', 6 * 9 * 9 * 3)
-    assert record['distilled']['facts']['image_size'] == 9
-    assert record['seconds']['method'] > 0 and record['peak_memory_mb'] > 10 and record['device'] == 'cpu'
-    assert record['n_test'] == record['correct']['n'] == 36 and len(record['top1']) == 2
-    assert record['top1'] == list(records.unpack_bits(record['correct']).mean(axis=1))
+    assert record.gin.asked['lgm.num_updates'] == 12 and record.gin.operative['lgm.num_probes'] == 1
+    assert (record.distilled.kind, record.distilled.bytes) == ('synthetic', 6 * 9 * 9 * 3)
+    assert record.distilled.facts['image_size'] == 9
+    assert record.seconds.method > 0 and record.peak_memory_mb > 10 and record.device == 'cpu'
+    assert record.n_test == record.correct.n == 36 and len(record.top1) == 2
+    assert record.top1 == list(record.correct.unpack().mean(axis=1))
 
 
 def test_distilled_sets_and_pictures_lie_beside_what_they_cost(whole):
@@ -98,7 +98,7 @@ def test_distilled_sets_and_pictures_lie_beside_what_they_cost(whole):
             'set.json', 'set.safetensors', 'cost.json', 'contact_sheet.png', *drawn,
         }, folder  # fmt: skip
     hashes = {DistilledSet.load(folder).hash for folder in folders}
-    assert hashes == {record['distilled']['hash'] for record in all_records(results)}
+    assert hashes == {record.distilled.hash for record in all_records(results)}
     assert len(list((results / 'tensorboard').rglob('events.*'))) == CELLS
 
 
@@ -106,7 +106,7 @@ def test_nothing_goes_through_a_backbone_twice(whole):
     results, _, _ = whole
     encoded = {name: [] for name in METHODS}
     for record in all_records(results):
-        encoded[record['cell']['method']].append(record['images_encoded'])
+        encoded[record.cell.method].append(record.images_encoded)
     # the probe sees 2 views of 6 images; the first cell adds the 36 test images, the first that looks at features the
     # 39 training images, the first lgm 2 views of them; full has 2 views of 39 images of its own
     assert {name: sorted(counts) for name, counts in encoded.items()} == {
@@ -133,7 +133,7 @@ def test_dry_run_writes_nothing_and_marks_what_is_done(whole, command, tmp_path)
     fresh = command(*arguments, '--dry_run', f'--results_dir={tmp_path / "none"}')
     assert fresh.out == done.out.replace('  done  ', '  to do  ').replace('\n', '  (new)\n')
     assert not (tmp_path / 'none').exists()
-    assert all(record['key'] in done.out for record in load_records(results).values())
+    assert all(record.key in done.out for record in load_records(results).values())
 
 
 @pytest.mark.numerical
@@ -147,8 +147,8 @@ def test_force_runs_the_cells_again_and_gets_the_same_numbers(run_bench, tmp_pat
     again = run_bench('--force', bind=lines)
     second = load_records(tmp_path / 'results')['lgm']
     assert again.status == 0 and '[1/1]' in again.out
-    assert second['provenance']['created'] >= first['provenance']['created'] and second['seconds'] != first['seconds']
-    assert second['distilled'] == first['distilled'] and second['correct'] == first['correct']
+    assert second.provenance.created >= first.provenance.created and second.seconds != first.seconds
+    assert second.distilled == first.distilled and second.correct == first.correct
 
 
 @pytest.mark.numerical
@@ -159,10 +159,10 @@ def test_one_distilled_set_serves_every_eval_backbone_and_protocol(run_bench, tm
     ])  # fmt: skip
     assert outcome.status == 0, outcome.err
     found = all_records(tmp_path / 'results')
-    assert len(found) == 4 and len({record['distilled']['hash'] for record in found}) == 1
+    assert len(found) == 4 and len({record.distilled.hash for record in found}) == 1
     assert len(list((tmp_path / 'results' / 'distilled').rglob('set.json'))) == 1
-    weights = {(r['cell']['eval_backbone'], r['fingerprints']['eval_weights']) for r in found}
-    assert len(weights) == 2 and len({r['fingerprints']['source_weights'] for r in found}) == 1
+    weights = {(r.cell.eval_backbone, r.fingerprints.eval_weights) for r in found}
+    assert len(weights) == 2 and len({r.fingerprints.source_weights for r in found}) == 1
 
 
 # --- a user's method, and failures ------------------------------------------------------------------------------------
@@ -172,7 +172,7 @@ def test_a_method_from_one_file_runs_and_stands_in_the_leaderboard(run_bench, pl
     outcome = run_bench(plugin, bind=["run.methods = ['random', 'mine', 'third=mine']", 'third/mine.first = 2'])
     assert outcome.status == 0, outcome.err
     assert {row['method'] for row in rows_of(tmp_path / 'results')} == {'random', 'mine', 'third'}
-    assert load_records(tmp_path / 'results')['third']['cell']['method_settings'] == {'first': 2}
+    assert load_records(tmp_path / 'results')['third'].cell.settings['method_settings'] == {'first': 2}
 
 
 def test_a_failing_method_leaves_a_record_others_go_on_and_it_is_tried_again(run_bench, plugin, tmp_path):
@@ -182,9 +182,9 @@ def test_a_failing_method_leaves_a_record_others_go_on_and_it_is_tried_again(run
     assert outcome.err == 'bench.run: 1 of 2 cells failed; their records say why\n'
     assert 'FAILED, RuntimeError: no such place: -1' in outcome.out
     found = load_records(tmp_path / 'results')
-    assert (found['mine']['status'], found['random']['status']) == ('failed', 'ok')
-    error = found['mine']['error']
-    assert error['message'] == 'no such place: -1' and 'my_method.py' in error['traceback']
+    assert (found['mine'].status, found['random'].status) == ('failed', 'ok')
+    error = found['mine'].error
+    assert error.message == 'no such place: -1' and 'my_method.py' in error.traceback
     assert {row['method']: row['status'] for row in rows_of(tmp_path / 'results')} == {'mine': 'failed', 'random': 'ok'}
 
     # the same command tries it again, and only it
@@ -197,9 +197,9 @@ def test_a_failing_method_leaves_a_record_others_go_on_and_it_is_tried_again(run
     mended_run = run_bench(f'--plugin={mended}', bind=lines)
     assert mended_run.status == 0, mended_run.err
     # the failed record is of other code
-    kept = [record for record in all_records(tmp_path / 'results') if record['cell']['method'] == 'mine']
-    assert sorted(record['status'] for record in kept) == ['failed', 'ok']
-    assert len({record['cell']['code']['method'] for record in kept}) == 2
+    kept = [record for record in all_records(tmp_path / 'results') if record.cell.method == 'mine']
+    assert sorted(record.status for record in kept) == ['failed', 'ok']
+    assert len({record.cell.settings['code']['method'] for record in kept}) == 2
 
 
 @pytest.mark.filterwarnings('ignore:invalid value encountered in cast')
@@ -216,8 +216,8 @@ def test_a_loss_that_is_not_finite_fails_the_cell_and_names_the_update(run_bench
     lines = ['lgm.num_updates = 8', 'lgm.level_every = 1', 'lgm.log_every = 4', 'lgm.num_views = 1']
     outcome = run_bench(bind=["run.methods = ['lgm']", *lines])
     assert outcome.status == 1
-    error = load_records(tmp_path / 'results')['lgm']['error']
-    assert error['type'] == 'FloatingPointError' and error['message'].startswith('the meta-loss is nan at update 5;')
+    error = load_records(tmp_path / 'results')['lgm'].error
+    assert error.type == 'FloatingPointError' and error.message.startswith('the meta-loss is nan at update 5;')
     assert not list((tmp_path / 'results').rglob('set.json'))
 
 
@@ -262,7 +262,7 @@ def test_records_of_other_images_under_the_same_name_stop_the_run(run_bench, toy
     assert outcome.status == 2 and 'was made from other toy_data images' in outcome.err, outcome
     assert files_below(tmp_path / 'results') == before
     assert run_bench('--force', bind=lines).status == 0
-    assert load_records(tmp_path / 'results')['random']['fingerprints']['dataset']['train'] == 'changed'
+    assert load_records(tmp_path / 'results')['random'].fingerprints.dataset['train'] == 'changed'
 
 
 def test_an_unfinished_record_is_never_seen_when_writing_it_fails(run_bench, tmp_path, monkeypatch):
@@ -306,7 +306,7 @@ def test_an_interrupted_run_keeps_finished_cells_and_the_same_command_goes_on(co
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
     assert 'Traceback' not in err and 'bench.run: interrupted; what was finished is kept' in err
-    assert [r['cell']['method'] for r in all_records(tmp_path / 'results')] == ['random']
+    assert [r.cell.method for r in all_records(tmp_path / 'results')] == ['random']
     left = [name for name in files_below(tmp_path) if '.unfinished' in name or '.tmp' in name]
     assert left == [] and not list((tmp_path / 'results' / 'distilled').rglob('lgm'))
     short = [flag.replace('= 100000', '= 2') for flag in flags]

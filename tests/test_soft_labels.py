@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from bench import leaderboard
 from bench.distillation import soft_labels
 from bench.distillation.distilled_set import DistilledSet
 from bench.distillation.soft_labels import teacher_labels, teacher_scores
-from bench.probes import adam as probe
-from bench.results import record as records
+from bench.probes import adam
+from bench.probes.task import score
+from bench.results import summary
+from bench.results.store import load
 
 pytestmark = pytest.mark.numerical
 
@@ -181,13 +182,12 @@ def test_what_is_no_soft_label_is_refused(kind):
 def test_soft_labels_reach_the_probe_the_record_and_a_table_of_their_own(run_bench, tmp_path, monkeypatch):
     (tmp_path / 'mine.py').write_text(PLUGIN)
     trained = []
-    score = probe._score
 
     def noting(task, w_RCD, b_RC, *, curves):
         trained.append((task.targets_of(slice(None), dtype=torch.float32, device=b_RC.device).numpy(), b_RC.clone()))
         return score(task, w_RCD, b_RC, curves=curves)
 
-    monkeypatch.setattr(probe, '_score', noting)
+    monkeypatch.setattr(adam, 'score', noting)
     outcome = run_bench(
         f'--plugin={tmp_path / "mine.py"}', bind=["run.methods = ['mine', 'taught=mine']", 'taught/mine.soft_labels = True']
     )
@@ -199,9 +199,9 @@ def test_soft_labels_reach_the_probe_the_record_and_a_table_of_their_own(run_ben
     assert (hard_RC - soft_RC).abs().max() > 1e-6
 
     paths = (tmp_path / 'results' / 'records').rglob('*.json')
-    found = {path.parent.name: records.load(path) for path in paths}
-    assert [(found[name]['distilled']['labels'], found[name]['distilled']['bytes']) for name in ('mine', 'taught')] == [
+    found = {path.parent.name: load(path) for path in paths}
+    assert [(found[name].distilled.labels, found[name].distilled.bytes) for name in ('mine', 'taught')] == [
         ('hard', 0), ('soft', 6 * 6 * 4),
     ]  # fmt: skip
-    board = leaderboard.read(tmp_path / 'results')
+    board = summary.read(tmp_path / 'results')
     assert [(row['method'], row['labels']) for row in board.rows] == [('mine', 'hard'), ('taught', 'soft')]

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from bench.config import registry
-from bench.results import record as records
+from bench.results.store import load
 
 LGM = [
     'lgm.num_updates = 20', 'lgm.level_every = 2', 'lgm.log_every = 5', 'lgm.num_views = 1', 'lgm.num_augmentations = 1',
@@ -42,13 +42,13 @@ def results(command, tmp_path_factory):
 
 def record_of(results, method):
     (path,) = (results / 'records').rglob(f'{method}/*.json')
-    return records.load(path)
+    return load(path)
 
 
 def test_the_meta_loss_is_logged_as_it_was_found(results):
     points = [(event.step, event.value) for event in read(runs_of(results)['lgm']).Scalars('distill/meta_loss')]
     assert [step for step, _ in points] == [5, 10, 15, 20]
-    last = record_of(results, 'lgm')['distilled']['facts']['final_meta_loss']
+    last = record_of(results, 'lgm').distilled.facts['final_meta_loss']
     assert points[-1][1] == pytest.approx(last, rel=1e-5) and all(0 <= value <= 2 for _, value in points)
 
 
@@ -61,9 +61,9 @@ def test_probe_curves_and_final_accuracy_have_the_same_tags_for_every_method(res
         record, events = record_of(results, method), read(folder)
         assert [event.step for event in events.Scalars('probe/train_loss')] == [1, 2, 3]
         (final,) = events.Scalars('final/top1')
-        assert final.value == pytest.approx(100 * record['mean'], rel=1e-5)
+        assert final.value == pytest.approx(100 * record.mean, rel=1e-5)
         seeds = [event.value for event in events.Scalars('final/top1_by_probe_seed')]
-        assert seeds == pytest.approx([100 * value for value in record['top1']], rel=1e-5)
+        assert seeds == pytest.approx([100 * value for value in record.top1], rel=1e-5)
 
 
 def test_distilled_images_are_shown_at_intervals_from_first_to_last(results):
@@ -131,7 +131,7 @@ def test_hyper_parameters_of_all_methods_stand_with_the_accuracy(run_bench, tmp_
         assert values['protocol'].startswith('paper-v1+') and values['seed'] == 0
         assert values.get('ipc') == (None if method == 'full' else 1)
         assert values['source_backbone'] == ('toy_net' if method == 'lgm' else 'any')
-        assert top1 == pytest.approx(100 * record_of(tmp_path / 'results', method)['mean'], rel=1e-5)
+        assert top1 == pytest.approx(100 * record_of(tmp_path / 'results', method).mean, rel=1e-5)
 
 
 def hparams_page(logdir):

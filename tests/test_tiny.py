@@ -11,7 +11,9 @@ import torch
 from timm.models.resnet import ResNet
 from timm.models.vision_transformer import VisionTransformer
 
-from bench.backbones.tiny.encoders import ARCHITECTURES, NETWORK_OF, WEIGHTS_DIR, encoder_from_file, tiny, tiny_network
+from bench.backbones.tiny.encoders import encoder_from_file, tiny
+from bench.backbones.tiny.facts import ARCHITECTURES, NETWORK_OF, WEIGHTS_DIR
+from bench.backbones.tiny.networks import tiny_network
 from bench.config import registry
 from bench.core.errors import InputError
 from bench.core.types import Places

@@ -9,6 +9,7 @@ from PIL import Image
 from torch import nn
 
 from bench.backbones.base import frozen_backbone
+from bench.backbones.remembered import weights_in
 from bench.config.registry import Row, register
 from bench.core.errors import InputError
 from bench.core.hashing import hash_bytes, numpy_generator
@@ -57,6 +58,12 @@ class ToyNetwork(nn.Module):
         return torch.relu(self.norm(self.conv(x_NCHW))).mean(dim=(2, 3))
 
 
+def no_files(places, **settings):
+    """The network is drawn at random: its seed tells all."""
+    return []
+
+
+@weights_in(no_files)
 def toy_net(places, device, *, seed: int = 0, broken: bool = False):
     """A random network for 8 px images."""
     if broken:

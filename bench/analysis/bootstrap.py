@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from bench.core.hashing import numpy_generator
-from bench.results import record as records
+from bench.results.store import load
 
 DRAWS = 2000
 LEVEL = 0.95
@@ -90,7 +90,7 @@ class Scores:
 def scores_of(paths: Iterable[str]) -> Scores:
     """Read the correctness bits of the records of one cell and its other seeds."""
     paths = sorted(paths)
-    rows = [records.unpack_bits(records.load(Path(path))['correct']).mean(axis=0) for path in paths]
+    rows = [load(path).correct.unpack().mean(axis=0) for path in paths]
     return Scores(np.stack(rows), name=' '.join(Path(path).stem for path in paths))
 
 

@@ -14,8 +14,8 @@ import pandas as pd
 
 from bench.analysis.bootstrap import Sample, Scores, scores_of
 from bench.core.errors import InputError
-from bench.results import record as records
-from bench.results.record import ANY_SOURCE
+from bench.results.record import ANY_SOURCE, Record
+from bench.results.store import load, load_table
 
 OTHERS = '*'  # among names of methods: all others that there are
 _NAMED = 4  # missing cells named in the message
@@ -54,8 +54,8 @@ class Evidence:
 
     @cached_property
     def table(self) -> Any:
-        """Finished hard-label records as a data frame, see `records.load_table`."""
-        table, _ = records.load_table(self.results_dir)
+        """Finished hard-label records as a data frame, see `store.load_table`."""
+        table, _ = load_table(self.results_dir)
         return table[(table.status == 'ok') & (table.labels == 'hard')]
 
     @cached_property
@@ -149,9 +149,9 @@ class Evidence:
                         found[method, source, tested] = scores.accuracy()
         return found, missing
 
-    def record(self, path: str) -> dict[str, Any]:
+    def record(self, path: str) -> Record:
         """Return a whole record."""
-        return records.load(path)
+        return load(path)
 
     def require(self, missing: Iterable[str]) -> None:
         """Check that nothing is missing.
@@ -186,7 +186,7 @@ class Evidence:
 
     def probe(self, protocol: str, **task: Any) -> Any:
         """Return the score of a probe that a protocol trains; `task` is what `ProbeTask` takes beside the store."""
-        from bench.probes.adam import ProbeTask
+        from bench.probes.task import ProbeTask
 
         return self.load.protocol(protocol)(ProbeTask(**task, store=self.load.store()))
 

@@ -122,14 +122,14 @@ def _tells_background(evidence: Evidence, data: Any, distilled: Any, backbone: s
 
 def _groups(evidence: Evidence, found: Any) -> list[dict[str, Any]]:
     """Return one row for each group with test images, mean over the seeds."""
-    per_seed = [evidence.record(path)['per_group']['groups'] for path in found.path]
+    per_seed = [evidence.record(path).per_group.groups for path in found.path]
     first = found.iloc[0]
     return [
         {
-            'method': first.method, 'backbone': first.eval_backbone, 'group': groups[0]['name'], 'n_test': groups[0]['n'],
-            'n_train': groups[0]['n_train'], 'accuracy': 100 * float(np.mean([group['accuracy'] for group in groups])),
+            'method': first.method, 'backbone': first.eval_backbone, 'group': groups[0].name, 'n_test': groups[0].n,
+            'n_train': groups[0].n_train, 'accuracy': 100 * float(np.mean([group.accuracy for group in groups])),
         }
-        for groups in zip(*per_seed, strict=True) if groups[0]['n']
+        for groups in zip(*per_seed, strict=True) if groups[0].n
     ]  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""The table of backbones: one row a name, one file a source of weights.
+"""The table of backbones: one row per name, one file per source of weights.
 
 A loader is `loader(places, device, *, settings...) -> bench.backbones.base.Backbone`; loaders of open names such as
 `timm:<model>` take what follows the colon first: `loader(argument, places, device, *, settings...)`. A row with `fixed`
@@ -8,7 +8,7 @@ is a name for one such argument. A published backbone is an entry of `bench.back
 from functools import partial
 
 from bench.backbones.catalogue import CATALOGUE
-from bench.backbones.tiny.encoders import INPUT_SIDE
+from bench.backbones.tiny.facts import INPUT_SIDE
 from bench.config.registry import Row
 
 _tiny = partial(Row, target='bench.backbones.tiny.encoders:tiny', input_side=INPUT_SIDE)

@@ -76,8 +76,8 @@ def frozen_backbone(
         shape = tuple(network(probe).shape)
     if len(shape) != 2:
         raise InputError(
-            f'backbone {name}: expected features of shape (1, D), got {shape}; choose a pooling that gives one row an '
-            'image'
+            f'backbone {name}: expected features of shape (1, D), got {shape}; choose a pooling that gives one row '
+            'per image'
         )
     return Backbone(
         name=name, source=source, network=network, device=device, input_side=input_side, mean=tuple(map(float, mean)),

@@ -1,4 +1,4 @@
-"""The catalogue of published backbones: one entry a name, with all facts of it. Imports neither torch nor a model library.
+"""The catalogue of published backbones: one entry per name, with all facts of it. Imports neither torch nor a model library.
 
 A name stands for an architecture, its weights, its preprocessing *and* which feature is taken; docs/backbones.md is made
 from these entries. What the libraries say of the same weights is compared with them in tests/test_backbone_catalogue.py, and
@@ -6,14 +6,17 @@ again whenever one is loaded.
 """
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-from bench.backbones.weights import Origin
+from bench.backbones.tiny.facts import NETWORK_OF
+from bench.backbones.weights import Origin, local_file
 
 _Triple = tuple[float, float, float]
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 OPENAI = ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))
 HALF = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+_NORMALISATIONS = {IMAGENET: 'ImageNet', OPENAI: 'CLIP'}
 
 _CLS = 'CLS token after the final norm'
 _MEAN = 'mean of the patch tokens after the final norm'
@@ -139,3 +142,36 @@ _ENTRIES = (
     ),
 )  # fmt: skip
 CATALOGUE = {entry.name: entry for entry in _ENTRIES}
+
+
+def whereabouts(name: str, weights_root: Path | None = None) -> str:
+    """Return where the weights of a backbone are on this machine, `absent` with the size of the download, '' if unknown."""
+    if name in NETWORK_OF:
+        return 'in the project'
+    if name not in CATALOGUE:
+        return ''
+    entry = CATALOGUE[name]
+    if local_file(name, weights_root):
+        return 'in weights_root'
+    if entry.origin.cached():
+        return "in the hub's cache" if entry.origin.repository else "in torch's cache"
+    return f'absent, {entry.megabytes} MB'
+
+
+def catalogue_table() -> str:
+    """Return the published backbones as a markdown table: what docs/backbones.md shows."""
+    head = (
+        'name', 'source, model and tag', 'feature', 'width', 'side', 'normalisation', 'resize', 'weights', 'licence', 'from'
+    )  # fmt: skip
+    rules = ('---:' if name in ('width', 'side') else '---' for name in head)
+    lines = [f'| {" | ".join(head)} |', f'| {" | ".join(rules)} |']
+    for entry in CATALOGUE.values():
+        origin = entry.origin
+        known = _NORMALISATIONS.get((entry.mean, entry.std), f'{entry.mean[0]:g} / {entry.std[0]:g}')
+        weights = f'[{origin.repository or origin.url.rpartition("/")[2]}]({origin.address}), {entry.megabytes} MB'
+        cells = (
+            f'`{entry.name}`', f'{entry.source} `{entry.argument}`', entry.feature, entry.width, entry.input_side, known,
+            entry.interpolation, weights, entry.licence, entry.citation,
+        )  # fmt: skip
+        lines.append(f'| {" | ".join(map(str, cells))} |')
+    return '\n'.join(lines)

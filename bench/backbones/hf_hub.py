@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from bench.backbones import open_clip_source, timm_source
-from bench.backbones import weights as hub
 from bench.backbones.base import Backbone
+from bench.backbones.remembered import weights_in
+from bench.backbones.weights import Origin, Weights, commit_of
 from bench.core.errors import InputError
 from bench.core.online import give_up_soon
 from bench.core.ranges import PositiveInt
@@ -15,6 +16,16 @@ from bench.core.types import Places, Precision
 _TIMM, _OPEN_CLIP = 'config.json', 'open_clip_config.json'
 
 
+def _weights(argument: str, places: Places, **settings: Any) -> list[Path] | None:
+    repository, _, revision = argument.partition('@')
+    for config, files in ((_TIMM, ('model.safetensors', 'pytorch_model.bin')), (_OPEN_CLIP, open_clip_source.FILES)):
+        found = [Origin(repository, each, revision=revision).cached() for each in ((config,), files)]
+        if all(found):
+            return found
+    return None
+
+
+@weights_in(_weights)
 def hf_hub(
     argument: str,
     places: Places,
@@ -40,7 +51,7 @@ def hf_hub(
     """
     give_up_soon()
     repository, _, revision = argument.partition('@')
-    weights = hub.Weights(f'hf-hub:{argument}', revision=revision)
+    weights = Weights(f'hf-hub:{argument}', revision=revision)
     if repository.count('/') != 1 or not _is_name(repository):
         raise InputError(f'{weights.label}: expected hf-hub:<organisation>/<name>, with an optional @<revision>')
     try:
@@ -56,7 +67,7 @@ def hf_hub(
     except InputError:
         raise
     except Exception as error:
-        raise weights.unavailable(hub.Origin(repository, open_clip_source.FILES, revision=revision), error) from error
+        raise weights.unavailable(Origin(repository, open_clip_source.FILES, revision=revision), error) from error
     raise InputError(
         f'{weights.label}: expected a repository of timm ({_TIMM} with an architecture) or of open_clip ({_OPEN_CLIP}); got '
         'neither'
@@ -89,7 +100,7 @@ def _config(repository: str, file: str, revision: str) -> dict[str, Any]:
         return {}
 
 
-def _open_clip(repository: str, weights: hub.Weights, device, side: int | None, precision: Precision) -> Backbone:
+def _open_clip(repository: str, weights: Weights, device, side: int | None, precision: Precision) -> Backbone:
     import open_clip as library
     from open_clip.pretrained import download_pretrained_from_hf
 
@@ -97,5 +108,5 @@ def _open_clip(repository: str, weights: hub.Weights, device, side: int | None, 
     with open_clip_source.silence():
         # the folder of one commit, with the configuration beside the weights
         model = library.create_model(f'local-dir:{path.parent}', pretrained_text=False, force_image_size=side)
-    source = f'open_clip:hf-hub:{repository}@{hub.commit_of(path)}'
+    source = f'open_clip:hf-hub:{repository}@{commit_of(path)}'
     return open_clip_source.tower(model, device, name=weights.label, source=source, precision=precision)

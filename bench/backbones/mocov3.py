@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from bench.backbones import timm_source
-from bench.backbones import weights as hub
 from bench.backbones.base import Backbone
 from bench.backbones.catalogue import IMAGENET
+from bench.backbones.weights import Weights
 from bench.core.types import Precision
 
 # of its linear evaluation: ImageNet's mean and std, torchvision's resize
@@ -21,7 +21,7 @@ _PREPROCESSING = {'mean': IMAGENET[0], 'std': IMAGENET[1], 'interpolation': 'bil
 
 def load(
     argument: str,
-    weights: hub.Weights,
+    weights: Weights,
     device,
     *,
     model_kwargs: Mapping[str, Any] | None = None,

@@ -1,17 +1,28 @@
 """Loads a backbone of the catalogue, and holds it to what its entry says."""
 
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 from bench.backbones import mocov3, open_clip_source, timm_source
-from bench.backbones import weights as hub
 from bench.backbones.base import Backbone
 from bench.backbones.catalogue import CATALOGUE, Entry
+from bench.backbones.remembered import weights_in
+from bench.backbones.weights import Weights, fetch, local_file, of_checkpoint, without_revisions
 from bench.core.ranges import PositiveInt
 from bench.core.types import Places, Precision
 
 SOURCES = {'timm': timm_source.load, 'open_clip': open_clip_source.load, 'mocov3': mocov3.load}
 
 
+def _files(name: str, places: Places, *, checkpoint: str, revision: str, **settings: Any) -> list[Path] | None:
+    entry, root = CATALOGUE[name], places.weights_root
+    bound = of_checkpoint(name, checkpoint, root=root, revision=revision).get('file')
+    file = bound or (None if revision else local_file(name, root))
+    return [file] if file else replace(entry.origin, revision=revision).files_here()
+
+
+@weights_in(_files)
 def named(
     name: str,
     places: Places,
@@ -46,22 +57,22 @@ def named(
     return replace(backbone, feature=entry.feature)
 
 
-def _weights(entry: Entry, checkpoint: str, revision: str, places: Places) -> hub.Weights:
+def _weights(entry: Entry, checkpoint: str, revision: str, places: Places) -> Weights:
     """Return what to load: the bound file, or the one that lies in `weights_root`, or what is published."""
     root = places.weights_root
-    weights = hub.Weights(
+    weights = Weights(
         entry.name, root, stem=entry.name, revision=revision, megabytes=entry.megabytes,
-        **hub.of_checkpoint(entry.name, checkpoint, root=root, revision=revision),
+        **of_checkpoint(entry.name, checkpoint, root=root, revision=revision),
     )  # fmt: skip
     if revision and not entry.origin.repository:
-        raise hub.without_revisions(entry.name, entry.origin)
+        raise without_revisions(entry.name, entry.origin)
     if weights.file or revision:
         return weights
-    if (file := hub.local_file(entry.name, root)) is not None:
+    if (file := local_file(entry.name, root)) is not None:
         return replace(weights, file=file, shown=file.name)
     if entry.origin.url:
         try:
-            return replace(weights, file=hub.fetch(entry.origin), shown=entry.origin.url)
+            return replace(weights, file=fetch(entry.origin), shown=entry.origin.url)
         except OSError as error:
             raise weights.unavailable(entry.origin, error) from error
     return weights

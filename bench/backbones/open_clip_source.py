@@ -6,17 +6,29 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from bench.backbones import weights as hub
 from bench.backbones.base import Backbone, frozen_backbone
+from bench.backbones.remembered import weights_in
 from bench.backbones.state_dicts import load_checkpoint
-from bench.config.registry import near
-from bench.core.errors import InputError
+from bench.backbones.weights import Origin, Weights, is_offline, open_weights
+from bench.core.errors import InputError, near
 from bench.core.online import give_up_soon
 from bench.core.types import Places, Precision
 
 FILES = ('open_clip_model.safetensors', 'open_clip_pytorch_model.bin')
 
 
+def _weights(argument: str, places: Places, *, checkpoint: str, **settings: Any) -> list[Path] | None:
+    wanted, weights = open_weights('open_clip', argument, checkpoint=checkpoint, root=places.weights_root)
+    if weights.file:
+        return [weights.file]
+    import open_clip as library
+
+    architecture, _, tag = wanted.partition('/')
+    facts = library.get_pretrained_cfg(architecture, tag) if tag else {}
+    return origin_of(facts, weights.revision).files_here()
+
+
+@weights_in(_weights)
 def open_clip(
     argument: str,
     places: Places,
@@ -39,12 +51,12 @@ def open_clip(
     Raises:
       InputError: unknown architecture or tag, missing checkpoint, keys that do not fit, weights that cannot be fetched.
     """
-    wanted, weights = hub.open_weights('open_clip', argument, checkpoint=checkpoint, root=places.weights_root)
+    wanted, weights = open_weights('open_clip', argument, checkpoint=checkpoint, root=places.weights_root)
     return load(wanted, weights, device, precision=precision)
 
 
 def load(
-    argument: str, weights: hub.Weights, device, *, input_side: int | None = None, precision: Precision = 'float32'
+    argument: str, weights: Weights, device, *, input_side: int | None = None, precision: Precision = 'float32'
 ) -> Backbone:
     """Return an image tower with these weights; see `open_clip`.
 
@@ -97,13 +109,13 @@ def tower(model, device, *, name: str, source: str, precision: Precision) -> Bac
     )
 
 
-def origin_of(facts: dict[str, Any], revision: str = '') -> hub.Origin:
+def origin_of(facts: dict[str, Any], revision: str = '') -> Origin:
     """Return where open_clip takes the weights of a tag from: `hf_hub` is `<repository>/` or `<repository>/<file>`."""
     repository, _, file = facts.get('hf_hub', '').rpartition('/')
     if not repository:
-        return hub.Origin(url=facts.get('url', ''))
+        return Origin(url=facts.get('url', ''))
     safe = (f'{file[:-4]}.safetensors',) if file.endswith(('.bin', '.pth')) else ()
-    return hub.Origin(repository, (*safe, file) if file else FILES, revision=revision)
+    return Origin(repository, (*safe, file) if file else FILES, revision=revision)
 
 
 def load_tower(model, path: Path, *, name: str) -> None:
@@ -121,19 +133,19 @@ def load_tower(model, path: Path, *, name: str) -> None:
     load_checkpoint(model.visual, path, name=name, conversions=(image_tower,), hint=hint)
 
 
-def _published(origin: hub.Origin) -> str:
+def _published(origin: Origin) -> str:
     """Return the path of published weights, fetched if need be; '' where open_clip takes them from elsewhere."""
     from open_clip.pretrained import download_pretrained_from_hf
 
     if not origin.repository:
-        if hub.is_offline():
+        if is_offline():
             raise OSError('HF_HUB_OFFLINE is set')
         return ''
     # open_clip tries the safetensors file beside it first
     return download_pretrained_from_hf(origin.repository, filename=origin.files[-1], revision=origin.revision or None)
 
 
-def _check_name(architecture: str, tag: str, weights: hub.Weights) -> None:
+def _check_name(architecture: str, tag: str, weights: Weights) -> None:
     import open_clip as library
 
     if architecture not in library.list_models():

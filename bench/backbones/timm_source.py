@@ -5,17 +5,25 @@ import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
-from bench.backbones import weights as hub
 from bench.backbones.base import Backbone, frozen_backbone
+from bench.backbones.remembered import weights_in
 from bench.backbones.state_dicts import Conversion, load_checkpoint
-from bench.core.errors import InputError
+from bench.backbones.weights import Origin, Weights, is_offline, open_weights, without_revisions
+from bench.core.errors import InputError, near
 from bench.core.online import give_up_soon
 from bench.core.ranges import PositiveInt
 from bench.core.types import Places, Precision
 
 
+def _weights(argument: str, places: Places, *, checkpoint: str, **settings: Any) -> list[Path] | None:
+    model, weights = open_weights('timm', argument, checkpoint=checkpoint, root=places.weights_root)
+    return [weights.file] if weights.file else origin_of(_config(model), weights.revision).files_here()
+
+
+@weights_in(_weights)
 def timm(
     argument: str,
     places: Places,
@@ -47,7 +55,7 @@ def timm(
     if argument.startswith('hf-hub:'):
         raise InputError(f'timm:{argument}: expected a model of timm; a repository of the hub is named {argument}')
     # the revision is part of the name and no setting of its own: settings enter the keys of records
-    model, weights = hub.open_weights('timm', argument, checkpoint=checkpoint, root=places.weights_root)
+    model, weights = open_weights('timm', argument, checkpoint=checkpoint, root=places.weights_root)
     return load(
         model, weights, device, model_kwargs=model_kwargs, pretrained_cfg=pretrained_cfg, input_side=input_side,
         precision=precision,
@@ -56,7 +64,7 @@ def timm(
 
 def load(
     argument: str,
-    weights: hub.Weights,
+    weights: Weights,
     device,
     *,
     model_kwargs: Mapping[str, Any] | None = None,
@@ -82,10 +90,10 @@ def load(
     origin = origin_of(config, weights.revision)
     if weights.revision:
         if not origin.repository:
-            raise hub.without_revisions(weights.label, origin)
+            raise without_revisions(weights.label, origin)
         overlay['hf_hub_id'] = f'{origin.repository}@{weights.revision}'
     try:
-        if not weights.file and origin.url and not origin.cached() and hub.is_offline():
+        if not weights.file and origin.url and not origin.cached() and is_offline():
             raise OSError('HF_HUB_OFFLINE is set')  # timm would try
         network = timm_library.create_model(
             argument, pretrained=not weights.file, pretrained_cfg_overlay=overlay or None, **kwargs
@@ -117,13 +125,13 @@ def load(
     )
 
 
-def origin_of(config, revision: str = '') -> hub.Origin:
+def origin_of(config, revision: str = '') -> Origin:
     """Return where timm takes the weights of a pretrained configuration from."""
     if config.hf_hub_id:
         repository = config.hf_hub_id.partition('@')[0]
         files = (config.hf_hub_filename,) if config.hf_hub_filename else ('model.safetensors', 'pytorch_model.bin')
-        return hub.Origin(repository, files, revision=revision)
-    return hub.Origin(url=config.url if isinstance(config.url, str) else '')
+        return Origin(repository, files, revision=revision)
+    return Origin(url=config.url if isinstance(config.url, str) else '')
 
 
 def _config(argument: str):
@@ -145,7 +153,6 @@ def _config(argument: str):
 def _check_name(argument: str) -> None:
     import timm as timm_library
 
-    from bench.config.registry import near
 
     stem, _, tag = argument.partition('.')
     if not timm_library.is_model(stem):

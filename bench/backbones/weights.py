@@ -49,6 +49,11 @@ class Origin:
                 return Path(path)
         return None
 
+    def files_here(self) -> list[Path] | None:
+        """Return the cached file as a list, None where there is none."""
+        path = self.cached()
+        return [path] if path else None
+
     def pinned(self) -> str:
         """Return the url, or the repository with the commit that the cache holds: `timm/resnet18.a1_in1k@<commit>`."""
         path = self.cached() if self.repository else None

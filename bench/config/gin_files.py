@@ -24,10 +24,9 @@ from gin import config_parser
 from bench.config import registry, source
 from bench.config.registry import Row
 from bench.core import ranges
-from bench.core.errors import InputError
+from bench.core.errors import InputError, near
 from bench.core.hashing import canonical_json
-
-ROOT = Path(__file__).resolve().parents[2]
+from bench.core.paths import ROOT
 
 _FLAG = '--gin_bindings'
 _UNBOUND = object()
@@ -251,14 +250,14 @@ def _check_known(statement: config_parser.BindingStatement, command: Row | None)
     found = ('command', commands[identifier]) if identifier in commands else registry.find_identifier(identifier)
     if found is None:
         names = [row.identifier for kind in registry.KINDS for row in registry.rows(kind).values()]
-        hint = registry.near(identifier, [*commands, *names])
+        hint = near(identifier, [*commands, *names])
         raise InputError(f'gin: nothing is called {identifier!r} ({_place(statement)}){hint}')
     kind, row = found
     parameters = row.defaults()
     if statement.arg_name not in parameters:
         raise InputError(
             f'gin: {identifier} has no parameter {statement.arg_name!r} ({_place(statement)})'
-            f'{registry.near(statement.arg_name, parameters) if parameters else "; it has none"}'
+            f'{near(statement.arg_name, parameters) if parameters else "; it has none"}'
         )
     _collector(kind, row)
 

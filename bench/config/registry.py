@@ -10,7 +10,6 @@ gin bind them, checks their ranges (`bench.core.ranges`) and puts all of them in
 """
 
 import ast
-import difflib
 import functools
 import importlib
 import importlib.machinery
@@ -23,10 +22,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from bench.core.errors import InputError
+from bench.core.errors import InputError, near
+from bench.core.paths import ROOT
 
 KINDS = ('method', 'dataset', 'backbone', 'protocol', 'recipe', 'analysis')
-_METHODS_DIR = Path(__file__).resolve().parents[2] / 'methods'
+_METHODS_DIR = ROOT / 'methods'
 _TABLES = {
     'dataset': 'bench.datasets',
     'backbone': 'bench.backbones',
@@ -158,12 +158,6 @@ def find_identifier(identifier: str) -> tuple[str, Row] | None:
 def plural(kind: str) -> str:
     """Return the name of all of a kind."""
     return 'analyses' if kind == 'analysis' else f'{kind}s'
-
-
-def near(name: str, known: Any) -> str:
-    """Return a hint such as `; did you mean lgm?`, or the known names where nothing is near."""
-    close = difflib.get_close_matches(name, list(known), n=3, cutoff=0.5)
-    return f'; did you mean {" or ".join(close)}?' if close else f'; known: {", ".join(sorted(known))}'
 
 
 @functools.cache

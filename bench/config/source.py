@@ -18,15 +18,16 @@ from typing import Any
 from bench.config.registry import Row
 from bench.core.errors import InputError
 from bench.core.hashing import hash_bytes
+from bench.core.paths import ROOT
 
-_ROOT = Path(__file__).resolve().parents[2]
 _OWN = ('bench', 'methods')
 _INSTALLED = {Path(sysconfig.get_path(name)).resolve() for name in ('stdlib', 'purelib', 'platlib')}
 _DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 # What decides no number, and what has a version of its own: looked at by no other definition's hash.
 BESIDE = frozenset(
-    'Backbone CenterView Checkpoint Count FeatureStore Fraction InputError NonNegative Places Positive PositiveFraction '
-    'PositiveInt Precision RandomView Range Since Waiting World check_ipc progress release remark'.split()
+    'Backbone CenterView Checkpoint Count Dataset FeatureStore Fraction InputError NonNegative Places Positive '
+    'PositiveFraction PositiveInt Precision ProbeScore RandomView Range Since Split Waiting World check_ipc progress '
+    'release remark'.split()
 )
 
 
@@ -47,6 +48,15 @@ def version_of(row: Row) -> int:
     """Return the version of a factory, 1 at first."""
     files = {path for function in _functions(row.load()) if (path := Path(function.__code__.co_filename)).is_file()}
     return row.version + sum(number - 1 for number in _versions(files).values())
+
+
+def facts_of(row: Row) -> dict[str, Any]:
+    """Return what a record tells of a factory's code: {file, hash} of a plug-in, {version, hash} of what is built in."""
+    if plugin := plugin_source(row.load()):
+        return {'file': plugin.file, 'hash': plugin.hash}
+    factory = inspect.unwrap(row.load())
+    address = row.target if isinstance(row.target, str) else f'{factory.__module__}:{factory.__qualname__}'
+    return {'version': version_of(row), 'hash': built_in_hash(address)}
 
 
 # --- hashes of trees ----------------------------------------------------------------------------------------------------
@@ -83,7 +93,10 @@ def _parse(path: Path) -> ast.Module:
 
 @dataclass(frozen=True)
 class PluginSource:
-    """The source of a factory from outside the project: the name of its file, and the hash of all files of its own."""
+    """The source of a factory from outside the project.
+
+    `file` is the name of its file, from its package on; `hash` is of all files of its own.
+    """
 
     file: str
     hash: str
@@ -109,13 +122,21 @@ def plugin_source(factory: Callable[..., Any]) -> PluginSource | None:
             f'plug-in {getattr(factory, "__name__", factory)}: expected a function that stands in a file; write it to one, '
             'so that its records can tell which code made them'
         )
-    files = {path: name for path, name in files.items() if not any(path.is_relative_to(_ROOT / own) for own in _OWN)}
+    files = {path: name for path, name in files.items() if not any(path.is_relative_to(ROOT / own) for own in _OWN)}
     if not files:
         return None
     trees: dict[Path, ast.Module] = {}
     for path, module in files.items():
         _read_own(path, module, trees)
-    return PluginSource(next(iter(files)).name, tree_hash(trees[path] for path in sorted(trees, key=lambda p: p.name)))
+    path, module = next(iter(files.items()))
+    shown = path.relative_to(_root(path, module)).as_posix()
+    return PluginSource(shown, hash_bytes(sorted(tree_hash([tree]).encode() for tree in trees.values())))
+
+
+def _root(path: Path, module: str) -> Path:
+    """Return the folder from which a file is imported under its module's name."""
+    package = module.split('.') if path.name == '__init__.py' else module.split('.')[:-1]
+    return path.parents[len(package)] if len(package) < len(path.parents) else path.parent
 
 
 def _package(function: FunctionType) -> str:
@@ -158,7 +179,7 @@ def _read_own(path: Path, module: str, trees: dict[Path, ast.Module]) -> None:
         return
     trees[path] = _parse(path)
     package = module.split('.') if path.name == '__init__.py' else module.split('.')[:-1]
-    root = path.parents[len(package)] if len(package) < len(path.parents) else path.parent
+    root = _root(path, module)
     for name in _imported(trees[path], package):
         first = name.partition('.')[0]
         # installed beside a package of one's own lie those of others
@@ -190,7 +211,7 @@ def _versions(files: Iterable[Path]) -> dict[Path, int]:
     """Return the VERSION of those of the files that lie in `methods/`, and of what any of them imports from there."""
     methods = set()
     for path in files:
-        if path.is_relative_to(_ROOT / 'methods'):
+        if path.is_relative_to(ROOT / 'methods'):
             methods.add(path)
         for name in _facts(path, *_look(path)).imported:
             if name.startswith('methods.') and (found := _file(name)):
@@ -223,6 +244,7 @@ def _look(path: Path) -> tuple[int, ...]:
 # --- built-in functions -------------------------------------------------------------------------------------------------
 
 
+@functools.cache
 def built_in_hash(address: str, *, beside: frozenset[str] = BESIDE) -> str:
     """Return the hash of a definition of the project (`module:name`) and of all that it reaches by name."""
     return hash_bytes(sorted(f'{name} {tree_hash([tree])}\n'.encode() for name, tree in reached(address, beside=beside)))
@@ -283,7 +305,7 @@ def _names(path: Path) -> _Names:
 
 
 def _file(module: str) -> Path | None:
-    stem = _ROOT.joinpath(*module.split('.'))
+    stem = ROOT.joinpath(*module.split('.'))
     return next((path for path in (stem.with_name(f'{stem.name}.py'), stem / '__init__.py') if path.is_file()), None)
 
 

@@ -6,6 +6,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,33 @@ from bench.core.progress import UNREAD
 
 if TYPE_CHECKING:
     from bench.core.types import Places
+
+flags.disclaim_key_flags()  # --help shows those that `define` makes as flags of the command
+
+# Flags that several commands have: of which kind each is, its default, and what --help says.
+_FLAGS = {
+    'gin_file': (flags.DEFINE_multi_string, [], 'gin file, looked for here and then in the repository; repeatable'),
+    'gin_bindings': (flags.DEFINE_multi_string, [], 'gin binding, such as "lgm.num_updates = 50"; wins over the files'),
+    'plugin': (flags.DEFINE_multi_string, [], 'module or .py file that registers methods, data sets, backbones, ...'),
+    'results_dir': (flags.DEFINE_string, 'results', 'folder of the records and of all that is made from them'),
+    'cache_dir': (flags.DEFINE_string, None, 'what can be made again, such as features (default: .cache, or $BENCH_CACHE)'),
+    'data_root': (flags.DEFINE_string, None, 'folder with the data sets'),
+    'weights_root': (flags.DEFINE_string, None, 'folder with local checkpoints'),
+    'device': (partial(flags.DEFINE_enum, enum_values=['auto', 'cpu', 'cuda', 'mps']), 'auto', 'auto is cuda, mps or cpu'),
+    'force': (flags.DEFINE_bool, False, 'run cells again that have a record'),
+}
+
+
+def define(*names: str, **defaults: Any) -> None:
+    """Define flags that several commands have.
+
+    Args:
+      names: of flags with their usual default.
+      defaults: name -> default of flags that have another one in this command.
+    """
+    for name in (*names, *defaults):
+        kind, default, text = _FLAGS[name]
+        kind(name, defaults.get(name, default), help=text)
 
 
 def start(main: Callable[..., int], *, words: bool = False) -> None:
@@ -91,29 +119,45 @@ def guarded(main: Callable[..., int], argv: list[str], *, name: str, words: bool
 
 
 def places() -> 'Places':
-    """Return the folders that the flags data_root, weights_root and cache_dir name; $BENCH_CACHE, else .cache by default.
+    """Return the folders that the flags data_root, weights_root and cache_dir name.
 
     Raises:
       InputError: for a root that does not exist, or a file in place of the cache.
     """
     from bench.core.types import Places
 
-    roots = {}
-    for name in ('data_root', 'weights_root'):
-        value = flags.FLAGS[name].value
-        if value is not None and not Path(value).is_dir():
-            raise InputError(f'--{name}={value}: expected an existing folder')
-        roots[name] = Path(value) if value is not None else None
-    cache_dir = Path(flags.FLAGS.cache_dir or os.environ.get('BENCH_CACHE') or '.cache')
-    if cache_dir.exists() and not cache_dir.is_dir():
-        raise InputError(f'--cache_dir={cache_dir}: expected a folder, or nothing yet; got a file')
-    return Places(**roots, cache_dir=cache_dir)
+    return Places(given_root('data_root'), given_root('weights_root'), cache_dir())
+
+
+def cache_dir() -> Path:
+    """Return the folder that the flag cache_dir names, else $BENCH_CACHE, else .cache.
+
+    Raises:
+      InputError: for a file in its place.
+    """
+    folder = Path(flags.FLAGS.cache_dir or os.environ.get('BENCH_CACHE') or '.cache')
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f'--cache_dir={folder}: expected a folder, or nothing yet; got a file')
+    return folder
+
+
+def given_root(name: str) -> Path | None:
+    """Return the folder that a flag names, such as `weights_root`; None where the flag is not given.
+
+    Raises:
+      InputError: for a folder that does not exist.
+    """
+    value = flags.FLAGS[name].value
+    if value is not None and not Path(value).is_dir():
+        raise InputError(f'--{name}={value}: expected an existing folder')
+    return Path(value) if value is not None else None
 
 
 def gin_command(name: str) -> str:
-    """Return how to repeat a command of this name with the gin files and bindings of the flags."""
+    """Return how to repeat a command of this name with the gin files, bindings and plug-ins of the flags."""
     parts = [f'--gin_file={path}' for path in flags.FLAGS.gin_file]
     parts += [f'--gin_bindings="{binding}"' for binding in flags.FLAGS.gin_bindings]
+    parts += [f'--plugin={name}' for name in flags.FLAGS.plugin]
     return ' '.join([f'python -m {name}', *parts])
 
 

@@ -8,8 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from bench.core.errors import InputError
-
 
 @contextmanager
 def new_folder(folder: Path) -> Iterator[Path]:
@@ -48,18 +46,3 @@ def write_atomic(path: Path, content: str | bytes) -> None:
 def safe_name(name: str) -> str:
     """Return a name as one folder name: `timm:a/b` -> `timm_a_b`. Keys keep what lies below clashing names apart."""
     return re.sub(r'^\.+|[^A-Za-z0-9._-]', '_', name)[:120] or '_'
-
-
-def replace_block(document: Path, name: str, block: str) -> None:
-    """Replace what stands in a document between `<!-- name:start -->` and `<!-- name:end -->`.
-
-    Raises:
-      InputError: if the document or one of its markers is missing.
-    """
-    start, end = f'<!-- {name}:start -->', f'<!-- {name}:end -->'
-    content = document.read_text(encoding='utf-8') if document.is_file() else ''
-    before, found_start, rest = content.partition(start)
-    _, found_end, after = rest.partition(end)
-    if not (found_start and found_end):
-        raise InputError(f'{document}: expected the lines {start} and {end}, got none or one; add both')
-    write_atomic(document, f'{before}{start}\n\n{block}\n{end}{after}')

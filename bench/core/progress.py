@@ -12,14 +12,23 @@ UNREAD = 128 + 13
 
 
 @contextmanager
-def progress(*, total: int, title: str, unit: str) -> Iterator[Callable[..., None]]:
+def progress(*, total: int | None, title: str, unit: str, start: int = 0) -> Iterator[Callable[..., None]]:
     """Show a progress line while the block runs; yields `advance(count=1, **numbers)`.
 
     Quiet when stderr is not a terminal, and when `title` is ''. `numbers` (name -> value) are shown behind the bar.
+
+    Args:
+      total: how many there are, None where nobody knows.
+      title: what is being done.
+      unit: what is counted, such as 'image'; 'B' counts bytes and shows them as kB, MB or GB.
+      start: how many were done before.
     """
     from tqdm import tqdm
 
-    with tqdm(total=total, desc=title, unit=unit, leave=False, disable=None if title else True, dynamic_ncols=True) as bar:
+    with tqdm(
+        total=total, initial=start, desc=title, unit=unit, unit_scale=unit == 'B', leave=False,
+        disable=None if title else True, dynamic_ncols=True,
+    ) as bar:  # fmt: skip
 
         def advance(count: int = 1, **numbers: float) -> None:
             if numbers:

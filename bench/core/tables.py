@@ -1,5 +1,7 @@
 """Tables as text: aligned columns for a terminal, markdown, CSV and LaTeX. Pure functions of cells that are text already.
 
+Also the one way into a document: `replace_block` puts a table between two markers.
+
 A table is a head and rows of the same length. `right` names the columns, counted from 0, that stand at the right: such as
 `range(1, 4)`.
 """
@@ -7,7 +9,11 @@ A table is a head and rows of the same length. `right` names the columns, counte
 import csv
 import io
 from collections.abc import Container, Iterable, Sequence
+from pathlib import Path
 from typing import Any
+
+from bench.core.disk import write_atomic
+from bench.core.errors import InputError
 
 _LATEX = str.maketrans({
     '\\': r'\textbackslash{}', '&': r'\&', '%': r'\%', '$': r'\$', '#': r'\#', '_': r'\_', '{': r'\{', '}': r'\}',
@@ -22,15 +28,15 @@ def number(value: Any, form: str = '.1f') -> str:
     return format(value, form) if isinstance(value, float) else str(value)
 
 
-def aligned(rows: Iterable[Sequence[str]], *, right: Container[int] = (), indent: str = '') -> str:
-    """Return rows (the head, where there is one, is the first) as lines of columns, two blanks apart.
+def aligned(rows: Iterable[Sequence[str]], *, right: Container[int] = (), indent: str = '', gap: str = '  ') -> str:
+    """Return rows (the head, where there is one, is the first) as lines of columns, by default two blanks apart.
 
     Lines end without blanks, the last one without a line end.
     """
     rows = [list(row) for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return '\n'.join(
-        indent + '  '.join(
+        indent + gap.join(
             cell.rjust(width) if i in right else cell.ljust(width)
             for i, (cell, width) in enumerate(zip(row, widths, strict=True))
         ).rstrip()
@@ -81,6 +87,21 @@ def latex(head: Sequence[str], rows: Iterable[Sequence[str]], *, right: Containe
 def latex_escape(cell: str) -> str:
     """Return plain text as LaTeX."""
     return cell.translate(_LATEX)
+
+
+def replace_block(document: Path, name: str, block: str) -> None:
+    """Replace what stands in a document between `<!-- name:start -->` and `<!-- name:end -->`.
+
+    Raises:
+      InputError: if the document or one of its markers is missing.
+    """
+    start, end = f'<!-- {name}:start -->', f'<!-- {name}:end -->'
+    content = document.read_text(encoding='utf-8') if document.is_file() else ''
+    before, found_start, rest = content.partition(start)
+    _, found_end, after = rest.partition(end)
+    if not (found_start and found_end):
+        raise InputError(f'{document}: expected the lines {start} and {end}, got none or one; add both')
+    write_atomic(document, f'{before}{start}\n\n{block}\n{end}{after}')
 
 
 def _latex_line(cells: Sequence[str]) -> str:

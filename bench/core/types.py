@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from bench.core.errors import InputError
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -30,12 +32,27 @@ class Places:
     cache_dir: 'Path'
 
 
+def data_root_of(places: Places, name: str) -> 'Path':
+    """Return the folder of the datasets; `name` is the one that is wanted, for the message.
+
+    Raises:
+      InputError: where it was not given or does not exist.
+    """
+    if places.data_root is None:
+        raise InputError(f'{name}: expected --data_root=<folder that holds the datasets>, got none; add this flag')
+    if not places.data_root.is_dir():
+        got = f'--data_root={places.data_root}'
+        raise InputError(f'{name}: expected an existing folder, got {got}; create it or mend the flag')
+    return places.data_root
+
+
 @dataclass(frozen=True)
 class Split:
     """One named split of a dataset.
 
     `images[i]` gives sample i as an RGB `PIL.Image`; the sequence is picklable, because loader workers read from it.
-    `labels_N` are int64 in [0, C). `fingerprint` changes whenever an image, a label or their order changes.
+    `labels_N` are int64 in [0, C). `fingerprint` changes whenever an image, a label or their order changes. `listing`, of
+    images that lie in files, is what records told of them before schema 3: a hash of names, sizes and labels; else ''.
     `groups_N` (int64, with `group_names`) marks sub-populations such as bird x background. `skipped` names the images
     left out because they could not be read.
     """
@@ -48,6 +65,7 @@ class Split:
     groups_N: np.ndarray | None = None
     group_names: tuple[str, ...] = ()
     skipped: tuple[str, ...] = ()
+    listing: str = ''
 
     def __len__(self) -> int:
         return len(self.labels_N)
@@ -87,7 +105,13 @@ class Dataset:
 
     @property
     def fingerprints(self) -> dict[str, str]:
-        return {'train': self.train.fingerprint, 'test': self.test.fingerprint}
+        """What records of every schema tell of the images."""
+        return {split.name: split.listing or split.fingerprint for split in (self.train, self.test)}
+
+    @property
+    def contents(self) -> dict[str, str]:
+        """What every byte of an image changes."""
+        return {split.name: split.fingerprint for split in (self.train, self.test)}
 
     @property
     def backgrounds(self) -> tuple[str, ...]:

@@ -1,8 +1,7 @@
-"""The table of datasets: one row a name, one file a family of loaders.
+"""The table of datasets: one row per name.
 
-A loader is `loader(places, *, settings...) -> bench.core.types.Dataset`; the loader of a family in the catalogue, or of an
-open name such as `hf:<dataset>`, takes the name first. A
-published dataset is an entry of `bench.datasets.published.catalogue`.
+A loader is `loader(places, *, settings...) -> bench.core.types.Dataset`; that of published datasets, or of an open name
+such as `hf:<dataset>`, takes the name first. A published dataset is one file of `bench/datasets/published/sets/`.
 """
 
 from bench.config.registry import Row
@@ -30,5 +29,8 @@ ROWS = (
         'hf', 'bench.datasets.hugging_face:hf', 'any image classification dataset of the Hugging Face hub',
         argument='dataset',
     ),
-    *(Row(entry.name, entry.loader, entry.summary, fixed=entry.name) for entry in ENTRIES.values()),
+    *(
+        Row(entry.name, 'bench.datasets.published.catalogue:load', entry.summary, fixed=entry.name)
+        for entry in ENTRIES.values()
+    ),
 )

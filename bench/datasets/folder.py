@@ -8,8 +8,8 @@ from typing import Literal
 import numpy as np
 
 from bench.core.errors import InputError
-from bench.core.types import Dataset, Places, Split
-from bench.datasets.images import ImageFiles, data_root_of, files_fingerprint, image_extensions, verify_images
+from bench.core.types import Dataset, Places, Split, data_root_of
+from bench.datasets.images import ImageFiles, fingerprints_of, image_extensions, verify_images
 
 _LAYOUT = '<data_root>/<folder.path>/<split>/<class>/<image>'
 
@@ -142,15 +142,16 @@ def _readable_split(
 ) -> Split:
     """Return the split without its unreadable images (which, with `on_error='stop'`, raise)."""
     images = ImageFiles(root, tuple(files))
-    fingerprint = files_fingerprint(root, files, labels_N)
-    bad = verify_images(images, on_error=on_error, cache_dir=cache_dir, fingerprint=fingerprint)
+    title = '+'.join(sorted({file.partition('/')[0] for file in files}))
+    prints = fingerprints_of(root, files, labels_N, cache_dir=cache_dir, title=title)
+    bad = verify_images(images, on_error=on_error, cache_dir=cache_dir, fingerprint=prints['fingerprint'])
     if bad:
         labels_N = np.delete(labels_N, bad)
         left_out = set(bad)
         images = ImageFiles(root, tuple(file for i, file in enumerate(files) if i not in left_out))
-        fingerprint = files_fingerprint(root, images.files, labels_N)
+        prints = fingerprints_of(root, images.files, labels_N, cache_dir=cache_dir, title=f'{title} readable')
         _check_no_empty_class(labels_N, class_names, [root], why='readable ')
-    return Split(name, images, labels_N, class_names, fingerprint, skipped=tuple(files[i] for i in bad))
+    return Split(name, images, labels_N, class_names, skipped=tuple(files[i] for i in bad), **prints)
 
 
 def _names(folder: Path) -> str:

@@ -1,5 +1,6 @@
 """Any image classification dataset of the Hugging Face hub, through its `datasets` library: `hf:<owner>/<name>`."""
 
+import hashlib
 import io
 import os
 from collections.abc import Sequence
@@ -10,12 +11,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from bench.config.registry import near
-from bench.core.errors import InputError
-from bench.core.hashing import hash_bytes
+from bench.core.errors import InputError, near, reason_of
 from bench.core.online import give_up_soon
 from bench.core.types import Dataset, Places, Split
-from bench.datasets.images import READING_RULES, reason_of, to_rgb
+from bench.datasets.images import READING_RULES, to_rgb
 
 
 def hf(
@@ -70,7 +69,7 @@ def hf(
         if labels_N.min(initial=0) < 0:
             raise InputError(f'{name}: expected labelled images in split {wanted!r}, got unlabelled ones; choose another')
         images = HubImages(name, table, image)
-        splits.append(Split(kind, images, labels_N, class_names, images.fingerprint(labels_N)))
+        splits.append(Split(kind, images, labels_N, class_names, **images.fingerprints(labels_N)))
     info = table.info
     commit = '' if local else _commit(info, argument)
     source = str(argument) if local else f'https://huggingface.co/datasets/{argument} {commit}'.strip()
@@ -106,18 +105,17 @@ class HubImages(Sequence[Image.Image]):
         except Exception as error:  # on damaged files PIL's decoders raise nearly anything
             raise InputError(f'{self.name}: expected image {index} to be readable, got {reason_of(error)}') from error
 
-    def fingerprint(self, labels_N: np.ndarray) -> str:
-        """Return a hash of every image's size in bytes and label, in order, as for files."""
-
-        def lines():
-            yield READING_RULES.encode()
-            for batch in self.table.with_format('arrow').iter(1000):
-                for cell in batch[self.column].to_pylist():
-                    size = len(cell['bytes']) if cell['bytes'] else os.path.getsize(cell['path'])
-                    yield f'{os.path.basename(cell["path"] or "")}\0{size}\n'.encode()
-            yield labels_N.tobytes()
-
-        return hash_bytes(lines())
+    def fingerprints(self, labels_N: np.ndarray) -> dict[str, str]:
+        """Return `fingerprint`, a hash of every image's bytes and label in order, and `listing`, of their sizes."""
+        listing, content = hashlib.sha256(READING_RULES.encode()), hashlib.sha256(READING_RULES.encode())
+        for batch in self.table.with_format('arrow').iter(1000):
+            for cell in batch[self.column].to_pylist():
+                name, data = os.path.basename(cell['path'] or ''), cell['bytes'] or Path(cell['path']).read_bytes()
+                listing.update(f'{name}\0{len(data)}\n'.encode())
+                content.update(f'{name}\0{len(data)}\n'.encode() + data)
+        for digest in (listing, content):
+            digest.update(labels_N.tobytes())
+        return {'fingerprint': content.hexdigest()[:16], 'listing': listing.hexdigest()[:16]}
 
 
 def _columns(name: str, table: Any, image: str, label: str, library: Any) -> tuple[str, str]:

@@ -1,6 +1,6 @@
-"""Images that lie in files: reading, fingerprints, checking, and published splits of them, shared by the loaders.
+"""Images that lie in files: reading, fingerprints, checking.
 
-Shape suffixes: N samples, C classes, H height, W width.
+Shape suffixes: N samples, H height, W width.
 """
 
 import json
@@ -9,19 +9,16 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
-from tqdm import tqdm
+from PIL import Image, ImageOps
 
+from bench.core.contents import digests
 from bench.core.disk import write_atomic
-from bench.core.errors import InputError
+from bench.core.errors import InputError, reason_of
 from bench.core.hashing import hash_bytes, short_hash
-from bench.core.types import Dataset, Places, Split
-
-if TYPE_CHECKING:
-    from bench.datasets.published.obtain import Entry
+from bench.core.progress import progress
 
 # Part of every fingerprint: raise it when `to_rgb` changes what a file looks like, so that stored features go stale.
 READING_RULES = 'files-v1'
@@ -93,8 +90,7 @@ class ImageFiles(Sequence[Image.Image]):
 def files_fingerprint(root: Path, relative_paths: Sequence[str], labels: Sequence[int]) -> str:
     """Return a hash over (relative path, size in bytes, label) of every file, in order.
 
-    The contents are not hashed: folders of ImageNet's size would cost minutes at every start, and name and size
-    together catch practically every change. A file exchanged for another of exactly its size goes unnoticed.
+    It is what records of schemas 1 and 2 hold: a file exchanged for another of exactly its size goes unnoticed.
 
     Raises:
       InputError: naming the first file that is missing.
@@ -112,13 +108,33 @@ def files_fingerprint(root: Path, relative_paths: Sequence[str], labels: Sequenc
     return hash_bytes(lines())
 
 
-def reason_of(error: Exception) -> str:
-    """Return in one short line why something could not be read or fetched."""
-    if isinstance(error, UnidentifiedImageError):
-        return 'something else'
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror.lower()
-    return (str(error) or type(error).__name__).splitlines()[0]
+def fingerprints_of(
+    root: Path, relative_paths: Sequence[str], labels: Sequence[int], *, cache_dir: Path, title: str
+) -> dict[str, str]:
+    """Return the two fingerprints of a split, by the names that they have there.
+
+    Args:
+      root: what the paths are relative to.
+      relative_paths: files, with forward slashes.
+      labels: one each.
+      cache_dir: remembers what the files held, so that they are read once.
+      title: the split's name.
+
+    Returns:
+      `fingerprint`, a hash over (relative path, content, label) of every file in order, and `listing`, see
+      `files_fingerprint`.
+
+    Raises:
+      InputError: naming the first file that is missing.
+    """
+    listing = files_fingerprint(root, relative_paths, labels)
+    memo = cache_dir / 'contents' / f'{short_hash([str(root.resolve()), title])}.npz'
+    held = digests([root / file for file in relative_paths], memo=memo, title=f'reading {title}')
+    lines = (
+        f'\n{file}\0{digest.hex()}\0{label}'.encode('utf-8', 'surrogateescape')
+        for file, digest, label in zip(relative_paths, held, labels, strict=True)
+    )
+    return {'fingerprint': hash_bytes([READING_RULES.encode(), *lines]), 'listing': listing}
 
 
 # ---- checking --------------------------------------------------------------------------------------------------------
@@ -183,117 +199,12 @@ def _read_all(images: ImageFiles, indices: Sequence[int]) -> dict[int, str]:
     found = {}
     with (
         ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool,
-        tqdm(total=len(indices), desc='checking images', unit='image', disable=None, leave=False) as progress,
+        progress(total=len(indices), title='checking images', unit='image') as advance,
     ):
         for start in range(0, len(indices), _BATCH):
             batch = indices[start : start + _BATCH]
             for index, text in zip(batch, pool.map(problem, batch), strict=True):
                 if text:
                     found[index] = text
-                progress.update()
+                advance()
     return found
-
-
-# ---- datasets --------------------------------------------------------------------------------------------------------
-
-
-class Listing(NamedTuple):
-    """A split as the official index files give it: files relative to a root, labels, and groups where it has some."""
-
-    files: Sequence[str]
-    labels: Sequence[int]
-    groups: Sequence[int] | None = None
-
-
-def data_root_of(places: Places, name: str) -> Path:
-    """Return the folder of the datasets.
-
-    Raises:
-      InputError: where it was not given or does not exist.
-    """
-    if places.data_root is None:
-        raise InputError(f'{name}: expected --data_root=<folder that holds the datasets>, got none; add this flag')
-    if not places.data_root.is_dir():
-        got = f'--data_root={places.data_root}'
-        raise InputError(f'{name}: expected an existing folder, got {got}; create it or mend the flag')
-    return places.data_root
-
-
-def load_mat(path: Path, *, root: Path) -> dict[str, Any]:
-    """Return the variables of an official MATLAB file, singleton dimensions removed.
-
-    Raises:
-      InputError: if it is missing or is no such file; `root` is the dataset's folder.
-    """
-    from scipy.io import loadmat
-
-    try:
-        return loadmat(path, squeeze_me=True)
-    except Exception as error:  # on damaged files scipy raises nearly anything
-        raise InputError(f'{path}: expected the official file, got: {reason_of(error)}; {remedy_for(root)}') from error
-
-
-def remedy_for(root: Path) -> str:
-    """Return the advice for a published dataset that is not as published."""
-    return f'restore the official files, or move {root} away and get it anew (python -m bench.data)'
-
-
-def official_dataset(
-    entry: 'Entry',
-    *,
-    root: Path,
-    train: Listing,
-    test: Listing,
-    class_names: Sequence[str],
-    cache_dir: Path,
-    decode: bool = True,
-) -> Dataset:
-    """Return a published dataset of files, after checking that all of it is there and readable.
-
-    Args:
-      entry: what the catalogue says of it.
-      root: the folder that the files are relative to.
-      train: relative files with their labels (and groups), in the official order.
-      test: likewise.
-      class_names: C names, by label.
-      cache_dir: remembers that the images were readable.
-      decode: whether every image is decoded once beforehand; without, a damaged one shows when it is used.
-
-    Raises:
-      InputError: for other sizes than the published ones, a missing file or an unreadable one.
-    """
-    remedy = remedy_for(root)
-    splits = []
-    for name, listing in (('train', train), ('test', test)):
-        images = ImageFiles(root, tuple(listing.files))
-        fingerprint = files_fingerprint(root, listing.files, listing.labels)
-        groups_N = None if listing.groups is None else np.array(listing.groups, dtype=np.int64)
-        labels_N = np.array(listing.labels, dtype=np.int64)
-        groups = entry.groups if groups_N is not None else ()
-        splits.append(Split(name, images, labels_N, tuple(class_names), fingerprint, groups_N, groups))
-    dataset = checked_dataset(entry, *splits, remedy=remedy)
-    if decode:
-        # A published set is used whole or not at all: numbers on parts of it would not be comparable.
-        for split in splits:
-            verify_images(split.images, on_error='stop', cache_dir=cache_dir, fingerprint=split.fingerprint, hint=remedy)
-    return dataset
-
-
-def checked_dataset(entry: 'Entry', train: Split, test: Split, *, remedy: str) -> Dataset:
-    """Return two splits as the dataset of the catalogue.
-
-    Raises:
-      InputError: for other sizes than the published ones, or labels that no class has.
-    """
-    expected = {'train': entry.train, 'test': entry.test, 'classes': entry.classes}
-    got = {'train': len(train), 'test': len(test), 'classes': train.num_classes}
-    if {**got, **{name: size for name, size in expected.items() if size is not None}} != got:
-        raise InputError(f'{entry.name}: expected the published {expected}, got {got}; {remedy}')
-    if entry.train_groups and (sizes := tuple(np.bincount(train.groups_N).tolist())) != entry.train_groups:
-        raise InputError(f'{entry.name}: expected training groups of {entry.train_groups}, got {sizes}; {remedy}')
-    for split in (train, test):
-        low, high = split.labels_N.min(), split.labels_N.max()
-        if low < 0 or high >= entry.classes:
-            got = f'{low} to {high}'
-            raise InputError(f'{entry.name}: expected labels 0 to {entry.classes - 1} in {split.name}, got {got}; {remedy}')
-    return Dataset(entry.name, train, test, entry.licence, entry.source, entry.citation)

@@ -7,8 +7,7 @@ import numpy as np
 from bench.distillation.distilled_set import DistilledSet
 from bench.distillation.pictures import MAX_IMAGES, Timelapse, contact_sheet, neighbor_rows
 from bench.distillation.task import Task
-from bench.features.diversity import diversity
-from bench.features.similarity import nearest_in_class
+from bench.features.similarity import diversity, nearest_in_class
 
 _NEIGHBORS, _MAX_ROWS = 3, 100
 # beyond, a second pass of all images would cost as much as the choice of them

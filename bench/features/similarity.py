@@ -1,4 +1,4 @@
-"""Cosines between features, class by class.
+"""Cosines between features, class by class: the nearest ones, and how different the images of a class are.
 
 Shape suffixes: N queries, M candidates, D feature width, K neighbours.
 """
@@ -35,3 +35,26 @@ def nearest_in_class(
             order_K = np.argsort(-cosine_M, kind='stable')[:count]
             found[query] = (members[order_K], cosine_M[order_K])
     return found
+
+
+def diversity(f_ND: np.ndarray, labels_N: np.ndarray) -> float | None:
+    """Return the mean over classes of the mean of 1 - cosine over all pairs of a class's images.
+
+    Args:
+      f_ND: features.
+      labels_N: classes; those with one image have no pair and do not count.
+
+    Returns:
+      A number in [0, 2]: 0 where the images of each class have one direction, 1 where they are orthogonal. None where no
+      class has two images.
+    """
+    means = []
+    for label in np.unique(labels_N):
+        u_ND = unit(f_ND[labels_N == label]).astype(np.float64)
+        if (count := len(u_ND)) < 2:
+            continue
+        # the squared length of the sum holds every ordered pair, and each image with itself
+        sum_D = u_ND.sum(axis=0)
+        pairs = (sum_D @ sum_D - np.square(u_ND).sum()) / (count * (count - 1))
+        means.append(1 - pairs)
+    return float(np.mean(means)) if means else None

@@ -1,10 +1,46 @@
-"""Facts of the machine that make long computations faster without changing their results."""
+"""The device of this process: which one, what it is called, and how freed memory is kept."""
 
 import ctypes
 import sys
 
+import torch
+
+from bench.core.errors import InputError
+from bench.machine import processes
+
 _M_TRIM_THRESHOLD = -1
 _M_MMAP_MAX = -4
+
+
+def choose_device(wanted: str = 'auto') -> torch.device:
+    """Return the device that a command computes on, and keep freed memory from now on.
+
+    Of several processes that torchrun started with CUDA, each one gets a GPU of its own.
+
+    Args:
+      wanted: `cuda`, `mps` or `cpu`; `auto` takes the first of them that is there.
+
+    Raises:
+      InputError: if there is no such device, or if there are fewer GPUs than processes.
+    """
+    available = {'cuda': torch.cuda.is_available(), 'mps': torch.backends.mps.is_available(), 'cpu': True}
+    if wanted == 'auto':
+        wanted = next(name for name, present in available.items() if present)
+    if not available[wanted]:
+        raise InputError(f'--device={wanted}: torch finds no such device here; use --device=auto')
+    keep_freed_memory()
+    if wanted != 'cuda' or not processes.asked_for():
+        return torch.device(wanted)
+    if processes.local_rank() >= torch.cuda.device_count():
+        raise InputError(f'torchrun started more processes than the {torch.cuda.device_count()} GPUs of this machine')
+    device = torch.device('cuda', processes.local_rank())
+    torch.cuda.set_device(device)
+    return device
+
+
+def device_name(device: torch.device) -> str:
+    """Return the model of a GPU, else the kind of the device."""
+    return torch.cuda.get_device_name(device) if device.type == 'cuda' else device.type
 
 
 def keep_freed_memory() -> None:

@@ -85,11 +85,13 @@ def local_rank() -> int:
 
 
 def join(device: torch.device) -> World:
-    """Meet the other processes: NCCL for CUDA, gloo otherwise.
+    """Meet the other processes that torchrun started: NCCL for CUDA, gloo otherwise. One process by itself is `ALONE`.
 
     Raises:
       InputError: if the launcher's variables are incomplete.
     """
+    if not asked_for():
+        return ALONE
     if missing := [name for name in ('RANK', 'MASTER_ADDR', 'MASTER_PORT') if name not in os.environ]:
         raise InputError(f'WORLD_SIZE is set but {missing[0]} is not: start several processes with torchrun')
     dist.init_process_group('nccl' if device.type == 'cuda' else 'gloo')

@@ -5,7 +5,7 @@ record that says why, and the others go on.
 """
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from bench.backbones import remembered
 from bench.backbones.base import Backbone
 from bench.config.gin_files import Choice
 from bench.core.errors import InputError
@@ -25,11 +26,16 @@ from bench.distillation.task import Task, check_ipc, needs_of
 from bench.features.store import FeatureStore
 from bench.machine.checkpoints import Checkpoint
 from bench.machine.cost import measured
+from bench.machine.device import device_name
 from bench.machine.processes import ALONE, World
 from bench.pipeline.grid import Cell
 from bench.pipeline.tensorboard import CellLogs
-from bench.probes.adam import ProbeTask
-from bench.results import record as records
+from bench.probes.task import ProbeTask
+from bench.results import provenance
+from bench.results.check import RecordError
+from bench.results.make import failed_record, make_record
+from bench.results.record import CodeFacts, DistilledFacts, GinBindings, MethodFacts, Provenance, Record, Seconds
+from bench.results.store import find, path_of, write
 
 
 @dataclass
@@ -45,6 +51,7 @@ class Bench:
     say: Callable[[str], None] = print
     _datasets: dict[str, Dataset] = field(default_factory=dict)
     _backbones: dict[str, Backbone] = field(default_factory=dict)
+    _weights: dict[str, str | None] = field(default_factory=dict)
     # distilled sets of this process, which even `force` does not make twice
     made: set[Path] = field(default_factory=set)
 
@@ -61,7 +68,25 @@ class Bench:
         if choice.label not in self._backbones:
             made = choice.row.load()(*_argument(choice), self.places, self.device, **choice.settings)
             self._backbones[choice.label] = replace(made, name=choice.label)
+            remembered.remember(self._entry(choice), made.fingerprint)
         return self._backbones[choice.label]
+
+    def weights(self, choice: Choice) -> str:
+        """Return the fingerprint of a backbone's weights; it is built where its files do not tell."""
+        return self.known_weights(choice) or self.backbone(choice).fingerprint
+
+    def known_weights(self, choice: Choice) -> str | None:
+        """Return the fingerprint of a backbone's weights, None where it would have to be built for it."""
+        if choice.label in self._backbones:
+            return self._backbones[choice.label].fingerprint
+        if choice.label not in self._weights:
+            self._weights[choice.label] = remembered.recall(self._entry(choice))
+        return self._weights[choice.label]
+
+    def _entry(self, choice: Choice) -> Path | None:
+        return remembered.entry_of(
+            choice.row.load(), _argument(choice), self.places, choice.settings, code=choice.code
+        )
 
 
 def prepare(bench: Bench, cells: list[Cell]) -> list[Cell]:
@@ -85,7 +110,7 @@ def prepare(bench: Bench, cells: list[Cell]) -> list[Cell]:
         if record is None or bench.force:
             todo.append(cell)
         else:
-            _check_same_data(record, dataset, bench, cell)
+            _check_same_inputs(record, bench, cell)
     for cell in todo:
         for choice in filter(None, (cell.source, cell.eval)):
             bench.backbone(choice)
@@ -95,25 +120,25 @@ def prepare(bench: Bench, cells: list[Cell]) -> list[Cell]:
     return todo
 
 
-def finished(results_dir: Path, cell: Cell) -> dict[str, Any] | None:
+def finished(results_dir: Path, cell: Cell) -> Record | None:
     """Return the cell's finished record, None where there is none; a failed one does not count.
 
     Raises:
       InputError: if a file that is no record is in its place.
     """
     record = found(results_dir, cell)
-    return record if record is not None and record['status'] == 'ok' else None
+    return record if record is not None and record.status == 'ok' else None
 
 
-def found(results_dir: Path, cell: Cell) -> dict[str, Any] | None:
+def found(results_dir: Path, cell: Cell) -> Record | None:
     """Return the record in the cell's place, finished or failed, None where there is none.
 
     Raises:
       InputError: if a file that is no record is in its place.
     """
     try:
-        return records.find(results_dir, cell=cell.config, key=cell.key)
-    except records.RecordError as error:
+        return find(results_dir, cell=cell.config, key=cell.key)
+    except RecordError as error:
         raise InputError(f'{error}; it is never overwritten: move it away, or use another --results_dir') from error
 
 
@@ -130,10 +155,10 @@ def execute(bench: Bench, todo: list[Cell]) -> int:
         try:
             for cell, record in _run_group(bench, shared, logs):
                 if bench.world.leads:
-                    records.write(record, results_dir=bench.results_dir, force=bench.force)
+                    write(record, results_dir=bench.results_dir, force=bench.force)
                     logs.finish(cell, record)
                 done += 1
-                failed += record['status'] == 'failed'
+                failed += record.status == 'failed'
                 bench.say(f'[{done}/{len(todo)}] {cell}: {_outcome(record)}')
         finally:
             logs.close()
@@ -155,7 +180,7 @@ def _place(bench: Bench, cell: Cell) -> tuple[Path, Checkpoint]:
 # --- the stages ---------------------------------------------------------------------------------------------------------
 
 
-def _run_group(bench: Bench, cells: list[Cell], logs: CellLogs) -> Iterable[tuple[Cell, dict[str, Any]]]:
+def _run_group(bench: Bench, cells: list[Cell], logs: CellLogs) -> Iterable[tuple[Cell, Record]]:
     """Yield (cell, record) for cells that share one distilled set."""
     first = cells[0]
     dataset = bench.dataset(first.dataset)
@@ -259,7 +284,7 @@ def _source_set(bench: Bench, cell: Cell, dataset: Dataset) -> DistilledSet | No
 
 def _probe(
     bench: Bench, cell: Cell, dataset: Dataset, distilled: DistilledSet, cost: dict[str, Any], logs: CellLogs
-) -> dict[str, Any]:
+) -> Record:
     """Train and test the cell's probe; returns the record."""
     backbone = bench.backbone(cell.eval)
     is_full = distilled.indices_N is not None and len(np.unique(distilled.indices_N)) == len(dataset.train)
@@ -272,25 +297,27 @@ def _probe(
         score = cell.protocol.row.load()(task, **cell.protocol.settings)
     if bench.world.leads:
         logs.replay(score.curves, key=cell.key)
-    return records.make_record(
+    return make_record(
         score,
         key=cell.key,
         cell=cell.config,
         protocol_hash=cell.protocol_hash,
         dataset=dataset,
         probe_seeds=range(len(score.correct_RN)),
-        distilled={
-            'hash': distilled.hash, 'bytes': distilled.num_bytes, 'kind': distilled.kind, 'labels': distilled.label_kind,
-            'facts': distilled.facts,
-        },
+        distilled=DistilledFacts(
+            hash=distilled.hash, bytes=distilled.num_bytes, kind=distilled.kind, labels=distilled.label_kind,
+            facts=distilled.facts,
+        ),
         n_train_images=len(distilled),
         source_weights=bench.backbone(cell.source).fingerprint if cell.source else None,
         eval_weights=backbone.fingerprint,
-        seconds={'method': cost['seconds'], 'probe': probe_cost.seconds},
+        seconds=Seconds(method=cost['seconds'], probe=probe_cost.seconds),
         peak_memory_mb=max(cost['peak_memory_mb'], probe_cost.peak_memory_mb),
-        device=_device_name(bench.device),
+        device=device_name(bench.device),
         images_encoded=cost['images_encoded'] + bench.store.images_encoded - encoded,
         gin=_gin(bench, cell),
+        method_facts=MethodFacts(**cell.method_facts),
+        provenance=_provenance(cell),
     )
 
 
@@ -302,30 +329,64 @@ def _as_split(distilled: DistilledSet, dataset: Dataset) -> Split:
     return train if np.array_equal(distilled.labels_N, train.labels_N) else distilled.split(train)
 
 
-def _failed(bench: Bench, cell: Cell, error: Exception) -> dict[str, Any]:
-    return records.failed_record(
+def _failed(bench: Bench, cell: Cell, error: Exception) -> Record:
+    return failed_record(
         error, key=cell.key, cell=cell.config, protocol_hash=cell.protocol_hash, dataset=bench.dataset(cell.dataset),
-        device=_device_name(bench.device), gin=_gin(bench, cell),
+        device=device_name(bench.device), gin=_gin(bench, cell), method_facts=MethodFacts(**cell.method_facts),
+        provenance=_provenance(cell),
     )
 
 
 # --- helpers ------------------------------------------------------------------------------------------------------------
 
 
-def _gin(bench: Bench, cell: Cell) -> dict[str, Any]:
+def _provenance(cell: Cell) -> Provenance:
+    code = {part: CodeFacts(**facts) for part, facts in cell.code_facts.items()}
+    return replace(provenance.collect(), code=code)
+
+
+def _gin(bench: Bench, cell: Cell) -> GinBindings:
     """Return what was bound in the files and flags, and what the cell's entries then ran with."""
     chosen = filter(None, [cell.dataset, cell.of, cell.method, cell.source, cell.eval, cell.protocol])
     operative = {f'{c.row.identifier}.{key}': value for c in chosen for key, value in c.settings.items()}
-    return {'asked': bench.asked, 'operative': operative}
+    return GinBindings(asked=bench.asked, operative=operative)
 
 
-def _check_same_data(record: dict[str, Any], dataset: Dataset, bench: Bench, cell: Cell) -> None:
-    if record['fingerprints']['dataset'] != dataset.fingerprints:
-        path = records.path_of(bench.results_dir, cell.config, cell.key)
+def _check_same_inputs(record: Record, bench: Bench, cell: Cell) -> None:
+    """Check that a finished record was made from the data and the weights that are found now.
+
+    Raises:
+      InputError: naming the record and what is other.
+    """
+    weights = {choice.label: bench.weights(choice) for choice in (cell.source, cell.eval) if choice}
+    if other := other_inputs(record, cell, dataset=bench.dataset(cell.dataset), weights=weights):
+        path = path_of(bench.results_dir, cell.config, cell.key)
         raise InputError(
-            f'{path} was made from other {dataset.name} images than those found now; use another --results_dir, '
-            'or --force to replace the records'
+            f'{path} was made from {other} than those found now; use another --results_dir, or --force to replace the '
+            'records'
         )
+
+
+def other_inputs(
+    record: Record, cell: Cell, *, dataset: Dataset | None, weights: Mapping[str, str | None]
+) -> str:
+    """Return what a finished record was made from and is not found now, such as 'other plumage images'; '' where nothing is.
+
+    Args:
+      record: of the cell.
+      cell: what it is of.
+      dataset: found now; None is not compared.
+      weights: fingerprints found now, by the label of the backbone; what is missing or None is not compared.
+    """
+    kept = record.fingerprints
+    # records of schemas 1 and 2 tell no contents
+    if dataset is not None and (kept.dataset != dataset.fingerprints or kept.contents not in (None, dataset.contents)):
+        return f'other {dataset.name} images'
+    for choice, known in ((cell.source, kept.source_weights), (cell.eval, kept.eval_weights)):
+        now = weights.get(choice.label) if choice else None
+        if now and known not in (None, now):
+            return f'other weights of {choice.label}'
+    return ''
 
 
 def _together(todo: list[Cell]) -> Callable[[Cell], int]:
@@ -336,21 +397,12 @@ def _together(todo: list[Cell]) -> Callable[[Cell], int]:
     return lambda cell: first[cell.distilled_key]
 
 
-def _outcome(record: dict[str, Any]) -> str:
-    if record['status'] == 'failed':
-        return f'FAILED, {record["error"]["type"]}: {record["error"]["message"]}'
-    spread = f' ± {100 * record["std"]:.1f}' if record['std'] is not None else ''
-    seconds = record['seconds']
-    return f'{100 * record["mean"]:.1f}{spread} % (method {seconds["method"]:.0f} s, probe {seconds["probe"]:.0f} s)'
+def _outcome(record: Record) -> str:
+    if record.status == 'failed':
+        return f'FAILED, {record.error.type}: {record.error.message}'
+    spread = f' ± {100 * record.std:.1f}' if record.std is not None else ''
+    return f'{100 * record.mean:.1f}{spread} % (method {record.seconds.method:.0f} s, probe {record.seconds.probe:.0f} s)'
 
 
 def _argument(choice: Choice) -> tuple[str, ...]:
     return (choice.argument,) if choice.argument else ()
-
-
-def _device_name(device: Any) -> str:
-    if device.type != 'cuda':
-        return device.type
-    import torch
-
-    return torch.cuda.get_device_name(device)

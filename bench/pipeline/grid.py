@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
+from bench.config import source as source_code
 from bench.config.gin_files import Choice, Config
 from bench.config.registry import Row
 from bench.core.errors import InputError
@@ -65,6 +66,22 @@ class Cell:
         }
 
     @property
+    def method_facts(self) -> dict[str, bool]:
+        """What a record tells of the method, with what the method needs whose set it starts from."""
+        needs = _needs(self.method, self.of)
+        return {'real': needs.real, **{f'needs_{name}': getattr(needs, name) for name in ('backbone', 'seed', 'ipc')}}
+
+    @property
+    def code_facts(self) -> dict[str, dict[str, Any]]:
+        """What a record tells of the code: of the method, of the protocol, and of all that comes from plug-ins."""
+        parts = {
+            'dataset': self.dataset, 'method': self.method, 'of': self.of, 'source': self.source, 'eval': self.eval,
+            'protocol': self.protocol,
+        }  # fmt: skip
+        facts = {name: source_code.facts_of(choice.row) for name, choice in parts.items() if choice}
+        return {name: each for name, each in facts.items() if name in ('method', 'of', 'protocol') or 'file' in each}
+
+    @property
     def _distilled_code(self) -> dict[str, str]:
         parts = {'dataset': self.dataset, 'method': self.method, 'of': self.of, 'source': self.source}
         made_by = {name: choice.code for name, choice in parts.items() if choice}
@@ -104,7 +121,7 @@ class Cell:
 
     @cached_property
     def protocol_hash(self) -> str:
-        from bench.probes.adam import PROBE_VERSION
+        from bench.probes.task import PROBE_VERSION
 
         row = self.protocol.row
         return short_hash({

@@ -8,6 +8,7 @@ from typing import Any
 from bench.core.disk import safe_name
 from bench.core.ranges import shown_type
 from bench.pipeline.grid import Cell
+from bench.results.record import Record
 
 # TensorBoard's writer checks every byte in Python: larger pictures would cost seconds each.
 _SHOWN_IMAGES, _SHOWN_SIDE, _SHEET_SIDE = 32, 96, 1024
@@ -85,18 +86,18 @@ class CellLogs:
                 for step, value in points:
                     writer.add_scalar(tag, value, step)
 
-    def finish(self, cell: Cell, record: dict[str, Any]) -> None:
+    def finish(self, cell: Cell, record: Record) -> None:
         """Record a cell's hyper-parameters and final accuracy (percent), and close its run."""
         from tensorboard.plugins.hparams.summary_v2 import hparams_pb
 
         writer = self.writers.pop(cell.key)
-        if record['status'] == 'ok':
+        if record.status == 'ok':
             # No list of all hyper-parameters is written: TensorBoard believes the first such list that it meets, and
             # without one it takes the columns from all runs. A trial goes by the name of its run.
             writer.file_writer.add_summary(hparams_pb(hyper_parameters(cell), trial_id=''))
-            for repeat, value in enumerate(record['top1']):
+            for repeat, value in enumerate(record.top1):
                 writer.add_scalar('final/top1_by_probe_seed', 100 * value, repeat)
-            writer.add_scalar('final/top1', 100 * record['mean'], 0)
+            writer.add_scalar('final/top1', 100 * record.mean, 0)
         writer.close()
 
     def close(self) -> None:

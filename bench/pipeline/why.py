@@ -1,12 +1,21 @@
-"""Why a cell is to do: what its own record says, or by what it differs from the nearest one."""
+"""Why a cell is to do: what its own record says, what it was made from, or by what it differs from the nearest one."""
 
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bench.core.hashing import differences
+from bench.config.gin_files import Choice
+from bench.core.errors import InputError
+from bench.core.hashing import canonical_json, differences
+from bench.core.types import Dataset
+from bench.datasets.published.catalogue import ENTRIES
+from bench.datasets.published.obtain import absent
+from bench.pipeline.execute import Bench, other_inputs
 from bench.pipeline.grid import Cell
-from bench.results import record as records
+from bench.results.check import RecordError
+from bench.results.record import Record
+from bench.results.store import load, path_of
 
 # What two records of one cell share, whatever the settings and the code.
 _SAME = ('dataset', 'method', 'source_backbone', 'eval_backbone', 'ipc', 'seed')
@@ -15,45 +24,81 @@ _ABSENT = 'not there'
 
 @dataclass
 class Why:
-    """Reasons for the cells of one results folder, whose records are read once."""
+    """Reasons for the cells of one results folder, whose records are read once.
 
-    results_dir: Path
+    `unseen` names the data and weights of finished cells that were not compared: they are not here, or would have to be
+    fetched or built.
+    """
+
+    bench: Bench
+    unseen: set[str] = field(default_factory=set)
     _read: dict[Path, list[dict[str, Any]]] = field(default_factory=dict)
+    _data: dict[str, Dataset | None] = field(default_factory=dict)
 
-    def __call__(self, cell: Cell, record: dict[str, Any] | None) -> str:
-        """Return why a cell without a finished record is to do, in one line.
+    def __call__(self, cell: Cell, record: Record | None) -> str:
+        """Return why a cell is to do, in one line, '' for one that is done.
 
+        `data: <whose>` or `weights: <whose>` where a finished record was made from others: a run then asks what to do.
         `failed: <error>`; `settings: <name> = <value>, was <value>`, `code: <whose> = ...` or both, against the record of
         the same cell that differs least; else `new`.
 
         Args:
           cell: what is to do.
-          record: what lies in its place: None, or a record that failed.
+          record: what lies in its place, or None.
         """
+        if record is not None and record.status == 'ok':
+            return self._made_from_others(cell, record)
         if record is not None:
-            return f'failed: {record["error"]["type"]}'
+            return f'failed: {record.error.type}'
         found = [_changes(cell, other) for other in self._others(cell)]
         if not found:
             return 'new'
         changes = min(found, key=lambda each: sum(map(len, each.values())))
         return '; '.join(f'{what}: {", ".join(said)}' for what, said in changes.items() if said)
 
+    def _made_from_others(self, cell: Cell, record: Record) -> str:
+        backbones = {choice.label: choice for choice in (cell.source, cell.eval) if choice}
+        weights = {label: self.bench.known_weights(choice) for label, choice in backbones.items()}
+        self.unseen |= {f'weights of {label}' for label, known in weights.items() if known is None}
+        other = other_inputs(record, cell, dataset=self._dataset(cell.dataset), weights=weights)
+        return f'{"weights" if "weights" in other else "data"}: the record is of {other}' if other else ''
+
+    def _dataset(self, choice: Choice) -> Dataset | None:
+        """Return a data set that is here, None where it would have to be fetched."""
+        if choice.label not in self._data:
+            try:
+                here = _is_here(choice, self.bench)
+                self._data[choice.label] = self.bench.dataset(choice) if here else None
+            except InputError:
+                self._data[choice.label] = None
+        if self._data[choice.label] is None:
+            self.unseen.add(f'data of {choice.label}')
+        return self._data[choice.label]
+
     def _others(self, cell: Cell) -> list[dict[str, Any]]:
         """Return the configurations of the records of this cell with other settings or code."""
         config = cell.config
-        folder = records.path_of(self.results_dir, config, cell.key).parent
+        folder = path_of(self.bench.results_dir, config, cell.key).parent
         if folder not in self._read:
             self._read[folder] = []
             for path in sorted(folder.glob('*.json')):
                 try:
-                    self._read[folder].append(records.load(path)['cell'])
-                except records.RecordError:  # the leaderboard names it
+                    self._read[folder].append(load(path).cell.config)
+                except RecordError:  # the leaderboard names it
                     continue
         rules = _official(config['protocol'])
         return [
             kept for kept in self._read[folder]
             if all(kept[name] == config[name] for name in _SAME) and _official(kept['protocol']) == rules
         ]  # fmt: skip
+
+
+def _is_here(choice: Choice, bench: Bench) -> bool:
+    """Return whether a data set can be loaded without the network."""
+    entry, root = ENTRIES.get(choice.row.name), bench.places.data_root
+    if entry is not None:
+        return root is not None and not absent(entry, root)
+    return choice.row.name != 'hf'
 
 
 def _official(protocol: str) -> str:
@@ -69,7 +114,8 @@ def _changes(cell: Cell, kept: dict[str, Any]) -> dict[str, list[str]]:
         'of': cell.of.row.identifier if cell.of else 'of',
     }  # fmt: skip
     found: dict[str, list[str]] = {'settings': [], 'code': []}
-    for name, (was, now) in differences({'code': {}, **kept}, {'code': {}, **cell.config}, absent=_ABSENT).items():
+    ours = json.loads(canonical_json(cell.config))  # a tuple is a list in a record
+    for name, (was, now) in differences({'code': {}, **kept}, {'code': {}, **ours}, absent=_ABSENT).items():
         first, _, rest = name.partition('.')
         # both follow from the protocol's settings and code
         if name in ('protocol', 'protocol_hash'):

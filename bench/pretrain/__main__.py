@@ -1,6 +1,5 @@
 """python -m bench.pretrain --gin_file=gin/pretrain/tiny_dino.gin: an embedded encoder's training -> weights, model card."""
 
-import os
 import sys
 from functools import partial
 from pathlib import Path
@@ -10,15 +9,16 @@ import torch
 from absl import flags, logging
 from safetensors.torch import save
 
-from bench.backbones.tiny.encoders import FEATURE_SCALE, NETWORK_OF, WEIGHTS_DIR, encoder_from_file
-from bench.config import registry
+from bench.backbones.tiny.encoders import encoder_from_file
+from bench.backbones.tiny.facts import FEATURE_SCALE, NETWORK_OF, WEIGHTS_DIR
+from bench.config import plugins, registry
 from bench.config.gin_files import Choice, loaded
 from bench.config.registry import Row
 from bench.core import cli
 from bench.core.disk import write_atomic
 from bench.core.errors import InputError
 from bench.core.types import Places
-from bench.machine.device import keep_freed_memory
+from bench.machine.device import choose_device
 from bench.pretrain.card import card, full_probe
 from bench.pretrain.train import pretrain
 
@@ -78,7 +78,7 @@ def configured(gin_files: list[str], bindings: list[str]) -> tuple[dict[str, Any
         config.check_all_used(chosen_in='pretrain.recipe')
     name = f'tiny_{recipe.name}'
     if name not in NETWORK_OF:
-        raise InputError(f'pretrain.recipe: {recipe.name} has no encoder; add {name} to NETWORK_OF in bench.backbones.tiny')
+        raise InputError(f'pretrain.recipe: {recipe.name} has no encoder; add {name} to NETWORK_OF in tiny/facts.py')
     for key, expected in (('network', NETWORK_OF[name]), ('standardise', name not in FEATURE_SCALE)):
         if settings[key] != expected:
             raise InputError(f'pretrain.{key}: expected {expected!r} for {name}, got {settings[key]!r}')
@@ -89,15 +89,13 @@ def main() -> int:
     """Flags -> pre-training -> weights and model card; returns the exit status."""
     options = flags.FLAGS
     logging.set_verbosity(logging.INFO)
-    auto = 'cuda' if torch.cuda.is_available() else 'cpu'
-    device = torch.device(auto if options.device == 'auto' else options.device)
-    keep_freed_memory()
     if not options.gin_file:
         raise InputError('expected --gin_file=FILE, such as gin/pretrain/tiny_dino.gin; got none')
+    plugins.load(options.plugin)
     try:
         run(
-            options.gin_file, options.gin_bindings, cache_dir=Path(options.cache_dir), device=device,
-            output=options.output, command=cli.gin_command('bench.pretrain'),
+            options.gin_file, options.gin_bindings, cache_dir=cli.cache_dir(),
+            device=choose_device(options.device), output=options.output, command=cli.gin_command('bench.pretrain'),
         )
     except FloatingPointError as error:
         print(f'bench.pretrain: {error}; lower pretrain.learning_rate', file=sys.stderr)
@@ -106,9 +104,6 @@ def main() -> int:
 
 
 if __name__ == '__main__':
-    flags.DEFINE_multi_string('gin_file', [], 'gin file; relative to the working directory or to the repository')
-    flags.DEFINE_multi_string('gin_bindings', [], 'gin binding, such as "pretrain.epochs = 2"; wins over the files')
-    flags.DEFINE_string('cache_dir', os.environ.get('BENCH_CACHE') or '.cache', 'where drawn pictures are kept')
+    cli.define('gin_file', 'gin_bindings', 'plugin', 'cache_dir', 'device')
     flags.DEFINE_string('output', None, 'weights file to write, default: the shipped one; the model card goes beside it')
-    flags.DEFINE_enum('device', 'auto', ['auto', 'cpu', 'cuda'], 'auto takes cuda, then cpu')
     cli.start(main)

@@ -8,12 +8,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench.backbones.base import Backbone
-from bench.backbones.tiny.encoders import ARCHITECTURES
+from bench.backbones.tiny.facts import ARCHITECTURES
 from bench.core.types import Places
 from bench.datasets.plumage.plumage import plumage
 from bench.datasets.plumage.render import RENDER_VERSION
 from bench.features.store import FeatureStore
 from bench.features.views import CenterView
+from bench.machine.device import device_name
 from bench.pretrain.train import Pretrained
 
 
@@ -59,7 +60,7 @@ def card(
     """
     count, losses = sum(p.numel() for p in trained.network.parameters()), trained.loss_per_epoch
     curve = ', '.join(f'{loss:.3f}' for loss in losses)
-    threads = f'{torch.get_num_threads()} thread(s)' if device.type == 'cpu' else torch.cuda.get_device_name(device)
+    threads = f'{torch.get_num_threads()} thread(s)' if device.type == 'cpu' else device_name(device)
     labels = 'captions of family and mark' if settings['recipe'] == 'clip' else 'no labels'
     data = (
         f'{settings["num_images"]:,} pictures of the plumage stream, render version {RENDER_VERSION}, '

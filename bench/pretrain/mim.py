@@ -22,7 +22,7 @@ def mim(
     decoder_dim: PositiveInt = 96,
     decoder_depth: PositiveInt = 2,
 ) -> Objective:
-    """Return the objective for a vision transformer (`bench.backbones.tiny.encoders.tiny_network('plain_vit')`).
+    """Return the objective for a vision transformer (`bench.backbones.tiny.networks.tiny_network('plain_vit')`).
 
     Args:
       network: sees the visible patches only, and is nearly three times cheaper for it.

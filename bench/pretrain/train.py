@@ -14,7 +14,7 @@ import torch
 from absl import logging
 from torch import Tensor, nn
 
-from bench.backbones.tiny.encoders import tiny_network
+from bench.backbones.tiny.networks import tiny_network
 from bench.core.errors import InputError
 from bench.core.hashing import derive_seed
 from bench.core.progress import progress
@@ -22,7 +22,7 @@ from bench.core.ranges import Count, Fraction, NonNegative, Positive, PositiveFr
 from bench.core.types import Places
 from bench.datasets.plumage.captions import caption
 from bench.datasets.plumage.plumage import labels_of, unlabelled_stream
-from bench.pretrain.views import Views, normalised
+from bench.pretrain.augment import Augmentation, normalised
 
 # Pictures whose features give the mean and spread that the encoder takes out.
 _STANDARDISED_OVER = 2000
@@ -34,15 +34,15 @@ class Batch:
 
     x_NCHW: Tensor
     species_N: np.ndarray
-    views: Views
+    augmentation: Augmentation
 
     @property
     def rng(self) -> torch.Generator:
-        return self.views.rng
+        return self.augmentation.rng
 
     def view(self, **crop: object) -> Tensor:
-        """Return one random view of each picture, normalised; see `Views.draw`."""
-        return self.views.draw(self.x_NCHW, **crop)
+        """Return one random view of each picture, normalised; see `Augmentation.draw`."""
+        return self.augmentation.draw(self.x_NCHW, **crop)
 
     def captions(self) -> list[str]:
         """Return a caption of each picture."""
@@ -103,10 +103,10 @@ def pretrain(
       device: where to train; bfloat16 autocast on every kind.
       objective_for: makes the recipe's objective for a network.
       recipe: name of the recipe, a row of `bench.pretrain`; seeds are derived from it.
-      network: its kind, see `bench.backbones.tiny.encoders`.
+      network: its kind, see `bench.backbones.tiny.facts.ARCHITECTURES`.
       num_images: pictures drawn for the stream.
       epochs: passes over the stream.
-      batch_size: pictures a step.
+      batch_size: pictures per step.
       learning_rate: peak of AdamW's rate, reached linearly after `warmup_share` of the steps, then cosine to 0.
       weight_decay: AdamW's.
       warmup_share: share of all steps.
@@ -129,7 +129,7 @@ def pretrain(
         raise InputError(f'pretrain.num_images: expected at least batch_size = {batch_size}, got {num_images}')
     torch.manual_seed(derive_seed(recipe, 'weights', seed))
     rng = torch.Generator().manual_seed(derive_seed(recipe, 'views', seed))
-    views = Views(
+    augmentation = Augmentation(
         rng, min_crop_area=min_crop_area, brightness=brightness, contrast=contrast, colour_cast=colour_cast,
         gray_prob=gray_prob, blur_prob=blur_prob, noise_std=noise_std,
     )
@@ -141,7 +141,7 @@ def pretrain(
     def batch(rows: Tensor) -> Batch:
         rows = rows.sort().values.numpy()
         x_NHWC = torch.from_numpy(pixels_NHWC[rows]).to(device)
-        return Batch(x_NHWC.permute(0, 3, 1, 2).float() / 255, species_N[rows], views)
+        return Batch(x_NHWC.permute(0, 3, 1, 2).float() / 255, species_N[rows], augmentation)
 
     for module in filter(None, (objective.modules, objective.frozen)):
         module.to(device, memory_format=torch.channels_last).train()

@@ -1,6 +1,6 @@
 """The table of probe protocols: versioned rules by which every method's set is turned into a number.
 
-A changed rule is a new row with a new name. `bench.probes.adam.PROBE_VERSION`, the name of the rules and all settings are
+A changed rule is a new row with a new name. `bench.probes.task.PROBE_VERSION`, the name of the rules and all settings are
 hashed into each record.
 """
 
@@ -25,7 +25,7 @@ ROWS = (
     ),
     Row(
         'ridge-v1',
-        'bench.probes.adam:ridge_probe',
+        'bench.probes.ridge:ridge_probe',
         'ridge regression on cached test-view features: convex, no randomness',
         rules=_RIDGE,
     ),

@@ -1,4 +1,4 @@
-"""Where a number comes from: code, packages, machine, command and time. Imports none of the packages it names."""
+"""Where a number comes from: version, code, packages, machine, command and time. Imports none of the packages it names."""
 
 import functools
 import importlib.metadata
@@ -11,6 +11,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import bench
+from bench.core.paths import ROOT
+from bench.results.record import Provenance
+
 _PACKAGES = 'torch torchvision timm open_clip_torch gin-config absl-py tensorboard pandas numpy'.split()
 
 # Where one's own machine keeps things: no part of what was measured, and nobody else's business.
@@ -22,17 +26,18 @@ _AS_ANOTHER_CPU = (
 )  # fmt: skip
 
 
-def collect() -> dict[str, Any]:
-    """Return where a number comes from: code, packages, machine, command and time."""
-    return {
+def collect() -> Provenance:
+    """Return where a number comes from: this package's version, code, packages, machine, command and time."""
+    return Provenance(
+        version=bench.__version__,
         **_checkout(),
-        'versions': _versions(),
-        'platform': platform.platform(),
-        'cpu': ', '.join([_cpu(), *(f'{name}={os.environ[name]}' for name in _AS_ANOTHER_CPU if name in os.environ)]),
-        'threads': _threads(),
-        'command': shlex.join(['python', *(part for part in sys.orig_argv[1:] if not part.startswith(_OWN_FOLDERS))]),
-        'created': datetime.now(UTC).isoformat(timespec='seconds'),
-    }
+        versions=_versions(),
+        platform=platform.platform(),
+        cpu=', '.join([_cpu(), *(f'{name}={os.environ[name]}' for name in _AS_ANOTHER_CPU if name in os.environ)]),
+        threads=_threads(),
+        command=shlex.join(['python', *(part for part in sys.orig_argv[1:] if not part.startswith(_OWN_FOLDERS))]),
+        created=datetime.now(UTC).isoformat(timespec='seconds'),
+    )
 
 
 @functools.cache
@@ -72,14 +77,13 @@ def _checkout() -> dict[str, Any]:
 
     Results do not count as a change: they are what a run writes.
     """
-    root = Path(__file__).resolve().parents[2]
 
     def git(*arguments: str) -> str:
-        command = ['git', '--no-optional-locks', '-C', str(root), *arguments]
+        command = ['git', '--no-optional-locks', '-C', str(ROOT), *arguments]
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=20).stdout.strip()
 
     try:
-        if Path(git('rev-parse', '--show-toplevel')).resolve() != root:
+        if Path(git('rev-parse', '--show-toplevel')).resolve() != ROOT:
             return {'commit': None, 'dirty': None}  # installed inside somebody else's checkout
         commit = git('rev-parse', 'HEAD')
         changed = git('status', '--porcelain', '--untracked-files=no', '--', '.', ':!results')

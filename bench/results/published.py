@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.core.errors import InputError
+from bench.core.paths import ROOT
 from bench.results.record import ANY_SOURCE
 
 RUNS = 5
@@ -23,7 +24,7 @@ TABLES, ABLATIONS = 'published.csv', 'published_ablations.csv'
 # A probe of 64 cached views, or of a fresh view each epoch: the published rules. Changed settings have another name.
 PROTOCOLS = ('paper-v1', 'paper-v1-exact')
 _COLUMNS = ('dataset', 'method', 'source_backbone', 'eval_backbone', 'top1_mean', 'top1_std')
-_OWN = Path(__file__).resolve().parents[2] / 'results'
+_OWN = ROOT / 'results'
 
 Place = tuple[str, str, str, str]  # dataset, method, source backbone, eval backbone
 

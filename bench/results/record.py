@@ -1,480 +1,356 @@
-"""Records: one JSON file for one cell, written once, atomically, never edited.
+"""What a record is: the result of one cell, one JSON file, written once and never edited.
 
-A record lies at `<results_dir>/records/<dataset>/<eval_backbone>/<method>/<key>.json` and holds these fields
-(fractions, not percent; R repeats = probe seeds, N test images, C classes):
+A record lies at `<results_dir>/records/<dataset>/<eval_backbone>/<method>/<key>.json`. `Record` says everything about its
+fields once: their order in the file, their types and ranges, and what they mean. The check on reading (`check`), the
+writing (`store`) and the description in docs/ (`schema`) all follow from it. So a new field is one entry here, with `since`
+and a raised `SCHEMA_VERSION`.
 
-  schema_version      2; a reader refuses versions it does not know. Version 1 differs in one thing: it says nothing of
-                      labels, which were hard
-  key                 hash of the cell's full configuration = the file's name
-  cell                dataset, method (label), source_backbone ('any' where the method looks at none), eval_backbone,
-                      ipc (null where the method has none), seed, protocol, method_name, and the *_settings of each
-  protocol            {name, hash}
-  status, error       'ok' and null, or 'failed' and {type, message, traceback}
-  top1, top5          one fraction per repeat; top5 null where there are 5 classes or fewer
-  probe_seeds         one per repeat
-  mean, std, ci95     of top1; ddof 1; [low, high] by Student's t over the repeats; null where there is one repeat
-  n_test              N
-  per_class           accuracy of each class, mean over repeats; null for a class without test images
-  class_names         C names
-  per_group           null, or {groups: [{name, n, n_train, accuracy}], worst: {name, accuracy}, adjusted_mean}: the
-                      worst group has the lowest mean over repeats, adjusted_mean weighs groups by their training size
-  correct             {n, bits}: per repeat the correctness of every test image, see `pack_bits`
-  seconds             {method, probe, ...}
-  peak_memory_mb, device, images_encoded, n_train_images
-  distilled           {hash, bytes, kind ('real' or 'synthetic'), labels ('hard' or 'soft'), facts}
-  fingerprints        {dataset: {train, test}, source_weights, eval_weights}
-  skipped             unreadable images left out: {train: {n, names}, test: {n, names}}
-  probe_facts         what the protocol tells beside the score
-  provenance          git commit, dirty flag, package versions, platform, cpu, threads, command, created (UTC)
-  gin                 {asked, operative}
-
-A failed record has null in place of everything that was not reached. Imports neither torch nor gin.
+Accuracies are fractions, not percent. Letters: R repeats (probe seeds), N test images, C classes.
 """
 
 import base64
 import json
-import math
-import traceback
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal, TypeVar
 
 import numpy as np
 
-from bench.core.disk import safe_name, write_atomic
-from bench.core.errors import InputError
-from bench.core.types import Dataset, ProbeScore
-from bench.results import provenance as provenance_module
-from bench.results.facts import method_facts
+from bench.core.ranges import Count, Fraction, NonNegative
 
 # A reader of version 1 would have put soft labels into the tables of hard ones: hence another version.
-SCHEMA_VERSION = 2
-_READABLE = (1, 2)
-LABELS = ('hard', 'soft')
+SCHEMA_VERSION = 3
 ANY_SOURCE = 'any'
-_ORDER = (
-    'schema_version key cell protocol status error top1 top5 probe_seeds mean std ci95 n_test per_class class_names '
-    'per_group correct seconds peak_memory_mb device images_encoded n_train_images distilled fingerprints skipped '
-    'probe_facts provenance gin'
-).split()
-_IDENTITY = ('dataset', 'method', 'source_backbone', 'eval_backbone', 'ipc', 'seed', 'protocol')
-_NAMES_KEPT = 20  # of skipped images, so that a broken folder does not swell every record
-_NONE = type(None)
-_NUMBER = (int, float)
-# What a reader relies on: dotted field -> accepted types.
-_FIELDS = {
-    'key': str, 'status': str, 'cell.dataset': str, 'cell.method': str, 'cell.source_backbone': str,
-    'cell.eval_backbone': str, 'cell.ipc': (int, _NONE), 'cell.seed': int, 'protocol.name': str, 'protocol.hash': str,
-    'seconds': dict, 'peak_memory_mb': (*_NUMBER, _NONE), 'fingerprints.dataset': (dict, _NONE),
-    'fingerprints.source_weights': (str, _NONE), 'fingerprints.eval_weights': (str, _NONE), 'provenance': dict,
-    'error': (dict, _NONE), 'n_test': (int, _NONE), 'n_train_images': (int, _NONE), 'distilled': (dict, _NONE),
-    'per_group': (dict, _NONE),
-}  # fmt: skip
-_FIELDS_OK = {
-    'top1': list, 'top5': (list, _NONE), 'probe_seeds': list, 'n_test': int, 'per_class': list, 'class_names': list,
-    'correct.n': int, 'correct.bits': list, 'n_train_images': int, 'distilled.hash': str, 'distilled.kind': str,
-}  # fmt: skip
-_FIELDS_FAILED = {'error.type': str, 'error.message': str}
-_FIELDS_GROUPS = {'per_group.worst.accuracy': _NUMBER, 'per_group.adjusted_mean': (*_NUMBER, _NONE)}
+# Of the methods of schemas 1 and 2, whose records do not tell it: those that choose training images, those without a seed.
+_REAL_OF_OLD = frozenset('random centroid herding k_center neighbors full'.split())
+_SEEDLESS_OF_OLD = frozenset('centroid herding k_center full'.split())
+_T = TypeVar('_T')
+IfOk = Annotated[_T | None, 'ok']  # null in the record of a failed cell, never in that of a finished one
+IfFailed = Annotated[_T | None, 'failed']  # the other way round
 
 
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f'{name} is no number')
+def since(version: int, before: Any) -> Any:
+    """Return a field that records have since a schema version; in those of earlier ones its value is `before`."""
+    return field(default=before, metadata={'since': version})
 
 
-_DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
+def rest() -> Any:
+    """Return a field that holds what a JSON object has beside the named fields; in the file it stands among them."""
+    return field(default_factory=dict, metadata={'rest': True})
 
 
-class RecordError(InputError):
-    """A file that is no record this code can read: the message names the file and says why."""
+@dataclass(frozen=True)
+class CellConfig:
+    """The cell: its full configuration, whose hash is the key."""
+
+    dataset: str
+    """Label of the data set."""
+    method: str
+    """Label of the method."""
+    source_backbone: str
+    """Label of the backbone that the method looked through; `any` where it looks at none."""
+    eval_backbone: str
+    """Label of the backbone that the probe was trained and tested on."""
+    ipc: Count | None
+    """Images per class; null where the method takes all there are."""
+    seed: int
+    """Seed of the method; 0 where it uses none."""
+    protocol: str
+    """Label of the probe protocol."""
+    settings: dict[str, Any] = rest()
+    """What else the cell holds: the registry's name and the settings of each of the above, such as `method_name` and
+    `method_settings`."""
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The whole configuration by name, as it is hashed."""
+        named = {name: value for name, value in vars(self).items() if name != 'settings'}
+        return {**named, **self.settings}
+
+    @property
+    def method_name(self) -> str:
+        """The method's name in the registry; its label may be another."""
+        return self.settings.get('method_name', self.method)
 
 
-# --- building ---------------------------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class MethodFacts:
+    """What the method is, with what the method needs whose images it starts from."""
+
+    real: bool
+    """Whether it chooses training images."""
+    needs_backbone: bool
+    """Whether it looks through a backbone."""
+    needs_seed: bool
+    """Whether its set depends on the seed."""
+    needs_ipc: bool
+    """Whether its set depends on the number of images per class."""
+
+    @staticmethod
+    def of_old(cell: CellConfig) -> 'MethodFacts':
+        """Return the facts that earlier records do not tell.
+
+        The cell tells of the backbone and of ipc. Whether a method is real or has a seed is known of those that there were;
+        any other one is taken for synthetic and random.
+        """
+        name = cell.method_name
+        return MethodFacts(
+            real=name in _REAL_OF_OLD, needs_backbone=cell.source_backbone != ANY_SOURCE,
+            needs_seed=name not in _SEEDLESS_OF_OLD, needs_ipc=cell.ipc is not None,
+        )  # fmt: skip
 
 
-def make_record(
-    score: ProbeScore,
-    *,
-    key: str,
-    cell: Mapping[str, Any],
-    protocol_hash: str,
-    dataset: Dataset,
-    probe_seeds: Sequence[int],
-    distilled: Mapping[str, Any],
-    n_train_images: int,
-    source_weights: str | None,
-    eval_weights: str,
-    seconds: Mapping[str, float],
-    peak_memory_mb: float | None,
-    device: str,
-    images_encoded: int | None = None,
-    gin: Mapping[str, Any] | None = None,
-    provenance: Mapping[str, Any] | None = None,
-) -> dict[str, Any]:
-    """Build the record of a cell that was scored.
+@dataclass(frozen=True)
+class ProtocolRules:
+    """The rules by which the probe was trained and tested."""
 
-    Args:
-      score: what the protocol measured; its curves are not kept.
-      key: hash of the cell's full configuration.
-      cell: the configuration; fields as in the head of this file.
-      protocol_hash: hash of the protocol's rules.
-      dataset: its test split is the one that was scored; its training split gives the sizes of groups.
-      probe_seeds: R seeds, in the order of `score.correct_RN`.
-      distilled: hash, bytes, kind ('real' or 'synthetic'), labels ('hard', also where it is missing, or 'soft') and facts of
-        the distilled set.
-      n_train_images: how many images the probe was trained on.
-      source_weights: fingerprint, None where the method looks at no backbone.
-      eval_weights: fingerprint.
-      seconds: by stage, `method` and `probe` among them.
-      peak_memory_mb: None where it was not measured.
-      device: such as 'cpu' or the name of a GPU.
-      images_encoded: how many images went through a backbone for this cell.
-      gin: {asked, operative}.
-      provenance: None for `bench.results.provenance.collect()`.
-    """
-    correct_RN = np.asarray(score.correct_RN, dtype=bool)
-    assert correct_RN.ndim == 2 and correct_RN.shape == (len(probe_seeds), len(dataset.test)), correct_RN.shape
-    top1 = [float(value) for value in correct_RN.mean(axis=1)]
-    interval = t_interval(top1)
-    record = _skeleton(key, cell, protocol_hash, provenance)
-    record.update(
-        status='ok',
-        top1=top1,
-        top5=None if score.top5_R is None else [float(value) for value in score.top5_R],
-        probe_seeds=[int(seed) for seed in probe_seeds],
-        mean=float(np.mean(top1)),
-        std=float(np.std(top1, ddof=1)) if len(top1) > 1 else None,
-        ci95=None if interval is None else list(interval),
-        n_test=len(dataset.test),
-        per_class=_means(correct_RN, dataset.test.labels_N, dataset.test.num_classes),
-        class_names=list(dataset.test.class_names),
-        per_group=_per_group(correct_RN, dataset),
-        correct=pack_bits(correct_RN),
-        seconds=dict(seconds),
-        peak_memory_mb=peak_memory_mb,
-        device=device,
-        images_encoded=images_encoded,
-        n_train_images=int(n_train_images),
-        distilled={**distilled, 'labels': distilled.get('labels', 'hard')},
-        fingerprints=_fingerprints(dataset, source_weights, eval_weights),
-        skipped={
-            split.name: {'n': len(split.skipped), 'names': list(split.skipped[:_NAMES_KEPT])}
-            for split in (dataset.train, dataset.test)
-        },
-        probe_facts=score.facts,
-        gin=gin,
-    )
-    return _plain(record)
+    name: str
+    """Label of the protocol."""
+    hash: str
+    """Hash of its rules and settings: one table never mixes two."""
 
 
-def failed_record(
-    error: BaseException,
-    *,
-    key: str,
-    cell: Mapping[str, Any],
-    protocol_hash: str,
-    dataset: Dataset | None = None,
-    source_weights: str | None = None,
-    eval_weights: str | None = None,
-    seconds: Mapping[str, float] | None = None,
-    peak_memory_mb: float | None = None,
-    device: str | None = None,
-    gin: Mapping[str, Any] | None = None,
-    provenance: Mapping[str, Any] | None = None,
-) -> dict[str, Any]:
-    """Build the record of a cell that failed; what was not reached stays None."""
-    record = _skeleton(key, cell, protocol_hash, provenance)
-    record.update(
-        status='failed',
-        error={
-            'type': type(error).__name__,
-            'message': str(error),
-            'traceback': ''.join(traceback.format_exception(error)),
-        },
-        seconds=dict(seconds or {}),
-        peak_memory_mb=peak_memory_mb,
-        device=device,
-        fingerprints=_fingerprints(dataset, source_weights, eval_weights),
-        gin=gin,
-    )
-    return _plain(record)
+@dataclass(frozen=True)
+class Failure:
+    """Why the cell failed."""
+
+    type: str
+    """Class of the error."""
+    message: str
+    """What it said."""
+    traceback: str
+    """Where it was raised."""
 
 
-def pack_bits(correct_RN: np.ndarray) -> dict[str, Any]:
-    """Return {n, bits}: each row through `numpy.packbits`, as base64 text."""
-    rows = np.packbits(np.asarray(correct_RN, dtype=bool), axis=1)
-    return {'n': int(correct_RN.shape[1]), 'bits': [base64.b64encode(row.tobytes()).decode() for row in rows]}
+@dataclass(frozen=True)
+class Group:
+    """One group of the test split, such as land birds on water."""
+
+    name: str
+    """Name of the group."""
+    n: Count
+    """Test images of it."""
+    n_train: Count | None
+    """Training images of it; null where the training split has no groups."""
+    accuracy: Fraction | None
+    """Mean over repeats; null where no test image is of it."""
 
 
-def unpack_bits(packed: Mapping[str, Any]) -> np.ndarray:
-    """Return the boolean correct_RN that `pack_bits` packed."""
-    rows = [np.frombuffer(base64.b64decode(text), dtype=np.uint8) for text in packed['bits']]
-    return np.unpackbits(np.stack(rows), axis=1, count=packed['n']).astype(bool)
+@dataclass(frozen=True)
+class WorstGroup:
+    """The group with the lowest accuracy."""
+
+    name: str
+    """Name of the group."""
+    accuracy: Fraction
+    """Mean over repeats."""
 
 
-def t_interval(values: Sequence[float]) -> tuple[float, float] | None:
-    """Return the 95% interval of the mean by Student's t, None for fewer than two values."""
-    if len(values) < 2:
-        return None
-    from scipy.special import stdtrit  # here, because most readers need no interval
+@dataclass(frozen=True)
+class Groups:
+    """Accuracies by group."""
 
-    mean = float(np.mean(values))
-    half = float(stdtrit(len(values) - 1, 0.975)) * float(np.std(values, ddof=1)) / math.sqrt(len(values))
-    return round(mean - half, 10), round(mean + half, 10)  # scipy's last digits differ between versions
-
-
-# --- on disk ----------------------------------------------------------------------------------------------------------
+    groups: list[Group]
+    """Every group of the data set."""
+    worst: WorstGroup
+    """The one with the lowest mean over repeats."""
+    adjusted_mean: Fraction | None
+    """Mean accuracy of the groups, weighed by their training images; null where these are unknown."""
 
 
-def path_of(results_dir: Path | str, cell: Mapping[str, Any], key: str) -> Path:
-    """Return where the record of a cell lies."""
-    folders = (safe_name(cell[name]) for name in ('dataset', 'eval_backbone', 'method'))
-    return Path(results_dir, 'records', *folders, f'{key}.json')
+@dataclass(frozen=True)
+class Correct:
+    """Which test images every repeat got right, for paired tests."""
+
+    n: Count
+    """N."""
+    bits: list[str]
+    """R rows of N bits, as `numpy.packbits` packs them, in base64."""
+
+    @staticmethod
+    def pack(correct_RN: np.ndarray) -> 'Correct':
+        """Return boolean correct_RN, packed."""
+        rows = np.packbits(np.asarray(correct_RN, dtype=bool), axis=1)
+        return Correct(int(correct_RN.shape[1]), [base64.b64encode(row.tobytes()).decode() for row in rows])
+
+    def unpack(self) -> np.ndarray:
+        """Return boolean correct_RN."""
+        rows = [np.frombuffer(base64.b64decode(text), dtype=np.uint8) for text in self.bits]
+        return np.unpackbits(np.stack(rows), axis=1, count=self.n).astype(bool)
 
 
-def find(results_dir: Path | str, *, cell: Mapping[str, Any], key: str) -> dict[str, Any] | None:
-    """Return the record of a cell, None where there is none.
+@dataclass(frozen=True)
+class Seconds:
+    """Wall time by stage, in seconds."""
 
-    Raises:
-      RecordError: if a file is there that is no readable record.
-    """
-    path = path_of(results_dir, cell, key)
-    return load(path) if path.exists() else None
-
-
-def write(record: Mapping[str, Any], *, results_dir: Path | str, force: bool = False) -> Path:
-    """Write a record to its place and return the path.
-
-    A finished record stays: without `force` the first one written is kept, and a failed one never replaces an ok one.
-    A failed record gives way to any newer one.
-
-    Raises:
-      RecordError: if something that is no readable record is in the way; it is not touched.
-    """
-    path = path_of(results_dir, record['cell'], record['key'])
-    problem = _problem(record)
-    assert problem is None, problem
-    if path.exists() and load(path)['status'] == 'ok' and (not force or record['status'] == 'failed'):
-        return path
-    write_atomic(path, dumps(record))
-    return path
+    method: NonNegative | None = None
+    """Making the distilled set, work before an interruption included."""
+    probe: NonNegative | None = None
+    """Training and testing the probe."""
+    others: dict[str, NonNegative | None] = rest()
+    """Other stages, by name."""
 
 
-def dumps(record: Mapping[str, Any]) -> str:
-    """Return a record as JSON, one line a field: git shows which field differs, in tens of lines, not thousands."""
-    lines = (f'{json.dumps(name)}: {json.dumps(value, allow_nan=False)}' for name, value in record.items())
-    return '{\n' + ',\n'.join(lines) + '\n}\n'
+@dataclass(frozen=True, kw_only=True)
+class DistilledFacts:
+    """The distilled set that the probe was trained on."""
+
+    hash: str
+    """Hash of its images and labels."""
+    bytes: Count
+    """Size of images and labels."""
+    kind: Literal['real', 'synthetic']
+    """Images chosen from the training split, or images that were made."""
+    labels: Literal['hard', 'soft'] = since(2, 'hard')
+    """One class per image, or one float for each class. Tables of the two are never mixed."""
+    facts: dict[str, Any]
+    """What the method tells about it."""
 
 
-def load(path: Path | str) -> dict[str, Any]:
-    """Read and check one record.
+@dataclass(frozen=True, kw_only=True)
+class Fingerprints:
+    """What was seen: equal fingerprints mean equal images and weights."""
 
-    Raises:
-      RecordError: naming the file and why it cannot be used.
-    """
-    path = Path(path)
-    try:
-        record = _DECODER.decode(path.read_text(encoding='utf-8'))
-    except OSError as error:
-        raise RecordError(f'{path}: cannot be read: {error.strerror}') from error
-    except (ValueError, RecursionError) as error:
-        raise RecordError(f'{path}: damaged JSON: {error}') from error
-    problem = _problem(record)
-    if problem is None and record['key'] != path.stem:
-        problem = f'its key {record["key"]!r} does not match its file name; records are not to be renamed'
-    if problem is not None:
-        raise RecordError(f'{path}: {problem}')
-    return record
+    dataset: dict[str, str] | None
+    """Of each split, `train` and `test`; where images lie in files, of their names, sizes and labels."""
+    contents: dict[str, str] | None = since(3, None)
+    """Of each split: what the images hold."""
+    source_weights: str | None
+    """Of the source backbone; null where the method looks at none."""
+    eval_weights: str | None
+    """Of the eval backbone."""
 
 
-def load_table(results_dir: Path | str) -> 'tuple[Any, list[str]]':
-    """Read every record of a results folder.
+@dataclass(frozen=True)
+class Skipped:
+    """Images that could not be read and were left out."""
 
-    Returns:
-      A `pandas.DataFrame` of one row per record, sorted by path, and one line for each file that could not be used.
-      Columns: path, key, status, dataset, method, source_backbone, eval_backbone, ipc, seed, protocol, protocol_hash,
-      method_name, settings (the rest of the cell as JSON with sorted keys), top1 (list of fractions), probe_seeds,
-      n_test, n_train_images, seconds_method, seconds_probe, peak_memory_mb, distilled_hash, distilled_kind, labels
-      ('hard' or 'soft'), dataset_fingerprint ('train/test'), source_weights, eval_weights, worst_group, group_adjusted
-      (fractions), error ('type: message'), created, and the facts of the method (`bench.results.facts.FACTS`).
-    """
-    import pandas as pd  # here, because writing a record does not need it
-
-    rows, problems = [], []
-    for path in sorted(Path(results_dir, 'records').rglob('*.json')):
-        try:
-            record = load(path)
-            if path != path_of(results_dir, record['cell'], record['key']):
-                # A copied file would count its repeats twice.
-                raise RecordError(f'{path}: lies in a folder of another cell; move it back or delete the copy')
-        except RecordError as error:
-            problems.append(' '.join(str(error).split()))
-        else:
-            rows.append(_row(path, record))
-    table = pd.DataFrame(rows, columns=list(_row(Path(), _skeleton('', {}, '', {}))))
-    return table.astype({'ipc': 'Int64', 'n_train_images': 'Int64', 'n_test': 'Int64'}), problems
+    n: Count
+    """How many."""
+    names: list[str]
+    """The first of them."""
 
 
-# --- helpers ----------------------------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class CodeFacts:
+    """The code of one part of the cell."""
+
+    hash: str
+    """Hash of its source by syntax tree: comments and layout do not count."""
+    version: Count | None = None
+    """Version of what is built in; it is raised where the code changes numbers."""
+    file: str | None = None
+    """File of a plug-in."""
 
 
-def _skeleton(
-    key: str, cell: Mapping[str, Any], protocol_hash: str, origin: Mapping[str, Any] | None
-) -> dict[str, Any]:
-    """Return every field in its order in the file."""
-    return {
-        **dict.fromkeys(_ORDER),
-        'schema_version': SCHEMA_VERSION,
-        'key': key,
-        'cell': dict(cell),
-        'protocol': {'name': cell.get('protocol'), 'hash': protocol_hash},
-        'provenance': provenance_module.collect() if origin is None else dict(origin),
-    }
+@dataclass(frozen=True, kw_only=True)
+class Provenance:
+    """Where the numbers come from. Null: it could not be found out."""
+
+    version: str | None = since(3, None)
+    """Version of this package."""
+    commit: str | None
+    """Git commit of the code."""
+    dirty: bool | None
+    """Whether the code was changed since that commit."""
+    versions: dict[str, str | None]
+    """Version of Python and of each package that decides numbers."""
+    platform: str
+    """Operating system and architecture."""
+    cpu: str | None = None
+    """Processor: its vector instructions decide the last bits of a float."""
+    threads: Count | None = None
+    """Threads that torch computed with."""
+    command: str
+    """The command, without the folders of one's own machine."""
+    created: str
+    """When, in UTC, as ISO 8601."""
+    code: dict[str, CodeFacts] | None = since(3, None)
+    """Of the method, of the protocol, and of all that comes from plug-ins, by the part of the cell."""
 
 
-def _fingerprints(dataset: Dataset | None, source_weights: str | None, eval_weights: str | None) -> dict[str, Any]:
-    splits = None if dataset is None else dict(dataset.fingerprints)
-    return {'dataset': splits, 'source_weights': source_weights, 'eval_weights': eval_weights}
+@dataclass(frozen=True)
+class GinBindings:
+    """Configuration as gin saw it, binding -> value."""
+
+    asked: dict[str, Any]
+    """What files and flags bound."""
+    operative: dict[str, Any]
+    """What the parts of the cell then ran with."""
 
 
-def _means(correct_RN: np.ndarray, index_N: np.ndarray, count: int) -> list[float | None]:
-    """Return the mean accuracy over repeats of each class or group, None for those without images."""
-    sizes = np.bincount(index_N, minlength=count)
-    sums = np.bincount(index_N, weights=correct_RN.mean(axis=0), minlength=count)
-    return [round(float(total / n), 6) if n else None for total, n in zip(sums, sizes, strict=True)]
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """The result of one cell."""
 
+    schema_version: Literal[1, 2, 3]
+    """Version of this description. A reader refuses versions that it does not know."""
+    key: str
+    """Hash of `cell`; the name of the file."""
+    cell: CellConfig
+    """What was run."""
+    method_facts: MethodFacts = since(3, None)
+    """What the method is. In earlier records it follows from the method's name and the cell."""
+    protocol: ProtocolRules
+    """The rules of the probe."""
+    status: Literal['ok', 'failed']
+    """Whether the cell was finished. A failed record has null in place of everything that was not reached."""
+    error: IfFailed[Failure]
+    """Why it failed."""
+    top1: IfOk[list[Fraction]]
+    """Accuracy of each of R repeats."""
+    top5: list[Fraction] | None
+    """The same for the first five answers; null where there are 5 classes or fewer."""
+    probe_seeds: IfOk[list[int]]
+    """R seeds of the probe."""
+    mean: IfOk[Fraction]
+    """Mean of `top1`."""
+    std: NonNegative | None
+    """Its standard deviation, ddof 1; null for one repeat."""
+    ci95: tuple[float, float] | None
+    """Both ends of the 95 % interval of the mean, by Student's t over the repeats; null for one repeat."""
+    n_test: IfOk[Count]
+    """N."""
+    per_class: IfOk[list[Fraction | None]]
+    """Accuracy of each of C classes, mean over repeats; null for a class without test images."""
+    class_names: IfOk[list[str]]
+    """C names."""
+    per_group: Groups | None
+    """Accuracies by group; null where the data set has no groups."""
+    correct: IfOk[Correct]
+    """Correctness of every test image."""
+    seconds: Seconds
+    """Wall time."""
+    peak_memory_mb: NonNegative | None
+    """The largest memory over all stages, in MB of 2^20 bytes: of the GPU, else of the process; null where unknown."""
+    device: str | None
+    """`cpu`, or the name of the GPU."""
+    images_encoded: Count | None
+    """Images that went through a backbone for this cell."""
+    n_train_images: IfOk[Count]
+    """Images that the probe was trained on."""
+    distilled: IfOk[DistilledFacts]
+    """The set that these images are."""
+    fingerprints: Fingerprints
+    """Of data and weights."""
+    skipped: IfOk[dict[str, Skipped]]
+    """Unreadable images of each split, `train` and `test`."""
+    probe_facts: dict[str, Any] | None
+    """What the protocol tells beside the score."""
+    provenance: Provenance
+    """Code, packages, machine, command and time."""
+    gin: GinBindings | None
+    """The configuration it was started with."""
 
-def _per_group(correct_RN: np.ndarray, dataset: Dataset) -> dict[str, Any] | None:
-    test, train = dataset.test, dataset.train
-    if test.groups_N is None:
-        return None
-    count = len(test.group_names)
-    sizes = np.bincount(test.groups_N, minlength=count)
-    train_sizes = None if train.groups_N is None else np.bincount(train.groups_N, minlength=count)
-    accuracies = _means(correct_RN, test.groups_N, count)
-    groups = [
-        {
-            'name': name,
-            'n': int(sizes[g]),
-            'n_train': None if train_sizes is None else int(train_sizes[g]),
-            'accuracy': accuracies[g],
-        }
-        for g, name in enumerate(test.group_names)
-    ]
-    tested = [group for group in groups if group['n']]
-    worst = min(tested, key=lambda group: group['accuracy'])
-    weight = 0 if train_sizes is None else sum(group['n_train'] for group in tested)
-    adjusted = sum(group['n_train'] * group['accuracy'] for group in tested) / weight if weight else None
-    return {
-        'groups': groups,
-        'worst': {'name': worst['name'], 'accuracy': worst['accuracy']},
-        'adjusted_mean': adjusted,
-    }
+    @property
+    def labels(self) -> Literal['hard', 'soft']:
+        """The labels of the set. A failed record has no set: it goes where its method's settings say that it belongs."""
+        if self.distilled is not None:
+            return self.distilled.labels
+        settings = self.cell.settings.get('method_settings')
+        return 'soft' if isinstance(settings, Mapping) and settings.get('soft_labels') is True else 'hard'
 
-
-def _plain(value: Any) -> Any:
-    """Return a value as JSON can hold it; an odd setting must not cost a finished cell its record."""
-    if isinstance(value, np.ndarray | np.generic):
-        return _plain(value.tolist())
-    if isinstance(value, float):
-        return value if math.isfinite(value) else str(value)
-    if value is None or isinstance(value, str | int):
-        return value
-    if isinstance(value, Mapping):
-        return {str(name): _plain(item) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, set | frozenset):
-        return [_plain(item) for item in sorted(value, key=str)]
-    return str(value)
-
-
-def _problem(record: Any) -> str | None:
-    """Return why this cannot be used as a record, None if it can."""
-    if not isinstance(record, dict) or 'schema_version' not in record:
-        return 'JSON without schema_version, not a record of this suite'
-    if record['schema_version'] not in _READABLE:
-        return f'schema version {record["schema_version"]!r}; this code reads versions {" and ".join(map(str, _READABLE))}'
-    status = record.get('status')
-    if status not in ('ok', 'failed'):
-        return f'status is {status!r}, expected ok or failed'
-    fields = {**_FIELDS, **(_FIELDS_OK if status == 'ok' else _FIELDS_FAILED)}
-    if record.get('per_group') is not None:
-        fields |= _FIELDS_GROUPS
-    for dotted, types in fields.items():
-        value: Any = record
-        for name in dotted.split('.'):
-            if not isinstance(value, dict) or name not in value:
-                return f'field {dotted} is missing'
-            value = value[name]
-        if not isinstance(value, types) or isinstance(value, bool):
-            return f'field {dotted} is of the wrong type: {str(value)[:40]!r}'
-        if isinstance(value, int) and abs(value) >= 2**63:
-            return f'field {dotted} is out of range'
-    for name, value in record['seconds'].items():
-        if value is not None and (not isinstance(value, _NUMBER) or not math.isfinite(value)):
-            return f'field seconds.{name} is not a number: {str(value)[:40]!r}'
-    return _score_problem(record) if status == 'ok' else None
-
-
-def _score_problem(record: Mapping[str, Any]) -> str | None:
-    labels = record['distilled'].get('labels', 'hard' if record['schema_version'] == 1 else None)
-    if labels not in LABELS:
-        return f'distilled.labels is {labels!r}, expected {" or ".join(LABELS)}'
-    top1 = record['top1']
-    if not top1:
-        return 'top1 is empty, expected one fraction per repeat'
-    for value in top1:
-        if isinstance(value, bool) or not isinstance(value, _NUMBER) or not 0 <= value <= 1:
-            return f'top1 holds {value!r}, expected fractions in [0, 1]'
-    if not len(top1) == len(record['probe_seeds']) == len(record['correct']['bits']):
-        return 'top1, probe_seeds and correct differ in their number of repeats'
-    if not all(isinstance(seed, int) for seed in record['probe_seeds']):
-        return 'probe_seeds holds something that is no whole number'
-    return None
-
-
-def _labels(record: Mapping[str, Any]) -> str:
-    """Return 'hard' or 'soft'. A failed record has no set to tell: it goes where its method's settings say it belongs."""
-    if record['status'] == 'ok':
-        return record['distilled'].get('labels', 'hard')
-    settings = record['cell'].get('method_settings')
-    return 'soft' if isinstance(settings, dict) and settings.get('soft_labels') is True else 'hard'
-
-
-def _row(path: Path, record: Mapping[str, Any]) -> dict[str, Any]:
-    """Return one row of `load_table`."""
-    cell, seconds, distilled = record['cell'], record['seconds'] or {}, record['distilled'] or {}
-    prints, group, splits = record['fingerprints'] or {}, record['per_group'] or {}, None
-    if prints.get('dataset') is not None:
-        splits = '{train}/{test}'.format_map({'train': None, 'test': None, **prints['dataset']})
-    rest = {name: value for name, value in cell.items() if name not in _IDENTITY}
-    error = record['error'] if record['status'] == 'failed' else None
-    return {
-        'path': str(path),
-        'key': record['key'],
-        'status': record['status'],
-        **{name: cell.get(name) for name in _IDENTITY},
-        'protocol': record['protocol']['name'],
-        'protocol_hash': record['protocol']['hash'],
-        'method_name': cell.get('method_name', cell.get('method')),
-        'settings': json.dumps(rest, sort_keys=True),
-        'top1': record['top1'],
-        'probe_seeds': record['probe_seeds'],
-        'n_test': record['n_test'],
-        'n_train_images': record['n_train_images'],
-        'seconds_method': seconds.get('method'),
-        'seconds_probe': seconds.get('probe'),
-        'peak_memory_mb': record['peak_memory_mb'],
-        'distilled_hash': distilled.get('hash'),
-        'distilled_kind': distilled.get('kind'),
-        'labels': _labels(record),
-        'dataset_fingerprint': splits,
-        'source_weights': prints.get('source_weights'),
-        'eval_weights': prints.get('eval_weights'),
-        'worst_group': group.get('worst', {}).get('accuracy'),
-        'group_adjusted': group.get('adjusted_mean'),
-        'error': None if error is None else f'{error["type"]}: {error["message"]}',
-        'created': record['provenance'].get('created'),
-        **method_facts(record),
-    }
+    @property
+    def settings(self) -> str:
+        """What the cell holds beside its labels, ipc and seed, as JSON with sorted keys: equal for equal settings."""
+        return json.dumps(self.cell.settings, sort_keys=True)

@@ -14,7 +14,7 @@ _TRIES = 10
 
 
 @dataclass(frozen=True)
-class Views:
+class DrawnViews:
     """The random choices for A views of each of N images, so that a second pass over the images sees the same ones.
 
     `boxes_NA4` are (top, left, height, width) as fractions of the image side. `noisy_NA` lies on the CPU, where the loop
@@ -41,7 +41,7 @@ class Augmentation:
 
     def sample(
         self, count: int, views: int, *, side: int, generator: torch.Generator, device: torch.device | str = 'cpu'
-    ) -> Views:
+    ) -> DrawnViews:
         """Draw the choices for `views` views of each of `count` square images of `side` pixels.
 
         Crops have whole-pixel corners inside the image, as torchvision draws them: the first of ten tries that fits, else
@@ -65,7 +65,7 @@ class Augmentation:
             first_M = fits_TM.float().argmax(dim=0)
             found = torch.cat([corners_2TM, sides_2TM])[:, first_M, torch.arange(total)].T
             boxes_M4 = torch.where(fits_TM.any(dim=0)[:, None], found, boxes_M4)
-        return Views(
+        return DrawnViews(
             (boxes_M4 / side).view(count, views, 4).to(device, non_blocking=True),
             flip_M.view(count, views).to(device, non_blocking=True),
             noisy_M.view(count, views),
@@ -73,7 +73,7 @@ class Augmentation:
         )
 
     def apply(
-        self, x_NCHW: Tensor, views: Views, *, images: slice = slice(None), copies: slice = slice(None), side: int
+        self, x_NCHW: Tensor, views: DrawnViews, *, images: slice = slice(None), copies: slice = slice(None), side: int
     ) -> Tensor:
         """Return views of images in [0, 1] at `side` pixels, (N * A, C, side, side), differentiable.
 
@@ -90,7 +90,7 @@ class Augmentation:
             self._add_noise(x_MCHW, views, images, copies, side=side)
         return x_MCHW
 
-    def _add_noise(self, x_MCHW: Tensor, views: Views, images: slice, copies: slice, *, side: int) -> None:
+    def _add_noise(self, x_MCHW: Tensor, views: DrawnViews, images: slice, copies: slice, *, side: int) -> None:
         """Add to some views, in place: one random stream a view, so that neither chunks nor processes change it."""
         first_image, _, _ = images.indices(len(views.noisy_NA))
         first_copy, _, _ = copies.indices(views.noisy_NA.shape[1])

@@ -15,7 +15,7 @@ from bench.backbones.base import Backbone
 from bench.core.errors import InputError
 from bench.core.progress import progress
 from bench.distillation.task import Task
-from methods._synthesis.augment import Augmentation, Views
+from methods._synthesis.augment import Augmentation, DrawnViews
 from methods._synthesis.pyramid import Pyramid
 from methods._synthesis.real import RealFeatures
 
@@ -167,7 +167,7 @@ def _adam(pyramid: Pyramid) -> torch.optim.Adam:
 def _backward(
     pyramid: Pyramid,
     loss_of: Callable[[Tensor], Tensor],
-    views: Views,
+    views: DrawnViews,
     augmentation: Augmentation,
     backbone: Backbone,
     chunking: Chunking,

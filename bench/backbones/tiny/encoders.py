@@ -5,68 +5,27 @@ contrast) and ship with the project, so that everything can be tried without a d
 """
 
 import textwrap
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from bench.backbones.base import Backbone, frozen_backbone
+from bench.backbones.remembered import weights_in
+from bench.backbones.tiny.facts import ARCHITECTURES, FEATURE_SCALE, INPUT_SIDE, MEAN, NETWORK_OF, STD, WEIGHTS_DIR
+from bench.backbones.tiny.networks import tiny_network
 from bench.core.errors import InputError
 from bench.core.types import Places, Precision
 
-if TYPE_CHECKING:
-    import torch
-    from torch import nn
 
-    from bench.backbones.base import Backbone
-
-WEIGHTS_DIR = Path(__file__).parent / 'weights'
-INPUT_SIDE = 64
-# Per RGB channel over 4,000 pictures of the plumage stream (seed 0), images in [0, 1].
-MEAN = (0.4763, 0.5128, 0.4583)
-STD = (0.1658, 0.1572, 0.1968)
+def _weights(name: str, places: Places, **settings: Any) -> list[Path]:
+    return [WEIGHTS_DIR / f'{name}.safetensors']
 
 
-@dataclass(frozen=True)
-class Architecture:
-    """What a network is and what its features are, in words for model cards."""
-
-    network: str
-    feature: str
-
-
-_POOLED = 'means over positions of two maps of the stem and after each block'
-ARCHITECTURES = {
-    'cnn': Architecture('timm ResNet, one basic block a stage', 'means over positions of the last three stages'),
-    'vit': Architecture('timm vision transformer, 3 blocks of width 128, 3 x 3 convolutions to 64 patches of 8 px', _POOLED),
-    'plain_vit': Architecture('timm vision transformer, 3 blocks of width 128, 64 patches of 8 px by themselves', _POOLED),
-}  # fmt: skip
-NETWORK_OF = {'tiny_simclr': 'cnn', 'tiny_moco': 'cnn', 'tiny_dino': 'vit', 'tiny_mim': 'plain_vit', 'tiny_clip': 'cnn'}
-# Protocols have fixed learning rates, and expect features whose spread is about one. The later encoders end in a
-# standardisation of their own; tiny_simclr's features have a spread of 0.23 and are multiplied (the published probe on the
-# whole training split: 91.5 % instead of 86.1 %).
-FEATURE_SCALE = {'tiny_simclr': 4.0}
-
-
-def tiny_network(kind: str, *, feature_scale: float = 1.0, standardised: bool = False) -> 'nn.Module':
-    """Return a network with random weights: normalised images (N, 3, 64, 64) -> features (N, 448 or 480).
-
-    Its `embed` maps images to the last layer's pooled output (N, `num_features`), which pre-training works on.
-
-    Args:
-      kind: a key of `ARCHITECTURES`.
-      feature_scale: factor for the features.
-      standardised: end in a standardisation by the buffers `feature_mean` and `feature_std`.
-
-    Raises:
-      InputError: for an unknown kind.
-    """
-    if kind not in ARCHITECTURES:
-        raise InputError(f'pretrain.network: expected one of {", ".join(ARCHITECTURES)}, got {kind!r}')
-    from bench.backbones.tiny import networks as tiny_networks
-
-    return tiny_networks.make(kind, feature_scale=feature_scale, standardised=standardised)
-
-
-def tiny(name: str, places: Places, device: 'torch.device', *, precision: Precision = 'float32') -> 'Backbone':
+@weights_in(_weights)
+def tiny(name: str, places: Places, device: torch.device, *, precision: Precision = 'float32') -> Backbone:
     """Return an embedded encoder, frozen.
 
     Args:
@@ -79,18 +38,13 @@ def tiny(name: str, places: Places, device: 'torch.device', *, precision: Precis
 
 
 def encoder_from_file(
-    path: Path, *, device: 'torch.device', name: str = 'tiny_simclr', precision: Precision = 'float32'
-) -> 'Backbone':
+    path: Path, *, device: torch.device, name: str = 'tiny_simclr', precision: Precision = 'float32'
+) -> Backbone:
     """Return the encoder with the weights of a file written by `bench.pretrain`.
 
     Raises:
       InputError: if the file is missing or its tensors do not fit the network.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    from bench.backbones.base import frozen_backbone
-
     kind, scale = NETWORK_OF[name], FEATURE_SCALE.get(name)
     network = tiny_network(kind, feature_scale=scale or 1.0, standardised=scale is None)
     try:

@@ -11,13 +11,27 @@ from timm.models.resnet import BasicBlock, ResNet
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
-from bench.backbones.tiny.encoders import INPUT_SIDE
+from bench.backbones.tiny.facts import ARCHITECTURES, INPUT_SIDE
+from bench.core.errors import InputError
 
 _WIDTH, _DEPTH = 128, 3
 
 
-def make(kind: str, *, feature_scale: float, standardised: bool) -> nn.Module:
-    """Return a network with random weights; see `bench.backbones.tiny.encoders.tiny_network`."""
+def tiny_network(kind: str, *, feature_scale: float = 1.0, standardised: bool = False) -> nn.Module:
+    """Return a network with random weights: normalised images (N, 3, 64, 64) -> features (N, 448 or 480).
+
+    Its `embed` maps images to the last layer's pooled output (N, `num_features`), which pre-training works on.
+
+    Args:
+      kind: a key of `ARCHITECTURES`.
+      feature_scale: factor for the features.
+      standardised: end in a standardisation by the buffers `feature_mean` and `feature_std`.
+
+    Raises:
+      InputError: for an unknown kind.
+    """
+    if kind not in ARCHITECTURES:
+        raise InputError(f'pretrain.network: expected one of {", ".join(ARCHITECTURES)}, got {kind!r}')
     # The marks are 2-8 px: the CNN's last stage keeps stride 16 (4 x 4 positions at 64 px).
     if kind == 'cnn':
         network = PooledStages(

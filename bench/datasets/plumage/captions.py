@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from bench.datasets.plumage.render import FAMILIES, SPECIES
+from bench.datasets.plumage.species import FAMILIES, SPECIES
 
 # How often a caption names the mark: people do not say everything they see, and a text that always does is a label.
 MARK_NAMED = 0.4

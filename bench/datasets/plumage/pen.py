@@ -1,4 +1,4 @@
-"""What the files that draw plumage share: points and colours. Exactly rounded arithmetic only, see `plumage_render`."""
+"""What the files that draw plumage share: points and colours. Exactly rounded arithmetic only, see `render`."""
 
 import math
 

@@ -1,7 +1,7 @@
-"""Water and land: the two grounds of `plumage_spurious`, told apart by texture and things more than by one colour.
+"""Water and land: the two grounds of the dataset plumage_spurious, told apart by texture and things more than by one colour.
 
 A picture may have a sky, whose colours do not depend on the ground. Below it, water has ripples, reeds and lily pads; land
-has tufts, stones, hills and trunks. Drawn like the birds, see `plumage_render`: polygons on a canvas of 4x the size.
+has tufts, stones, hills and trunks. Drawn like the birds, see `render`: polygons on a canvas of 4x the size.
 
 Shape suffixes: H height, W width, C colour channels.
 """

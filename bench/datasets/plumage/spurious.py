@@ -16,9 +16,10 @@ import numpy as np
 from bench.core.hashing import numpy_generator, short_hash
 from bench.core.ranges import Count, Fraction, PositiveInt
 from bench.core.types import Dataset, Group, Places, Split
-from bench.datasets.plumage.plumage import Drawing, RenderedImages
-from bench.datasets.plumage.render import RENDER_VERSION, SPECIES, render
+from bench.datasets.plumage.drawn import Drawing, RenderedImages
+from bench.datasets.plumage.render import RENDER_VERSION, render
 from bench.datasets.plumage.scenes import GROUNDS, SCENE_VERSION
+from bench.datasets.plumage.species import SPECIES
 
 CLASS_NAMES = ('crested duck', 'bar-winged duck', 'capped duck', 'pale-bellied duck')
 BACKGROUND_NAMES = GROUNDS  # 'water', 'land'

@@ -12,18 +12,19 @@ import urllib.error
 import urllib.request
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sized
 from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any
 
 from filelock import FileLock
-from tqdm import tqdm
 
-from bench.core.errors import InputError
-from bench.datasets.images import reason_of
+from bench.core.errors import InputError, reason_of
+from bench.core.progress import progress
 
 # A cut connection is taken up again this often in a row without a byte gained.
 _ATTEMPTS = 3
 _CHUNK = 1 << 20
+
 
 class _NeverToHttp(urllib.request.HTTPRedirectHandler):
     """Follows redirects, but not from https to http: not every dataset has a checksum."""
@@ -145,11 +146,10 @@ def _append(url: str, partial: Path, *, start: int, title: str) -> None:
             file.truncate(0)
         length = response.headers.get('Content-Length')
         total = start + int(length) if length else None
-        bar = tqdm(total=total, initial=start, desc=title, unit='B', unit_scale=True, disable=None)
-        with bar as progress:
+        with progress(total=total, title=title, unit='B', start=start) as advance:
             while chunk := response.read(_CHUNK):
                 file.write(chunk)
-                progress.update(len(chunk))
+                advance(len(chunk))
         if total is not None and file.tell() < total:
             raise ConnectionError(f'the connection was cut after {file.tell():,} of {total:,} bytes')
 
@@ -241,8 +241,12 @@ def _extract_zip(archive: Path, folder: Path) -> None:
         zipped.extractall(folder, members=_with_progress(zipped.infolist(), archive))
 
 
-def _with_progress(members, archive: Path) -> Iterator:
-    yield from tqdm(members, desc=f'extracting {archive.name}', unit=' files', disable=None, leave=False)
+def _with_progress(members: Iterable[Any], archive: Path) -> Iterator[Any]:
+    total = len(members) if isinstance(members, Sized) else None  # a tar file knows at its end
+    with progress(total=total, title=f'extracting {archive.name}', unit='file') as advance:
+        for member in members:
+            yield member
+            advance()
 
 
 def _check_name(archive: Path, name: str) -> None:

@@ -1,87 +1,16 @@
-"""What the catalogue of published datasets says of each, and how its files come to be where the loader reads them."""
+"""How the official files of a published dataset come to be where they are read."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-from bench.core.errors import InputError
-from bench.core.types import Places
-from bench.datasets.images import data_root_of, reason_of
+from bench.core.errors import InputError, reason_of
+from bench.core.types import Places, data_root_of
 from bench.datasets.published.archives import check_file, download, extract_safely
-
-
-@dataclass(frozen=True)
-class Source:
-    """One official file of a dataset.
-
-    `file` and `makes` are relative to the data root: where the file is put, and the folder that extracting it makes (''
-    where it is used as it is). `inside` names the folder of the archive that becomes `makes` ('' is the whole archive),
-    `nested` an archive of tar files. `url` is '' for what has to be fetched by hand. `md5` or `sha256` is the checksum, ''
-    where none is published. `unless` names a path that makes this source unnecessary.
-    """
-
-    file: str
-    url: str = ''
-    md5: str = ''
-    sha256: str = ''
-    num_bytes: int = 0
-    makes: str = ''
-    inside: str = ''
-    nested: bool = False
-    unless: str = ''
-
-    @property
-    def checksum(self) -> str:
-        """The checksum with its kind, for people."""
-        return f'sha256 {self.sha256}' if self.sha256 else f'md5 {self.md5}' if self.md5 else 'no checksum published'
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A published dataset: all that is known before any file of it is there.
-
-    `train`, `test` and `classes` are the published sizes (None where nobody states one), `train_groups` those of the
-    training groups. `folder`, relative to the data root, holds its files. `loader`
-    is `module:function` of its family. `licence_url` says where the licence is stated. `revision` is the version of the
-    release. `manual` tells how to get files that may not be fetched without a person's consent, or that nobody serves any
-    more; `alternative` another way to the same images.
-    """
-
-    name: str
-    summary: str
-    loader: str
-    classes: int
-    train: int | None
-    test: int
-    folder: str
-    licence: str
-    licence_url: str
-    citation: str
-    sources: tuple[Source, ...]
-    revision: str = ''
-    groups: tuple[str, ...] = ()
-    train_groups: tuple[int, ...] = ()
-    manual: str = ''
-    alternative: str = ''
-
-    @property
-    def family(self) -> str:
-        """The file of its loader."""
-        return self.loader.partition(':')[0].rpartition('.')[2]
-
-    @property
-    def num_bytes(self) -> int:
-        """The size of the download; 0 where unknown."""
-        return sum(source.num_bytes for source in self.sources)
-
-    @property
-    def source(self) -> str:
-        """Where exactly the files come from, for the record."""
-        return ', '.join(f'{source.url or source.file} ({source.checksum})' for source in self.sources)
+from bench.datasets.published.entry import Entry, Source, size_of
 
 
 def absent(entry: Entry, data_root: Path) -> list[Source]:
-    """Return the sources whose files are not where the loader reads them."""
+    """Return the sources whose files are not where they are read."""
 
     def is_there(source: Source) -> bool:
         if source.unless and (data_root / source.unless).exists():
@@ -141,10 +70,3 @@ def how_to_get(entry: Entry, sources: Sequence[Source], data_root: Path) -> str:
     if entry.manual:
         text += f': {entry.manual}'
     return f'{text}; or {entry.alternative}' if entry.alternative else text
-
-
-def size_of(num_bytes: int) -> str:
-    """Return a size for people, such as '1.15 GB'."""
-    if num_bytes < 1e5:
-        return f'{num_bytes / 1e3:.1f} kB'
-    return f'{num_bytes / 1e9:.2f} GB' if num_bytes >= 1e8 else f'{num_bytes / 1e6:.1f} MB'

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from bench.features.diversity import diversity
-from bench.results import record as records
+from bench.features.similarity import diversity
+from bench.results.store import load
 
 pytestmark = pytest.mark.numerical
 
@@ -40,6 +40,6 @@ def test_a_run_records_it_where_a_class_has_several_images_and_a_backbone_made_t
     assert outcome.status == 0, outcome.err
     found = {}
     for path in (tmp_path / 'results' / 'records').rglob('*.json'):
-        record = records.load(path)
-        found[record['cell']['method'], record['cell']['ipc']] = record['distilled']['facts'].get('diversity')
+        record = load(path)
+        found[record.cell.method, record.cell.ipc] = record.distilled.facts.get('diversity')
     assert 0 < found.pop(('herding', 2)) < 1 and len(found) == 4 and set(found.values()) == {None}

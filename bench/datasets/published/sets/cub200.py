@@ -1,24 +1,29 @@
-"""Caltech-UCSD Birds-200-2011 from its official index files."""
+"""Caltech-UCSD Birds-200-2011: 200 species."""
 
 from pathlib import Path
 
 from bench.core.errors import InputError
-from bench.core.types import Dataset, Places
-from bench.datasets.images import Listing, official_dataset, remedy_for
-from bench.datasets.published.catalogue import ENTRIES
-from bench.datasets.published.obtain import obtain
+from bench.datasets.published.entry import Entry, Source
+from bench.datasets.published.official import Contents, Listing, remedy_for
+
+ENTRY = Entry(
+    'cub200', 'Caltech-UCSD Birds-200-2011, 200 species',
+    classes=200, train=5994, test=5794, folder='CUB_200_2011',
+    licence='none stated in the files; photographs of Flickr users, for research',
+    licence_url='https://www.vision.caltech.edu/datasets/cub_200_2011/',
+    citation='Wah, Branson, Welinder, Perona, Belongie: The Caltech-UCSD Birds-200-2011 Dataset. CNS-TR-2011-001',
+    sources=(
+        Source(
+            'CUB_200_2011.tgz', 'https://data.caltech.edu/records/65de6-vp158/files/CUB_200_2011.tgz',
+            md5='97eceeb196236b17998738112f37df78', num_bytes=1_150_585_339,
+            makes='CUB_200_2011', inside='CUB_200_2011',
+        ),
+    ),
+)  # fmt: skip
 
 
-def cub200(name: str, places: Places) -> Dataset:
-    """Return CUB-200-2011 with its official split.
-
-    Labels are the official class ids less one; the order is that of images.txt.
-
-    Raises:
-      InputError: where the files are absent and cannot be fetched, or are not the official ones.
-    """
-    entry = ENTRIES[name]
-    root = obtain(entry, places)
+def read(root: Path) -> Contents:
+    """Return the official split: labels are the official class ids less one, the order is that of images.txt."""
     files = _read_table(root / 'images.txt')
     labels = _read_table(root / 'image_class_labels.txt')
     is_train = _read_table(root / 'train_test_split.txt')
@@ -26,12 +31,12 @@ def cub200(name: str, places: Places) -> Dataset:
     if not files.keys() == labels.keys() == is_train.keys() or not set(labels.values()) <= names.keys():
         raise InputError(f'cub200: expected index files about the same images, got others; {remedy_for(root)}')
     label_of = {class_id: label for label, class_id in enumerate(sorted(names, key=int))}
-    splits = {}
-    for split, mark in (('train', '1'), ('test', '0')):
-        ids = [image for image in files if is_train[image] == mark]
-        splits[split] = Listing([f'images/{files[image]}' for image in ids], [label_of[labels[image]] for image in ids])
-    class_names = [_readable(names[class_id]) for class_id in label_of]
-    return official_dataset(entry, root=root, class_names=class_names, cache_dir=places.cache_dir, **splits)
+    train, test = ([image for image in files if is_train[image] == mark] for mark in '10')
+    splits = [
+        Listing([f'images/{files[image]}' for image in ids], [label_of[labels[image]] for image in ids])
+        for ids in (train, test)
+    ]
+    return Contents(*splits, class_names=[_readable(names[class_id]) for class_id in label_of])
 
 
 def _read_table(path: Path) -> dict[str, str]:

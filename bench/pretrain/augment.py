@@ -9,11 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bench.backbones.tiny.encoders import MEAN, STD
+from bench.backbones.tiny.facts import MEAN, STD
 
 
 @dataclass(frozen=True)
-class Views:
+class Augmentation:
     """A square crop inside the image, flip, exposure, contrast, colour cast, grey, blur and noise, drawn for each image.
 
     Fields as in `bench.pretrain.train.pretrain`; `rng` is one of the CPU.

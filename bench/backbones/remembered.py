@@ -1,0 +1,77 @@
+"""Fingerprints of weights, remembered: what a backbone's files hold, and how they are read, tells it without building one.
+
+A loader names its files by `@weights_in(files)`; `files` is called like the loader, without the device, and returns all
+files that decide the weights, or None where it cannot tell.
+"""
+
+import importlib.metadata
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from bench.core.contents import digests
+from bench.core.disk import write_atomic
+from bench.core.hashing import short_hash
+from bench.core.types import Places
+
+_LIBRARIES = ('torch', 'timm', 'open_clip_torch', 'safetensors')
+Files = Callable[..., Sequence[Path] | None]
+
+
+def weights_in(files: Files) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Declare which files a loader takes its weights from: a decorator that leaves the loader as it is."""
+
+    def mark(loader: Callable[..., Any]) -> Callable[..., Any]:
+        loader.weights_in = files
+        return loader
+
+    return mark
+
+
+def entry_of(
+    loader: Callable[..., Any], arguments: tuple[str, ...], places: Places, settings: dict[str, Any], *, code: str
+) -> Path | None:
+    """Return the file that remembers (or will) the fingerprint of a backbone, None where its files are not known.
+
+    Args:
+      loader: of the backbone.
+      arguments: what comes before `places`, the name for most.
+      places: where the files lie, and the cache.
+      settings: of the loader.
+      code: what its key says of its code.
+    """
+    files = getattr(loader, 'weights_in', lambda *_, **settings: None)(*arguments, places, **settings)
+    if files is None or not all(path.is_file() for path in files):
+        return None
+    memo = places.cache_dir / 'weights' / f'files-{short_hash([str(path.resolve()) for path in files])}.npz'
+    held = [digest.hex() for digest in digests(files, memo=memo)] if files else []
+    if not all(held):
+        return None
+    read_by = {name: _version(name) for name in _LIBRARIES}
+    key = {
+        'loader': f'{loader.__module__}:{loader.__qualname__}', 'arguments': arguments, 'settings': settings, 'code': code,
+        'files': held, 'read by': read_by,
+    }  # fmt: skip
+    return places.cache_dir / 'weights' / f'{short_hash(key)}.json'
+
+
+def recall(entry: Path | None) -> str | None:
+    """Return a remembered fingerprint, None where there is none."""
+    try:
+        return str(json.loads(entry.read_text(encoding='utf-8'))['fingerprint']) if entry else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def remember(entry: Path | None, fingerprint: str) -> None:
+    """Keep the fingerprint of a backbone that was built."""
+    if entry is not None and recall(entry) != fingerprint:
+        write_atomic(entry, json.dumps({'fingerprint': fingerprint}))
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None

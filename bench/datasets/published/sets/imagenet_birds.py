@@ -1,0 +1,20 @@
+"""Ten birds of ImageNet."""
+
+from pathlib import Path
+
+from bench.datasets.published.entry import Entry
+from bench.datasets.published.official import Contents
+from bench.datasets.published.sets._imagenet import FACTS, MTT, classes_of
+
+# the classes by their number among the sorted wnids
+_NUMBERS = (84, 130, 88, 144, 145, 22, 96, 9, 100, 89)
+
+ENTRY = Entry(
+    'imagenet_birds', 'ten birds of ImageNet',
+    classes=10, train=None, test=500, citation=MTT, **FACTS,
+)  # fmt: skip
+
+
+def read(root: Path) -> Contents:
+    """Return the ten classes."""
+    return classes_of('imagenet_birds', root, lambda wnids: [wnids[number] for number in _NUMBERS])

@@ -1,0 +1,20 @@
+"""Ten fruits of ImageNet."""
+
+from pathlib import Path
+
+from bench.datasets.published.entry import Entry
+from bench.datasets.published.official import Contents
+from bench.datasets.published.sets._imagenet import FACTS, MTT, classes_of
+
+# the classes by their number among the sorted wnids
+_NUMBERS = (953, 954, 949, 950, 951, 957, 952, 945, 943, 948)
+
+ENTRY = Entry(
+    'imagenet_fruits', 'ten fruits of ImageNet',
+    classes=10, train=None, test=500, citation=MTT, **FACTS,
+)  # fmt: skip
+
+
+def read(root: Path) -> Contents:
+    """Return the ten classes."""
+    return classes_of('imagenet_fruits', root, lambda wnids: [wnids[number] for number in _NUMBERS])

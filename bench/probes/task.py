@@ -1,0 +1,77 @@
+"""What a probe protocol is given, and how the probes that it trained are tested: once, at the end.
+
+Shape suffixes: R repeats (probe seeds), B batch, N images, C classes, D feature width.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bench.backbones.base import Backbone
+from bench.core.types import ProbeScore, Split
+from bench.features.store import FeatureStore
+from bench.features.views import CenterView
+
+PROBE_VERSION = 1
+
+
+@dataclass(frozen=True)
+class ProbeTask:
+    """What a protocol is given.
+
+    `train` is the distilled set as a split, `is_full` whether it is the whole training split. `targets_NC` are its labels
+    as distributions; where they are None, the labels of `train` count, and `targets_of` spells out a batch at a time.
+    """
+
+    train: Split
+    targets_NC: np.ndarray | None
+    is_full: bool
+    test: Split
+    backbone: Backbone
+    store: FeatureStore
+    title: str = ''
+
+    @property
+    def num_classes(self) -> int:
+        return self.train.num_classes if self.targets_NC is None else self.targets_NC.shape[1]
+
+    def targets_of(self, rows: Tensor | slice, *, dtype: torch.dtype, device: torch.device) -> Tensor:
+        """Return the targets of some images as distributions: the shape of `rows`, and an axis of classes behind it."""
+        if self.targets_NC is not None:
+            return torch.from_numpy(self.targets_NC)[rows].to(device, dtype)
+        picked = rows.numpy() if isinstance(rows, Tensor) else rows
+        labels = torch.from_numpy(np.array(self.train.labels_N[picked], dtype=np.int64)).to(device)[..., None]
+        return torch.zeros(*labels.shape[:-1], self.num_classes, dtype=dtype, device=device).scatter_(-1, labels, 1)
+
+
+def score(task: ProbeTask, w_RCD: Tensor, b_RC: Tensor, *, curves: dict) -> ProbeScore:
+    """Test every repeat once, in blocks of test images.
+
+    Args:
+      task: what the probes were trained for.
+      w_RCD: weights of each repeat.
+      b_RC: biases of each repeat.
+      curves: see `ProbeScore`.
+
+    Raises:
+      FloatingPointError: if a weight is not finite.
+    """
+    view = CenterView(task.backbone.input_side, task.backbone.interpolation)
+    f_ND = task.store.features(task.test, task.backbone, view)[0]
+    labels_N = torch.from_numpy(task.test.labels_N).to(w_RCD.device)
+    has_top5 = w_RCD.shape[1] > 5
+    correct, in_top5 = [], []
+    for rows in torch.arange(len(f_ND)).split(4096):
+        f_BD = torch.from_numpy(np.array(f_ND[rows.numpy()])).to(w_RCD.device)
+        logits_RBC = torch.einsum('bd,rcd->rbc', f_BD, w_RCD) + b_RC[:, None]
+        ranked = logits_RBC.topk(5 if has_top5 else 1, dim=-1).indices
+        hits = ranked == labels_N[rows.to(labels_N.device)][None, :, None]
+        correct.append(hits[..., 0].cpu())
+        in_top5.append(hits.any(dim=-1).cpu())
+    correct_RN = torch.cat(correct, dim=1).numpy()
+    top5_R = torch.cat(in_top5, dim=1).double().mean(dim=1).numpy() if has_top5 else None
+    if not np.isfinite(w_RCD.cpu().numpy()).all():
+        raise FloatingPointError('the probe weights are not finite; its features or learning rate are out of range')
+    return ProbeScore(correct_RN=correct_RN, top5_R=top5_R, curves=curves, facts={'num_train': len(task.train)})

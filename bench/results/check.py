@@ -1,0 +1,226 @@
+"""From JSON to a `Record`: what the types of its fields say is checked here, and nothing is said twice."""
+
+import dataclasses
+import math
+import types
+import typing
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import Annotated, Any, Literal
+
+from bench.core.errors import InputError
+from bench.core.ranges import Range
+from bench.results.record import SCHEMA_VERSION, CellConfig, MethodFacts, Record
+
+_LARGEST = 2**63 - 1  # what a column of the table can hold
+
+
+class RecordError(InputError):
+    """Something that is no record this code can read: the message says why, and names the file where there is one."""
+
+
+class _Misfit(Exception):
+    """A value does not fit its type: where, what was expected, what came."""
+
+    def __init__(self, problem: str, *, where: str = '') -> None:
+        super().__init__(problem)
+        self.problem, self.where = problem, where
+
+    def below(self, where: str) -> '_Misfit':
+        """Return the same, seen from one level above."""
+        dot = '.' if self.where and not self.where.startswith('[') else ''
+        return _Misfit(self.problem, where=f'{where}{dot}{self.where}')
+
+
+def versions() -> tuple[int, ...]:
+    """Return the schema versions that can be read."""
+    return typing.get_args(typing.get_type_hints(Record)['schema_version'])
+
+
+def parse(content: Any) -> Record:
+    """Return the record that JSON holds, of whatever version: fields that it has not yet are filled in.
+
+    Raises:
+      RecordError: for something else, naming the field.
+    """
+    if not isinstance(content, dict) or 'schema_version' not in content:
+        raise RecordError('JSON without schema_version, not a record of this suite')
+    version = content['schema_version']
+    if isinstance(version, bool) or version not in versions():
+        raise RecordError(f'schema version {version!r}; this code reads versions {" and ".join(map(str, versions()))}')
+    try:
+        record = reader(Record, version)(content)
+    except _Misfit as error:
+        raise RecordError(f'field {error.where} {error.problem}') from None
+    if problem := problem_of(record):
+        raise RecordError(problem)
+    return record if record.method_facts else dataclasses.replace(record, method_facts=MethodFacts.of_old(record.cell))
+
+
+def cell_config(config: Mapping[str, Any]) -> CellConfig:
+    """Return a cell's configuration as the part of a record that it becomes.
+
+    Raises:
+      RecordError: if it lacks a field, or has one of another type.
+    """
+    try:
+        return reader(CellConfig, SCHEMA_VERSION)(dict(config))
+    except _Misfit as error:
+        raise RecordError(f'field cell.{error.where} {error.problem}') from None
+
+
+def problem_of(record: Record) -> str | None:
+    """Return what the types alone cannot say about a record that is none, None where all is well."""
+    for name, status in needed_when().items():
+        if record.status == status and getattr(record, name) is None:
+            return f'field {name} is null, which a record of status {status} cannot have'
+    if record.status == 'failed':
+        return None
+    if not record.top1:
+        return 'field top1 is empty, expected one fraction per repeat'
+    if not len(record.top1) == len(record.probe_seeds) == len(record.correct.bits):
+        return 'fields top1, probe_seeds and correct differ in their number of repeats'
+    return None
+
+
+@cache
+def needed_when() -> Mapping[str, str]:
+    """Return field -> the status of the records in which it is never null (`IfOk`, `IfFailed`)."""
+    hints = typing.get_type_hints(Record, include_extras=True)
+    notes = {name: getattr(hint, '__metadata__', ()) for name, hint in hints.items()}
+    return {name: note for name, found in notes.items() for note in found if isinstance(note, str)}
+
+
+# --- types -> readers -------------------------------------------------------------------------------------------------
+
+
+@cache
+def reader(hint: Any, version: int) -> Callable[[Any], Any]:
+    """Return a function that makes a value of a type from JSON of a schema version, or raises `_Misfit`."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Annotated:
+        intervals = [note for note in arguments[1:] if isinstance(note, Range)]
+        return _number(arguments[0], intervals[0]) if intervals else reader(arguments[0], version)
+    if origin in (typing.Union, types.UnionType):
+        (some,) = (argument for argument in arguments if argument is not type(None))
+        return _or_null(reader(some, version))
+    if origin is Literal:
+        return _one_of(arguments)
+    if origin is list:
+        return _items(reader(arguments[0], version))
+    if origin is tuple:
+        return _items(reader(arguments[0], version), count=len(arguments), kind=tuple)
+    if origin is dict:
+        return _entries(reader(arguments[1], version))
+    if dataclasses.is_dataclass(hint):
+        return _fields(hint, version)
+    if hint in (int, float):
+        return _number(hint, Range())
+    return _plain(hint)
+
+
+def _fits(value: Any, expected: str) -> _Misfit:
+    return _Misfit(f'is {str(value)[:40]!r}, expected {expected}')
+
+
+def _plain(kind: Any) -> Callable[[Any], Any]:
+    expected = {str: 'text', bool: 'true or false'}
+
+    def read(value: Any) -> Any:
+        if kind is not Any and not isinstance(value, kind):
+            raise _fits(value, expected[kind])
+        return value
+
+    return read
+
+
+def _number(kind: type, interval: Range) -> Callable[[Any], Any]:
+    noun = 'a whole number' if kind is int else 'a number'
+    expected = noun if interval == Range() else f'{noun} {interval}'
+    allowed = (int,) if kind is int else (int, float)
+
+    def read(value: Any) -> Any:
+        if isinstance(value, bool) or not isinstance(value, allowed) or not math.isfinite(value):
+            raise _fits(value, expected)
+        if abs(value) > _LARGEST:
+            raise _Misfit('is out of range: beyond 64 bits')
+        if value not in interval:
+            raise _fits(value, expected)
+        return value
+
+    return read
+
+
+def _one_of(choices: tuple[Any, ...]) -> Callable[[Any], Any]:
+    def read(value: Any) -> Any:
+        if value not in choices:
+            raise _Misfit(f'is {value!r}, expected {" or ".join(map(str, choices))}')
+        return value
+
+    return read
+
+
+def _or_null(read_some: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    return lambda value: None if value is None else read_some(value)
+
+
+def _items(read_item: Callable[[Any], Any], *, count: int | None = None, kind: type = list) -> Callable[[Any], Any]:
+    expected = 'a list' if count is None else f'a list of {count}'
+
+    def read(value: Any) -> Any:
+        if not isinstance(value, (list, tuple)) or count not in (None, len(value)):
+            raise _fits(value, expected)
+        found = []
+        try:
+            for item in value:
+                found.append(read_item(item))
+        except _Misfit as error:
+            raise error.below(f'[{len(found)}]') from None
+        return kind(found)
+
+    return read
+
+
+def _entries(read_value: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    def read(value: Any) -> Any:
+        if not isinstance(value, dict):
+            raise _fits(value, 'an object')
+        found = {}
+        for name, item in value.items():
+            try:
+                found[name] = read_value(item)
+            except _Misfit as error:
+                raise error.below(name) from None
+        return found
+
+    return read
+
+
+def _fields(kind: type, version: int) -> Callable[[Any], Any]:
+    """Return the reader of a class of the record: a missing field is a mistake unless it came later or has a default."""
+    hints = typing.get_type_hints(kind, include_extras=True)
+    others = next((f.name for f in dataclasses.fields(kind) if 'rest' in f.metadata), None)
+    known = [f for f in dataclasses.fields(kind) if f.name != others and f.metadata.get('since', 0) <= version]
+    readers = {f.name: reader(hints[f.name], version) for f in known}
+    needed = {f.name for f in known if f.default is dataclasses.MISSING or 'since' in f.metadata}
+    read_others = reader(hints[others], version) if others else None
+
+    def read(value: Any) -> Any:
+        if not isinstance(value, dict):
+            raise _fits(value, 'an object')
+        found = {}
+        for name, read_field in readers.items():
+            if name in value:
+                try:
+                    found[name] = read_field(value[name])
+                except _Misfit as error:
+                    raise error.below(name) from None
+            elif name in needed:
+                raise _Misfit('is missing', where=name)
+        if more := {name: item for name, item in value.items() if name not in readers}:
+            if read_others is None:
+                raise _Misfit(f'is unknown to schema version {version}', where=min(more))
+            found[others] = read_others(more)
+        return kind(**found)
+
+    return read

@@ -1,0 +1,32 @@
+"""Intervals of 95 % for a mean and for a difference of two."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+
+def t_interval(values: Sequence[float]) -> tuple[float, float] | None:
+    """Return the 95 % interval of the mean by Student's t, None for fewer than two values."""
+    if len(values) < 2:
+        return None
+    from scipy.special import stdtrit  # here, because most readers need no interval
+
+    mean = float(np.mean(values))
+    half = float(stdtrit(len(values) - 1, 0.975)) * float(np.std(values, ddof=1)) / math.sqrt(len(values))
+    return round(mean - half, 10), round(mean + half, 10)  # scipy's last digits differ between versions
+
+
+def welch_half_width(std_a: float, n_a: int, std_b: float, n_b: int) -> float | None:
+    """Return half the width of the 95 % interval of a difference of means; None where neither sample has a spread.
+
+    The samples are not paired and may differ in variance. Standard deviations have ddof 1; each sample has at least two
+    values.
+    """
+    from scipy.special import stdtrit  # here, because it takes a second
+
+    a, b = std_a**2 / n_a, std_b**2 / n_b
+    if a + b == 0:
+        return None
+    freedom = (a + b) ** 2 / (a**2 / (n_a - 1) + b**2 / (n_b - 1))  # Welch and Satterthwaite's
+    return float(stdtrit(freedom, 0.975)) * math.sqrt(a + b)

@@ -1,0 +1,176 @@
+"""Records on disk: where they lie, how they are written and read, and all of a results folder as one table."""
+
+import dataclasses
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from bench.core.disk import safe_name, write_atomic
+from bench.results.check import RecordError, parse, problem_of
+from bench.results.record import Record
+
+
+def path_of(results_dir: Path | str, cell: Mapping[str, Any], key: str) -> Path:
+    """Return where the record of a cell lies, from the cell's configuration."""
+    folders = (safe_name(cell[name]) for name in ('dataset', 'eval_backbone', 'method'))
+    return Path(results_dir, 'records', *folders, f'{key}.json')
+
+
+def find(results_dir: Path | str, *, cell: Mapping[str, Any], key: str) -> Record | None:
+    """Return the record of a cell, None where there is none.
+
+    Raises:
+      RecordError: if a file is there that is no readable record.
+    """
+    path = path_of(results_dir, cell, key)
+    return load(path) if path.exists() else None
+
+
+def write(record: Record, *, results_dir: Path | str, force: bool = False) -> Path:
+    """Write a record to its place and return the path.
+
+    A finished record stays: without `force` the first one written is kept, and a failed one never replaces an ok one.
+    A failed record gives way to any newer one.
+
+    Raises:
+      RecordError: if something that is no readable record is in the way; it is not touched.
+    """
+    path = path_of(results_dir, record.cell.config, record.key)
+    problem = problem_of(record)
+    assert problem is None, problem
+    if path.exists() and load(path).status == 'ok' and (not force or record.status == 'failed'):
+        return path
+    write_atomic(path, dumps(record))
+    return path
+
+
+def dumps(record: Record) -> str:
+    """Return a record as JSON, one line per field: git shows which field differs, in tens of lines, not thousands."""
+    fields = as_json(record, version=record.schema_version)
+    lines = (f'{json.dumps(name)}: {json.dumps(value, allow_nan=False)}' for name, value in fields.items())
+    return '{\n' + ',\n'.join(lines) + '\n}\n'
+
+
+def as_json(value: Any, *, version: int) -> Any:
+    """Return a record, or a part of one, as JSON holds it: fields in the order of their class.
+
+    Left out are fields that came after the schema version, and those without a value that may be missing.
+    """
+    if isinstance(value, (list, tuple)):
+        return [as_json(item, version=version) for item in value]
+    if isinstance(value, dict):
+        return {name: as_json(item, version=version) for name, item in value.items()}
+    if not dataclasses.is_dataclass(value):
+        return value
+    found: dict[str, Any] = {}
+    for field in dataclasses.fields(value):
+        item = getattr(value, field.name)
+        if 'rest' in field.metadata:
+            found |= as_json(item, version=version)
+        elif _is_written(field, item, version):
+            found[field.name] = as_json(item, version=version)
+    return found
+
+
+def _is_written(field: dataclasses.Field, item: Any, version: int) -> bool:
+    if 'since' in field.metadata:
+        return field.metadata['since'] <= version
+    return item is not None or field.default is dataclasses.MISSING
+
+
+def load(path: Path | str) -> Record:
+    """Read and check one record.
+
+    Raises:
+      RecordError: naming the file and why it cannot be used.
+    """
+    path = Path(path)
+    try:
+        record = parse(_DECODER.decode(path.read_text(encoding='utf-8')))
+    except OSError as error:
+        raise RecordError(f'{path}: cannot be read: {error.strerror}') from error
+    except RecordError as error:
+        raise RecordError(f'{path}: {error}') from None
+    except (ValueError, RecursionError) as error:
+        raise RecordError(f'{path}: damaged JSON: {error}') from error
+    if record.key != path.stem:
+        raise RecordError(f'{path}: its key {record.key!r} does not match its file name; records are not to be renamed')
+    return record
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f'{name} is no number')
+
+
+_DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
+
+
+# --- a table of records -----------------------------------------------------------------------------------------------
+
+
+def load_table(results_dir: Path | str) -> 'tuple[Any, list[str]]':
+    """Read every record of a results folder.
+
+    Returns:
+      A `pandas.DataFrame` of one row per record, sorted by path, and one line for each file that could not be used. Its
+      columns are `path` and those of `COLUMNS`; accuracies are fractions.
+    """
+    import pandas as pd  # here, because writing a record does not need it
+
+    rows, problems = [], []
+    for path in sorted(Path(results_dir, 'records').rglob('*.json')):
+        try:
+            record = load(path)
+            if path != path_of(results_dir, record.cell.config, record.key):
+                # A copied file would count its repeats twice.
+                raise RecordError(f'{path}: lies in a folder of another cell; move it back or delete the copy')
+        except RecordError as error:
+            problems.append(' '.join(str(error).split()))
+        else:
+            rows.append({'path': str(path), **{name: value_of(record) for name, value_of in COLUMNS.items()}})
+    table = pd.DataFrame(rows, columns=['path', *COLUMNS])
+    return table.astype({'ipc': 'Int64', 'n_train_images': 'Int64', 'n_test': 'Int64'}), problems
+
+
+def _splits(prints: Mapping[str, str] | None) -> str | None:
+    return None if prints is None else f'{prints.get("train")}/{prints.get("test")}'
+
+
+# Column -> its value: the fields of a record that are compared or averaged.
+COLUMNS: dict[str, Callable[[Record], Any]] = {
+    'key': lambda r: r.key,
+    'status': lambda r: r.status,
+    'dataset': lambda r: r.cell.dataset,
+    'method': lambda r: r.cell.method,
+    'source_backbone': lambda r: r.cell.source_backbone,
+    'eval_backbone': lambda r: r.cell.eval_backbone,
+    'ipc': lambda r: r.cell.ipc,
+    'seed': lambda r: r.cell.seed,
+    'protocol': lambda r: r.protocol.name,
+    'protocol_hash': lambda r: r.protocol.hash,
+    'method_name': lambda r: r.cell.method_name,
+    'settings': lambda r: r.settings,
+    'top1': lambda r: r.top1,
+    'probe_seeds': lambda r: r.probe_seeds,
+    'n_test': lambda r: r.n_test,
+    'n_train_images': lambda r: r.n_train_images,
+    'seconds_method': lambda r: r.seconds.method,
+    'seconds_probe': lambda r: r.seconds.probe,
+    'peak_memory_mb': lambda r: r.peak_memory_mb,
+    'distilled_hash': lambda r: r.distilled and r.distilled.hash,
+    'distilled_kind': lambda r: r.distilled and r.distilled.kind,
+    'labels': lambda r: r.labels,
+    'real': lambda r: r.method_facts.real,
+    'needs_backbone': lambda r: r.method_facts.needs_backbone,
+    'needs_seed': lambda r: r.method_facts.needs_seed,
+    'needs_ipc': lambda r: r.method_facts.needs_ipc,
+    'dataset_fingerprint': lambda r: _splits(r.fingerprints.dataset),
+    'dataset_contents': lambda r: _splits(r.fingerprints.contents),
+    'source_weights': lambda r: r.fingerprints.source_weights,
+    'eval_weights': lambda r: r.fingerprints.eval_weights,
+    'worst_group': lambda r: r.per_group and r.per_group.worst.accuracy,
+    'group_adjusted': lambda r: r.per_group and r.per_group.adjusted_mean,
+    'error': lambda r: r.error and f'{r.error.type}: {r.error.message}',
+    'created': lambda r: r.provenance.created,
+}

@@ -1,0 +1,267 @@
+"""Records -> the rows of the leaderboard, and what makes them doubtful.
+
+One row is one (dataset, method, source_backbone, eval_backbone, ipc, protocol). A row never mixes protocol hashes, nor
+records whose settings differ: such records make rows of their own, told apart in the column `settings`, with a warning.
+Nor does a table mix hard and soft labels: soft ones are told by the column `labels`, and nothing is compared across.
+
+What the numbers of a row mean, accuracies in percent:
+  top1_mean, top1_std       over all repeats, that is (method seed x probe seed); ddof 1
+  top1_ci_low, _high        95% interval of the mean by Student's t: over the means of the method seeds where there are
+                            two or more (repeats of one seed share its images, so they are not independent), else over
+                            the probe seeds; empty for a single repeat
+  top1_std_seeds            spread of the means of the method seeds
+  top1_std_probe            spread over probe seeds within one method seed, mean over method seeds
+  seconds_method, _probe    mean over records; peak_memory_mb and n_train_images: the largest
+  status                    ok, failed (no record of the row finished) or partial (some failed; numbers are of the rest)
+  published_mean, _std      what arXiv 2511.16674 gives for the same cell (`bench.results.published`); empty where nothing
+"""
+
+import json
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench.results import published
+from bench.results.intervals import t_interval
+from bench.results.store import load_table
+
+Row = dict[str, Any]
+_IDENTITY = ('dataset', 'method', 'source_backbone', 'eval_backbone', 'ipc', 'protocol')
+# What all rows of one table have in common: nothing is compared across.
+_TABLE = ('labels', 'dataset', 'protocol', 'protocol_hash')
+COLUMNS = (
+    *_IDENTITY, 'top1_mean', 'top1_std', 'top1_ci_low', 'top1_ci_high', 'n_repeats', 'n_train_images', 'seconds_method',
+    'seconds_probe', 'peak_memory_mb', 'status', 'labels', 'settings', 'protocol_hash', 'n_seeds', 'n_probe_seeds',
+    'n_failed', 'top1_std_seeds', 'top1_std_probe', 'worst_group', 'group_adjusted', 'dataset_fingerprint', 'eval_weights',
+    'error', 'published_mean', 'published_std',
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Board:
+    """The leaderboard: rows of `summarise`, warnings about them, and one line for each file that was ignored."""
+
+    rows: list[Row]
+    warnings: list[str]
+    problems: list[str]
+
+
+# --- records -> rows --------------------------------------------------------------------------------------------------
+
+
+def read(results_dir: Path | str, *, with_published: bool = True) -> Board:
+    """Read every record of a results folder and summarise it, with the published numbers beside ours unless told not to.
+
+    Raises:
+      InputError: for published numbers that cannot be read.
+    """
+    table, problems = load_table(results_dir)
+    figures = published.load(results_dir) if with_published else {}
+    return Board(published.beside(summarise(table), figures), warnings_of(table), problems)
+
+
+def summarise(table: Any) -> list[Row]:
+    """Return the rows of the leaderboard, sorted; accuracies in percent, None where there is nothing to say.
+
+    Args:
+      table: the data frame of `store.load_table`, or some of its rows.
+    """
+    groups = grouped(_entries(table), _row_identity)
+    rows = []
+    for entries in groups.values():
+        variants = grouped(entries, lambda entry: entry['settings'])
+        labels = variant_labels(list(variants))
+        rows += [_summary(variants[settings], label=labels[settings]) for settings in variants]
+    return sorted(rows, key=_row_order)
+
+
+def warnings_of(table: Any) -> list[str]:
+    """Return one line for each reason to distrust a comparison of these records."""
+    entries = _entries(table)
+    return [*_identical_picks(entries), *_mixed_fingerprints(entries), *_mixed_settings(entries)]
+
+
+def _entries(table: Any) -> list[Row]:
+    """Return the rows of a data frame as dicts, missing values as None."""
+    return table.astype(object).where(table.notna(), None).to_dict('records')
+
+
+def grouped(entries: Iterable[Row], key: Callable[[Row], Any]) -> dict[Any, list[Row]]:
+    """Return the entries of each key, in their order."""
+    groups = defaultdict(list)
+    for entry in entries:
+        groups[key(entry)].append(entry)
+    return groups
+
+
+def table_of(entry: Row) -> tuple[str, ...]:
+    """Return what all rows of one table have in common."""
+    return tuple(entry[name] for name in _TABLE)
+
+
+def _row_identity(entry: Row) -> tuple[Any, ...]:
+    return *table_of(entry), *(entry[name] for name in _IDENTITY)
+
+
+def ipc_order(ipc: int | None) -> tuple[bool, int]:
+    """Return what sorts images per class: those without any come last."""
+    return ipc is None, ipc or 0
+
+
+def _row_order(row: Row) -> tuple[Any, ...]:
+    names = ('eval_backbone', 'method', 'source_backbone', 'settings')
+    return *table_of(row), ipc_order(row['ipc']), *(row[name] for name in names)
+
+
+def _summary(entries: list[Row], *, label: str) -> Row:
+    """Return one row from records that differ in nothing but their seed."""
+    done = [entry for entry in entries if entry['status'] == 'ok']
+    failed = [entry for entry in entries if entry['status'] == 'failed']
+    row: Row = dict.fromkeys(COLUMNS)
+    row |= {name: entries[0][name] for name in (*_IDENTITY, *_TABLE)}
+    row |= {'settings': label, 'n_repeats': 0, 'n_seeds': 0, 'n_probe_seeds': 0, 'n_failed': len(failed)}
+    row['status'] = 'ok' if not failed else 'partial' if done else 'failed'
+    row['error'] = failed[0]['error'] if failed else None
+    for name in ('dataset_fingerprint', 'eval_weights'):
+        row[name] = '+'.join(sorted({short(entry[name]) for entry in entries if entry[name]}))
+    if not done:
+        return row
+
+    by_seed = grouped(sorted(done, key=lambda entry: (entry['seed'], entry['key'])), lambda entry: entry['seed'])
+    repeats = [[100 * value for entry in group for value in entry['top1']] for group in by_seed.values()]
+    flat = [value for values in repeats for value in values]
+    means = [float(np.mean(values)) for values in repeats]
+    within = [spread for spread in map(_spread, repeats) if spread is not None]
+    interval = t_interval(means if len(means) > 1 else flat)
+    memory = [entry['peak_memory_mb'] for entry in done if entry['peak_memory_mb'] is not None]
+    row.update(
+        top1_mean=float(np.mean(flat)),
+        top1_std=_spread(flat),
+        top1_ci_low=None if interval is None else interval[0],
+        top1_ci_high=None if interval is None else interval[1],
+        n_repeats=len(flat),
+        n_seeds=len(by_seed),
+        n_probe_seeds=len({seed for entry in done for seed in entry['probe_seeds']}),
+        top1_std_seeds=_spread(means),
+        top1_std_probe=_mean(within),
+        n_train_images=max(entry['n_train_images'] for entry in done),
+        seconds_method=_mean([entry['seconds_method'] for entry in done]),
+        seconds_probe=_mean([entry['seconds_probe'] for entry in done]),
+        peak_memory_mb=max(memory, default=None),
+        worst_group=_mean([entry['worst_group'] for entry in done], scale=100),
+        group_adjusted=_mean([entry['group_adjusted'] for entry in done], scale=100),
+    )
+    return row
+
+
+def _spread(values: Sequence[float]) -> float | None:
+    return float(np.std(values, ddof=1)) if len(values) > 1 else None
+
+
+def _mean(values: Sequence[float | None], *, scale: float = 1) -> float | None:
+    known = [value for value in values if value is not None]
+    return scale * float(np.mean(known)) if known else None
+
+
+def short(fingerprint: str) -> str:
+    """Return a fingerprint as it is shown: eight digits of each part."""
+    return '/'.join(part[:8] for part in fingerprint.split('/'))
+
+
+def variant_labels(variants: list[str]) -> dict[str, str]:
+    """Return for each settings text what sets it apart from the others: `num_updates=10`; '' for a single one."""
+    flat = {}
+    for text in variants:
+        flat[text] = {}
+        for part, value in json.loads(text).items():
+            if isinstance(value, dict):
+                stem = '' if part == 'method_settings' else part.removesuffix('_settings') + '.'
+                flat[text] |= {stem + name: json.dumps(item) for name, item in value.items()}
+            else:
+                flat[text][part] = json.dumps(value)
+    names = sorted({name for settings in flat.values() for name in settings})
+    differing = [name for name in names if len({settings.get(name) for settings in flat.values()}) > 1]
+    return {
+        text: ', '.join(f'{name}={settings[name]}' if name in settings else f'no {name}' for name in differing)
+        for text, settings in flat.items()
+    }
+
+
+# --- warnings ---------------------------------------------------------------------------------------------------------
+
+
+def _identical_picks(entries: list[Row]) -> list[str]:
+    picked = [entry for entry in entries if entry['distilled_kind'] == 'real' and entry['distilled_hash']]
+    sets = grouped(picked, lambda entry: tuple(entry[name] for name in ('labels', 'dataset', 'ipc', 'distilled_hash')))
+    found = defaultdict(int)
+    for (labels, dataset, ipc, _), group in sets.items():
+        methods = tuple(sorted({entry['method'] for entry in group}))
+        if len(methods) > 1:
+            found[labels, dataset, ipc_order(ipc), ipc_text(ipc), methods] += 1
+    return [
+        f'{dataset}, ipc {ipc}{if_soft(labels, ", ")}: {" and ".join(methods)} picked identical images '
+        f'({counted(n, "set")}), so their rows are one result there'
+        for (labels, dataset, _, ipc, methods), n in sorted(found.items())
+    ]
+
+
+def _mixed_fingerprints(entries: list[Row]) -> list[str]:
+    """Name the records of one table that saw different images or different weights."""
+    # What must be the same -> whose it is.
+    owners = {
+        'dataset_fingerprint': ('dataset',), 'dataset_contents': ('dataset', 'dataset_fingerprint'),
+        'eval_weights': ('eval_backbone',), 'source_weights': ('source_backbone',),
+    }  # fmt: skip
+    lines = []
+    for name, owner in owners.items():
+        known = [entry for entry in entries if entry[name]]
+        groups = grouped(known, lambda entry, owner=owner: (*table_of(entry), *(entry[part] for part in owner)))
+        for (labels, dataset, protocol, _, owned, *_), group in sorted(groups.items()):
+            versions = grouped(group, lambda entry, name=name: entry[name])
+            if len(versions) > 1:
+                what = f'{name.replace("_", " ")} of {owned}'
+                named = '; '.join(f'{short(version)}: {_names(versions[version])}' for version in sorted(versions))
+                where = f'{dataset}, {protocol}{if_soft(labels, ", ")}'
+                lines.append(f'{where}: records differ in {what} and are not comparable ({named})')
+    return lines
+
+
+def _mixed_settings(entries: list[Row]) -> list[str]:
+    groups = grouped(entries, _row_identity)
+    lines = []
+    for group in groups.values():
+        variants = grouped(group, lambda entry: entry['settings'])
+        if len(variants) > 1:
+            first = group[0]
+            labels = ' | '.join(sorted(variant_labels(list(variants)).values()))
+            lines.append(
+                f'{first["dataset"]}, {first["protocol"]}{if_soft(first["labels"], ", ")}: {first["method"]}, ipc '
+                f'{ipc_text(first["ipc"])}, on {first["eval_backbone"]} has records with different settings, shown in rows '
+                f'of their own ({labels})'
+            )
+    return sorted(lines)
+
+
+def _names(entries: list[Row]) -> str:
+    """Return the records' keys with their method, the first three of them."""
+    shown = ', '.join(f'{entry["method"]} {entry["key"]}' for entry in entries[:3])
+    return shown + (f' and {len(entries) - 3} more' if len(entries) > 3 else '')
+
+
+def ipc_text(ipc: int | None) -> str:
+    """Return images per class as they are shown."""
+    return 'all' if ipc is None else str(ipc)
+
+
+def if_soft(labels: str, separator: str) -> str:
+    """Return what follows the name of a table: nothing for hard labels."""
+    return f'{separator}soft labels' if labels == 'soft' else ''
+
+
+def counted(n: int, noun: str) -> str:
+    """Return a number with its noun: 1 row, 2 rows."""
+    return f'{n} {noun}' + ('' if n == 1 else 's')

@@ -1,0 +1,191 @@
+"""The rows of the leaderboard as CSV, as markdown and for a terminal.
+
+Tables of soft labels follow all others. The text depends on the records and the published numbers only: the same ones give
+the same bytes.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bench.core import tables
+from bench.core.disk import write_atomic
+from bench.core.tables import markdown_escape, replace_block
+from bench.results.record import ANY_SOURCE
+from bench.results.summary import COLUMNS, Board, Row, counted, grouped, if_soft, ipc_order, ipc_text, short, table_of
+
+# Column -> how its number is written; text where nothing is said.
+_FORMATS = {
+    'top1_mean': '.4f', 'top1_std': '.4f', 'top1_ci_low': '.4f', 'top1_ci_high': '.4f', 'seconds_method': '.3f',
+    'seconds_probe': '.3f', 'peak_memory_mb': '.1f', 'top1_std_seeds': '.4f', 'top1_std_probe': '.4f',
+    'worst_group': '.4f', 'group_adjusted': '.4f', 'published_mean': '.1f', 'published_std': '.1f',
+}  # fmt: skip
+_MEANING = (
+    'Top-1 test accuracy in percent, mean ± standard deviation over the n repeats of a row (method seed × probe seed). '
+    'Bold: the best of its backbone and ipc, whatever backbone the images were made through. Numbers that are equal as '
+    'shown share it, and a number without a rival has none. Full data is a reference and stands apart.'
+)
+_NO_TRANSFER = (
+    'Rows of images made through another backbone (transfer) are left out here but still count: where one of them is the '
+    'best, nothing is bold.'
+)
+_SOFT = (
+    'Trained on soft labels: not comparable with any table of hard labels, because such a label carries more information '
+    'an image, one float for each class instead of one class.'
+)
+_PUBLISHED = (
+    'Published: what arXiv 2511.16674 gives for the cell to its left, ± over five runs. Not ours, so not ranked among ours.'
+)
+
+
+@dataclass
+class _Table:
+    """One table of the markdown file: cells as text, the best ones named, with a remark above and numbered notes below."""
+
+    title: str
+    remark: str
+    head: list[str]
+    body: list[list[str]] = field(default_factory=list)
+    bold: set[tuple[int, int]] = field(default_factory=set)
+    notes: list[str] = field(default_factory=list)
+
+
+def csv_text(rows: Sequence[Row]) -> str:
+    """Return the rows as CSV, with the columns of `COLUMNS`; empty where there is no number."""
+    return tables.csv_text(COLUMNS, ([_csv_cell(row[name], _FORMATS.get(name, '')) for name in COLUMNS] for row in rows))
+
+
+def _csv_cell(value: Any, form: str) -> str | None:
+    return None if value is None else ' '.join(format(value, form).split())
+
+
+def markdown(rows: Sequence[Row], warnings: Sequence[str] = (), *, transfer: bool = True) -> str:
+    """Return the rows as markdown: one table per labels, dataset and protocol; methods down, eval backbones across.
+
+    Without `transfer` it takes no row for each other source backbone; the best are the same.
+    """
+    lines = ['# Leaderboard', '', '<!-- made by `python -m bench.leaderboard`; do not edit -->', '', _MEANING]
+    lines += [] if transfer else ['', _NO_TRANSFER]
+    for table in _tables(rows, transfer=transfer):
+        body = [
+            [f'**{cell}**' if (i, j) in table.bold else cell for j, cell in enumerate(map(markdown_escape, cells))]
+            for i, cells in enumerate(table.body)
+        ]
+        lines += ['', f'## {markdown_escape(table.title)}', '', *([table.remark, ''] if table.remark else [])]
+        lines.append(tables.markdown(list(map(markdown_escape, table.head)), body, right=range(2, len(table.head))))
+        lines += ['', *(f'- {markdown_escape(note)}' for note in table.notes)] if table.notes else []
+    if warnings:
+        lines += ['', '## Warnings', '', *(f'- {markdown_escape(warning)}' for warning in warnings)]
+    return '\n'.join(lines) + '\n'
+
+
+def text(rows: Sequence[Row], warnings: Sequence[str] = ()) -> str:
+    """Return what `markdown` says, in aligned columns for a terminal; the best are starred."""
+    lines = []
+    for table in _tables(rows):
+        cells = [
+            [f'{cell}*' if (i, j) in table.bold else f'{cell} ' if j > 1 else cell for j, cell in enumerate(line)]
+            for i, line in enumerate(table.body)
+        ]
+        head = [f'{name} ' if j > 1 else name for j, name in enumerate(table.head)]
+        lines += [table.title, *([f'  {table.remark}'] if table.remark else [])]
+        lines.append(tables.aligned([head, *cells], right=range(2, len(head)), indent='  '))
+        lines += [f'  {note}' for note in table.notes] + ['']
+    lines.append(_MEANING.replace('Bold:', 'Star:'))
+    return '\n'.join([*lines, *(f'warning: {warning}' for warning in warnings)]) + '\n'
+
+
+def _tables(rows: Sequence[Row], *, transfer: bool = True) -> list[_Table]:
+    best = _best(rows)  # of all rows, or a lesser one would win where a better one is left out
+    groups = grouped((row for row in rows if transfer or not _origin(row)), table_of)
+    found = []
+    for (labels, dataset, protocol, digest), group in sorted(groups.items()):
+        columns = _columns(group)
+        title = f'{dataset}, probe {protocol} ({short(digest)}){if_soft(labels, " · ")}'
+        remark = _SOFT if labels == 'soft' else _PUBLISHED if any(theirs for _, theirs in columns) else ''
+        head = ['published' if theirs else backbone for backbone, theirs in columns]
+        table = _Table(title, remark, ['method', 'ipc', *head, 'n'])
+        placed = grouped(group, lambda row: (ipc_order(row['ipc']), row['method'], _origin(row), row['settings']))
+        for (_, method, origin, settings), line in sorted(placed.items()):
+            name = method + (f' (from {origin})' if origin else '') + (f' ({settings})' if settings else '')
+            cells = dict.fromkeys(columns, '')
+            for row in line:
+                backbone = row['eval_backbone']
+                cells[backbone, False] = _cell(row, name, table.notes)
+                if row['published_mean'] is not None:
+                    cells[backbone, True] = f'{row["published_mean"]:.1f}{_plus_minus(row["published_std"])}'
+                if row['top1_mean'] is not None and _shown(row) == best.get(_rivals(row)):
+                    table.bold.add((len(table.body), 2 + columns.index((backbone, False))))
+            counts = sorted({row['n_repeats'] for row in line if row['n_repeats']})
+            n = '' if not counts else f'{counts[0]}' if len(counts) == 1 else f'{counts[0]}–{counts[-1]}'
+            table.body.append([name, ipc_text(line[0]['ipc']), *cells.values(), n])
+        found.append(table)
+    return found
+
+
+def _best(rows: Sequence[Row]) -> dict[tuple[Any, ...], float]:
+    """Return the best mean as it is shown, by `_rivals`; none where there is nothing to compare: a single row, full data."""
+    ranked = grouped((row for row in rows if row['top1_mean'] is not None and row['ipc'] is not None), _rivals)
+    return {rivals: max(map(_shown, some)) for rivals, some in ranked.items() if len(some) > 1}
+
+
+def _rivals(row: Row) -> tuple[Any, ...]:
+    return *table_of(row), row['eval_backbone'], row['ipc']
+
+
+def _columns(rows: Sequence[Row]) -> list[tuple[str, bool]]:
+    """Return (eval backbone, whether it holds published numbers): such a column follows ours where a row has a number."""
+    known = {row['eval_backbone'] for row in rows if row['published_mean'] is not None}
+    backbones = sorted({row['eval_backbone'] for row in rows})
+    return [(name, theirs) for name in backbones for theirs in (False, True) if not theirs or name in known]
+
+
+def _origin(row: Row) -> str:
+    """Return the source backbone where it is another than the one the probe is tested with."""
+    return '' if row['source_backbone'] in (row['eval_backbone'], ANY_SOURCE) else row['source_backbone']
+
+
+def _shown(row: Row) -> float:
+    """Return the mean as it is shown: two that look equal are both the best."""
+    return round(row['top1_mean'], 1)
+
+
+def _cell(row: Row, name: str, notes: list[str]) -> str:
+    """Return the text of one cell, and add a note where a record failed."""
+    cell = 'failed' if row['top1_mean'] is None else f'{_shown(row):.1f}{_plus_minus(row["top1_std"])}'
+    if row['n_failed']:
+        error = ' '.join(str(row['error']).split())
+        error = error if len(error) <= 200 else error[:199] + '…'
+        of = row['n_failed'] + row['n_seeds']
+        notes.append(
+            f'[{len(notes) + 1}] {name}, ipc {ipc_text(row["ipc"])}, on {row["eval_backbone"]}: '
+            f'{row["n_failed"]} of {counted(of, "seed")} failed: {error}'
+        )
+        cell += f' [{len(notes)}]'
+    return cell
+
+
+def _plus_minus(std: float | None) -> str:
+    return '' if std is None else f' ± {std:.1f}'
+
+
+# --- files ------------------------------------------------------------------------------------------------------------
+
+
+def write(board: Board, *, results_dir: Path | str) -> tuple[Path, Path]:
+    """Write leaderboard.csv and leaderboard.md, each atomically, and return their paths."""
+    paths = Path(results_dir, 'leaderboard.csv'), Path(results_dir, 'leaderboard.md')
+    write_atomic(paths[0], csv_text(board.rows))
+    write_atomic(paths[1], markdown(board.rows, board.warnings))
+    return paths
+
+
+def update(document: Path, board: Board) -> None:
+    """Replace what stands between a document's two markers by the tables, without transfer.
+
+    Raises:
+      InputError: if the document or one of its markers is missing.
+    """
+    shown = markdown(board.rows, board.warnings, transfer=False).partition('do not edit -->\n\n')[2]
+    replace_block(document, 'leaderboard', shown.replace('\n## ', '\n### '))
