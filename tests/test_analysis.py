@@ -28,7 +28,7 @@ from bench.analyze import ANALYZE
 from bench.config import registry
 from bench.config.gin_files import loaded
 from bench.core.errors import InputError
-from bench.core.types import Dataset, Group, ProbeScore, Split
+from bench.core.types import Dataset, Group, Places, ProbeScore, Split
 from bench.datasets.plumage.spurious import CLASS_NAMES, GROUPS, HOME_OF_CLASS
 from bench.distillation.distilled_set import DistilledSet, folder_of
 from bench.distillation.task import needs_of
@@ -37,6 +37,7 @@ from bench.results.make import failed_record, make_record
 from bench.results.record import DistilledFacts, MethodFacts, Seconds
 from bench.results.store import write
 from tests import commands
+from tests.miniatures import install
 
 FILES = sorted((ROOT / 'gin' / 'analysis').glob('*.gin'))
 N = 20  # test images, so that accuracies are multiples of 5 %
@@ -701,6 +702,26 @@ def test_spurious_reads_groups_and_homes_from_the_data_set(tmp_path, name):
     evidence = features_world(tmp_path, replace(data, homes=()), {'sees': np.eye(6)})
     with pytest.raises(InputError, match="spurious.dataset: expected one whose classes have homes, .*, got 'toy'"):
         spurious(evidence, dataset='toy', backbones=('sees',), methods=('*',))
+
+
+@pytest.mark.parametrize('name', ['waterbirds', 'spawrious'])
+def test_spurious_runs_on_miniatures_of_the_published_sets(tmp_path, monkeypatch, name):
+    install(name, tmp_path / 'data', monkeypatch)
+    places = Places(data_root=tmp_path / 'data', weights_root=None, cache_dir=tmp_path / 'cache')
+    data = registry.find('dataset', name)[0].load()(name, places)
+    first_C = np.array([np.flatnonzero(data.train.labels_N == label)[0] for label in range(data.train.num_classes)])
+    chosen = DistilledSet(np.arange(len(first_C)), indices_N=first_C)
+    correct_N = data.test.labels_N == 0
+    put(tmp_path, 'centroid', correct_N[None], source='net', on='net', dataset=name, data=data, made=chosen)
+    evidence = features_world(tmp_path, data, {'net': np.eye(4)})
+    rng = np.random.default_rng(0)
+    store = SimpleNamespace(features=lambda split, backbone, view: rng.normal(size=(1, len(split), 4)).astype(np.float32))
+    evidence.load = replace(evidence.load, store=lambda: store)
+    found = spurious(evidence, dataset=name, backbones=('net',), methods=('*',))
+    row = found.tables['Methods'].iloc[0]
+    assert '0 % of the test images do' in found.text and f'({100 / len(set(data.homes)):.0f} is chance)' in found.text
+    assert row.away == pytest.approx(100 * correct_N.mean()) and np.isnan(row.at_home)
+    assert set(found.tables['Groups'].group) == {data.groups[g].name for g in data.test.groups_N}
 
 
 # --- files ------------------------------------------------------------------------------------------------------------
