@@ -40,8 +40,7 @@ suite-plumage: $(INSTALLED)
 suite-others: $(INSTALLED)
 	for name in ablation spurious families; do $(SUITE) --gin_file=gin/suites/$$name.gin || exit; done
 
-test: $(INSTALLED)
-	$(RUN) -m ruff check .
+test: lint
 	$(RUN) -m pytest
 
 # The numerical tests as two other x86 processors compute: one without vector instructions beyond SSE4 and of one thread, one
@@ -54,6 +53,7 @@ test-portable: $(INSTALLED)
 
 lint: $(INSTALLED)
 	$(RUN) -m ruff check .
+	$(RUN) -m mypy
 
 clean:
-	rm -rf $(VENV) out .cache build dist *.egg-info
+	rm -rf $(VENV) out .cache .mypy_cache build dist *.egg-info

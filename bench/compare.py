@@ -39,7 +39,8 @@ def main() -> int:
     table, problems = load_table(Path(values.results_dir))
     for problem in problems:
         print(f'ignored: {problem}', file=sys.stderr)
-    table = narrow(table, **{flag: values[flag].value for flag in NARROWS})
+    wanted: dict[str, Any] = {flag: values[flag].value for flag in NARROWS}
+    table = narrow(table, **wanted)
     if values.to:
         print(to_published(table, results_dir=Path(values.results_dir)))
     else:

@@ -106,6 +106,9 @@ class Lookup(nn.Module):
 
     def __init__(self, labels_M: np.ndarray, *, classes: int, width: int) -> None:
         super().__init__()
+        self.labels_M: Tensor
+        self.centre_CD: Tensor
+        self.noise_KD: Tensor
         generator = torch.Generator().manual_seed(derive_seed('imagenet_scale', 'features'))
         self.register_buffer('labels_M', torch.from_numpy(labels_M))
         self.register_buffer('centre_CD', _CENTRE_STD * torch.randn(classes, width, generator=generator))
@@ -283,8 +286,8 @@ def _tree(pid: int) -> list[int]:
 
 def measure(name: str, size: Size, out: Path) -> dict[str, Any]:
     """Run a stage in a fresh process and return its seconds, memory and records."""
-    ways = {'initializer': _start_others, 'initargs': (multiprocessing.get_start_method(),)}
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context('spawn'), **ways) as fresh:
+    spawn, method = multiprocessing.get_context('spawn'), multiprocessing.get_start_method()
+    with ProcessPoolExecutor(1, mp_context=spawn, initializer=_start_others, initargs=(method,)) as fresh:
         pid, watch = fresh.submit(os.getpid).result(), Watch()
         started = time.perf_counter()
         with watch.over(pid):
@@ -325,7 +328,8 @@ def report(rows: list[dict[str, Any]], size: Size) -> str:
 
 def main() -> int:
     names = ('images', 'classes', 'test_images', 'width', 'epochs', 'views', 'repeats')
-    size, out = Size(**{name: flags.FLAGS[name].value for name in names}), Path(flags.FLAGS.out)
+    asked: dict[str, Any] = {name: flags.FLAGS[name].value for name in names}
+    size, out = Size(**asked), Path(flags.FLAGS.out)
     out.mkdir(parents=True, exist_ok=True)
     needed = (1 + min(size.views, size.epochs)) * size.view_bytes + 4 * size.test_images * size.width
     if (free := shutil.disk_usage(out).free) < 1.1 * needed:

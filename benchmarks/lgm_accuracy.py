@@ -75,7 +75,8 @@ def measure(
 
     jobs = []
     for preset in presets:
-        for count in preset.updates or updates or [None]:
+        counts: Sequence[int | None] = preset.updates or updates or [None]
+        for count in counts:
             cells, asked = _cells(preset, count, method=method, gin_files=gin_files, bindings=bindings)
             jobs.append((preset, cells, asked))
     todo = {cell.key for _, cells, _ in jobs for cell in prepare(bench, cells)}
@@ -182,7 +183,7 @@ def report(rows: list[dict[str, Any]]) -> str:
 
 def _as_good(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return the fastest run of each other preset, in each place, whose accuracy is at least the reference's."""
-    found = {}
+    found: dict[tuple[str, str], dict[str, Any]] = {}
     for row in sorted((row for row in rows if row['speed_up']), key=lambda row: row['seconds_method']):
         if row['preset'] != row['reference']['preset'] and row['top1_mean'] >= row['reference']['top1_mean']:
             found.setdefault((row['place'], row['preset']), row)

@@ -25,6 +25,7 @@ from absl import flags
 
 from bench.core import cli
 from bench.core.errors import InputError
+from bench.core.types import Precision
 from bench.machine.cost import measured
 from benchmarks.lgm_step import Workload, cached_features, full_pyramid, random_backbone, timed_update
 from methods._synthesis.match import Chunking
@@ -37,8 +38,9 @@ _MAPPED_BYTES = '65536'
 
 
 def measure(
-    *, backbone: str, input_side: int | None, classes: int, augmentations: int, chunk_size: int, precision: str, device: str
-) -> dict[str, Any]:
+    *, backbone: str, input_side: int | None, classes: int, augmentations: int, chunk_size: int, precision: Precision,
+    device: str,
+) -> dict[str, Any]:  # fmt: skip
     """Return the memory of one update in this process, in MB."""
     frozen, _ = random_backbone(backbone, input_side=input_side, precision=precision, device=torch.device(device))
     f_VND = np.random.default_rng(0).standard_normal((1, _REAL_IMAGES, frozen.feature_dim), dtype=np.float32)
@@ -92,7 +94,7 @@ def report(rows: list[dict[str, Any]]) -> str:
 
 
 def _integers(flag: str) -> list[int]:
-    text = flags.FLAGS[flag].value
+    text: list[str] = flags.FLAGS[flag].value or []
     if not text or not all(part.isdigit() and int(part) > 0 for part in text):
         raise InputError(f'--{flag}={",".join(text)}: expected positive integers such as 10,100')
     return [int(part) for part in text]
@@ -100,7 +102,7 @@ def _integers(flag: str) -> list[int]:
 
 def main() -> int:
     names = ('backbone', 'input_side', 'chunk_size', 'precision', 'device')
-    settings = {name: flags.FLAGS[name].value for name in names}
+    settings: dict[str, Any] = {name: flags.FLAGS[name].value for name in names}
     os.environ['MALLOC_MMAP_THRESHOLD_'] = os.environ['MALLOC_TRIM_THRESHOLD_'] = _MAPPED_BYTES
     rows = []
     for augmentations in _integers('augmentations'):

@@ -9,12 +9,13 @@ once; that is not in the figures. That both compute the same gradient is checked
 """
 
 import copy
+import inspect
 import json
 import statistics
 import time
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,9 @@ from torch import Tensor, nn
 from bench.backbones.base import Backbone, frozen_backbone
 from bench.core import cli
 from bench.core.errors import InputError
-from bench.features.views import resize_side
+from bench.core.types import Precision, Split
+from bench.distillation.task import Task
+from bench.features.views import RandomView, resize_side
 from bench.machine.cost import measured
 from bench.machine.device import choose_device, device_name
 from bench.machine.processes import ALONE
@@ -59,10 +62,14 @@ class Workload:
 
     def __post_init__(self) -> None:
         self.labels_N = torch.arange(self.real.num_classes, device=self.backbone.device)
-        self.loss_of_synthetic = lgm.__wrapped__(self.real, probe_sigma=_SIGMA, class_balanced=False)
-        self.encode_released = released.encoder(self.network, self.backbone)
+        self.loss_of_synthetic = inspect.unwrap(lgm)(self.real, probe_sigma=_SIGMA, class_balanced=False)
         self.optimizer = _adam(self.pyramid)
         self.generator = torch.Generator().manual_seed(0)
+
+    @cached_property
+    def encode_released(self) -> released.Encode:
+        assert self.network is not None, 'made without the released formulation'
+        return released.encoder(self.network, self.backbone)
 
     def views(self) -> DrawnViews:
         """Draw an update's views, as the loop in methods/_synthesis/match.py does."""
@@ -77,7 +84,7 @@ class Workload:
 
 
 def make_workload(
-    name: str, *, classes: int, augmentations: int, input_side: int | None, precision: str, device: torch.device
+    name: str, *, classes: int, augmentations: int, input_side: int | None, precision: Precision, device: torch.device
 ) -> Workload:
     """Build the inputs at the finest pyramid: random images, and a real batch of `classes * augmentations` of them."""
     backbone, network = random_backbone(name, input_side=input_side, precision=precision, device=device)
@@ -91,7 +98,7 @@ def make_workload(
 
 
 def random_backbone(
-    name: str, *, input_side: int | None, precision: str, device: torch.device
+    name: str, *, input_side: int | None, precision: Precision, device: torch.device
 ) -> tuple[Backbone, nn.Module]:
     """Return a timm model (or tiny_simclr) with random weights, frozen as a backbone and as it was created."""
     torch.manual_seed(0)
@@ -114,11 +121,20 @@ def full_pyramid(backbone: Backbone, count: int) -> Pyramid:
 
 def cached_features(backbone: Backbone, f_VND: np.ndarray, labels_N: np.ndarray, classes: int) -> RealFeatures:
     """Return the real side of a training split whose random views have these features."""
-    task = SimpleNamespace(
-        backbone=backbone, train=SimpleNamespace(labels_N=labels_N, num_classes=classes),
-        view_features=lambda view, num_views: f_VND,
-    )
-    return RealFeatures(task, None, len(f_VND), torch.Generator(backbone.device).manual_seed(0))
+    train = Split('train', [], labels_N, tuple(map(str, range(classes))), fingerprint='')
+    task = _FeatureTask(train, ipc=1, seed=0, backbone=backbone, f_VND=f_VND)
+    view = RandomView(backbone.input_side, backbone.interpolation, seed=0)
+    return RealFeatures(task, view, len(f_VND), torch.Generator(backbone.device).manual_seed(0))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _FeatureTask(Task):
+    """A task whose features are known."""
+
+    f_VND: np.ndarray
+
+    def view_features(self, view: RandomView, *, num_views: int) -> np.ndarray:
+        return self.f_VND
 
 
 def _network(name: str, input_side: int | None) -> tuple[nn.Module, dict[str, Any]]:
@@ -128,14 +144,14 @@ def _network(name: str, input_side: int | None) -> tuple[nn.Module, dict[str, An
         from bench.backbones.tiny.networks import tiny_network
 
         facts = {'input_side': input_side or INPUT_SIDE, 'mean': MEAN, 'std': STD}
-        network = tiny_network(NETWORK_OF[name], feature_scale=FEATURE_SCALE[name])
-        return network, {**facts, 'interpolation': 'bilinear'}
+        tiny = tiny_network(NETWORK_OF[name], feature_scale=FEATURE_SCALE[name])
+        return tiny, {**facts, 'interpolation': 'bilinear'}
     import timm
     from timm.data import resolve_model_data_config
 
     if not timm.is_model(name):
         raise InputError(f'--backbone={name}: expected tiny_simclr or a timm model, such as vit_small_patch16_224')
-    network = timm.create_model(name, pretrained=False, num_classes=0)
+    network: Any = timm.create_model(name, pretrained=False, num_classes=0)
     config = resolve_model_data_config(network)
     own_side = config['input_size'][-1]
     if input_side and input_side != own_side and network.pretrained_cfg.get('fixed_input_size'):
@@ -156,6 +172,7 @@ def our_backward(work: Workload, views: DrawnViews, backbone: Any = None) -> Ten
 def released_backward(work: Workload, views: DrawnViews, w_CD: Tensor, clock: 'Clock | None' = None) -> Tensor:
     """Add the released formulation's gradient to the pyramid's levels; returns the meta-loss."""
     probe = released.head(w_CD)
+    assert work.x_BCHW is not None, 'made without the released formulation'
     start = clock.now() if clock else None
     target = released.real_side(work.encode_released, work.x_BCHW, work.real.labels_N, probe)
     if clock:
@@ -175,12 +192,16 @@ def gradient_difference(work: Workload) -> float:
     views, state = work.views(), work.real.state()
     work.optimizer.zero_grad(set_to_none=True)
     our_backward(work, views)
-    ours = torch.cat([level.grad.flatten() for level in work.pyramid.levels])
+    ours = _gradient(work.pyramid)
     work.real.restore(state)
     work.optimizer.zero_grad(set_to_none=True)
     released_backward(work, views, draw_probe(work))
-    theirs = torch.cat([level.grad.flatten() for level in work.pyramid.levels])
+    theirs = _gradient(work.pyramid)
     return float((ours - theirs).norm() / theirs.norm())
+
+
+def _gradient(pyramid: Pyramid) -> Tensor:
+    return torch.cat([level.grad.flatten() for level in pyramid.levels if level.grad is not None])
 
 
 def draw_probe(work: Workload) -> Tensor:
@@ -196,7 +217,8 @@ class Clock:
     """Spans of time within an update, without waiting for the device: events of CUDA, else the processor's clock."""
 
     def __init__(self, device: torch.device) -> None:
-        self.device, self.spans = device, []
+        self.device = device
+        self.spans: list[tuple[Any, Any]] = []
 
     def now(self) -> Any:
         if self.device.type != 'cuda':
@@ -308,7 +330,7 @@ def has_bfloat16(device: torch.device) -> bool:
 
 def main() -> int:
     device = choose_device(flags.FLAGS.device)
-    precision = flags.FLAGS.precision or ('bfloat16' if has_bfloat16(device) else 'float32')
+    precision: Precision = flags.FLAGS.precision or ('bfloat16' if has_bfloat16(device) else 'float32')
     work = make_workload(
         flags.FLAGS.backbone, classes=flags.FLAGS.classes, augmentations=flags.FLAGS.augmentations,
         input_side=flags.FLAGS.input_side, precision=precision, device=device,

@@ -37,7 +37,8 @@ def head(w_CD: Tensor) -> Head:
 
 def real_side(encode: Encode, x_BCHW: Tensor, labels_B: Tensor, probe: Head) -> Head:
     """Return the probe's gradient on decoded, augmented real images."""
-    return torch.autograd.grad(F.cross_entropy(F.linear(encode(x_BCHW), *probe), labels_B), probe)
+    weight, bias = torch.autograd.grad(F.cross_entropy(F.linear(encode(x_BCHW), *probe), labels_B), probe)
+    return weight, bias
 
 
 def synthetic_side(encode: Encode, x_MCHW: Tensor, labels_M: Tensor, probe: Head, target: Head) -> Tensor:

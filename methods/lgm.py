@@ -6,6 +6,7 @@ released settings, apart from the class-balanced real gradient; docs/protocol.md
 
 from typing import Literal
 
+import torch
 from torch import Tensor
 
 from bench.core.ranges import NonNegative, PositiveInt
@@ -41,7 +42,8 @@ def lgm(
             w_PCD, batch_size=None if real_gradient == 'full' else views, balanced=class_balanced
         )
         y_NC = synthetic.y_NC
-        g_PCD = sum(probe_gradient(f_ND, y_NC, w_PCD, weights_N=1 / views) for f_ND in synthetic.f_AND)
+        each = (probe_gradient(f_ND, y_NC, w_PCD, weights_N=1 / views) for f_ND in synthetic.f_AND)
+        g_PCD = sum(each, start=torch.zeros(()))
         return gradient_distance(synthetic.world.sum(g_PCD), target_PCD)
 
     return loss

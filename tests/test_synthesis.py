@@ -79,7 +79,7 @@ class FeatureTask:
 
     def __init__(self, f_VND, labels_N, num_classes):
         self.train = SimpleNamespace(labels_N=labels_N, num_classes=num_classes)
-        self.backbone = SimpleNamespace(device=torch.device('cpu'), feature_dim=f_VND.shape[2])
+        self.encoder = SimpleNamespace(device=torch.device('cpu'), feature_dim=f_VND.shape[2])
         self.f_VND = f_VND
 
     def view_features(self, view, *, num_views):

@@ -80,10 +80,15 @@ def frozen_backbone(
             'per image'
         )
     return Backbone(
-        name=name, source=source, network=network, device=device, input_side=input_side, mean=tuple(map(float, mean)),
-        std=tuple(map(float, std)), interpolation=interpolation, feature=feature, feature_dim=shape[1],
+        name=name, source=source, network=network, device=device, input_side=input_side, mean=_rgb(mean),
+        std=_rgb(std), interpolation=interpolation, feature=feature, feature_dim=shape[1],
         fingerprint=fingerprint, precision=precision,
     )
+
+
+def _rgb(values: tuple[float, ...]) -> tuple[float, float, float]:
+    red, green, blue = map(float, values)
+    return red, green, blue
 
 
 def weights_fingerprint(network: nn.Module) -> str:

@@ -76,7 +76,8 @@ def keep(new: dict[str, Any]) -> None:
 
 def checked(names: list[str], places: Places, *, device: torch.device) -> dict[str, tuple[str, str, dict[str, Any] | None]]:
     """Return name -> (status, remark, fingerprint or None) of backbones, one after the other, in float32."""
-    kept, found = references(), {}
+    kept = references()
+    found: dict[str, tuple[str, str, dict[str, Any] | None]] = {}
     for name in names:
         if whereabouts(name, places.weights_root).startswith('absent'):
             found[name] = (ABSENT, '', None)

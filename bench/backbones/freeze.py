@@ -9,10 +9,14 @@ Shape suffixes: N images, T tokens, D feature width, C colour channels, H height
 
 import copy
 from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from timm.models.vision_transformer import Block
 
 # Rounding differs by about 1e-5 of the largest feature; a wrong rewrite differs by 1e-1 and more.
 _TOLERANCE = 1e-3
@@ -52,10 +56,16 @@ def _rewritten_if_equal(network: nn.Module, rewrite: Callable[[nn.Module], bool]
 
 def _fold_batch_norms(module: nn.Module) -> bool:
     """Fold each batch norm listed right after a convolution into its weights: in eval mode it is an affine map."""
-    previous, found = None, False
+    previous: nn.Module | None = None
+    found = False
     for name, child in list(module.named_children()):
-        after_conv = isinstance(previous, nn.Conv2d) and isinstance(child, nn.BatchNorm2d)
-        if after_conv and child.running_var is not None and previous.out_channels == child.num_features:
+        if (
+            isinstance(previous, nn.Conv2d)
+            and isinstance(child, nn.BatchNorm2d)
+            and child.running_mean is not None
+            and child.running_var is not None
+            and previous.out_channels == child.num_features
+        ):
             scale_C = child.weight / torch.sqrt(child.running_var + child.eps)
             bias_C = torch.zeros_like(scale_C) if previous.bias is None else previous.bias
             previous.weight = _constant(previous.weight * scale_C.view(-1, 1, 1, 1))
@@ -103,7 +113,7 @@ def _plain_attention(network: nn.Module) -> bool:
     The fused kernel for CPUs takes 50 ms of ViT-S/16's 165 in bfloat16, mostly going backward; in steps it is 23. In float32
     the two take the same time.
     """
-    fused = [module for module in network.modules() if getattr(module, 'fused_attn', False) is True]
+    fused: list[Any] = [module for module in network.modules() if getattr(module, 'fused_attn', False) is True]
     for module in fused:
         module.fused_attn = False
     return bool(fused)
@@ -174,15 +184,17 @@ class _PatchMatmul(nn.Module):
 class _ClassTokenBlock(nn.Module):
     """timm's `Block` with the class token as its only output: the others are asked for keys and values alone."""
 
-    def __init__(self, block: nn.Module) -> None:
+    def __init__(self, block: 'Block') -> None:
         super().__init__()
-        self.block, qkv, width = block, block.attn.qkv, block.attn.num_heads * block.attn.head_dim
+        attn: Any = block.attn  # timm's `Attention`
+        self.block, qkv, width = block, attn.qkv, attn.num_heads * attn.head_dim
         self.query_weight, self.rest_weight = _constant(qkv.weight[:width]), _constant(qkv.weight[width:])
         self.query_bias = None if qkv.bias is None else _constant(qkv.bias[:width])
         self.rest_bias = None if qkv.bias is None else _constant(qkv.bias[width:])
 
     def forward(self, x_NTD: Tensor) -> Tensor:
-        block, attn = self.block, self.block.attn
+        block = self.block
+        attn: Any = block.attn
         y_NTD = block.norm1(x_NTD)
         query = F.linear(y_NTD[:, :1], self.query_weight, self.query_bias).unflatten(2, (1, attn.num_heads, -1))
         rest = F.linear(y_NTD, self.rest_weight, self.rest_bias).unflatten(2, (2, attn.num_heads, -1))

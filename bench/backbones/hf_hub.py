@@ -19,9 +19,9 @@ _TIMM, _OPEN_CLIP = 'config.json', 'open_clip_config.json'
 def _weights(argument: str, places: Places, **settings: Any) -> list[Path] | None:
     repository, _, revision = argument.partition('@')
     for config, files in ((_TIMM, ('model.safetensors', 'pytorch_model.bin')), (_OPEN_CLIP, open_clip_source.FILES)):
-        found = [Origin(repository, each, revision=revision).cached() for each in ((config,), files)]
-        if all(found):
-            return found
+        facts, weights = (Origin(repository, each, revision=revision).cached() for each in ((config,), files))
+        if facts and weights:
+            return [facts, weights]
     return None
 
 

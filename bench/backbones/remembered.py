@@ -23,7 +23,7 @@ def weights_in(files: Files) -> Callable[[Callable[..., Any]], Callable[..., Any
     """Declare which files a loader takes its weights from: a decorator that leaves the loader as it is."""
 
     def mark(loader: Callable[..., Any]) -> Callable[..., Any]:
-        loader.weights_in = files
+        loader.weights_in = files  # type: ignore[attr-defined]  # a function carries any name
         return loader
 
     return mark

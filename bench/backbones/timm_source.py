@@ -95,7 +95,7 @@ def load(
     try:
         if not weights.file and origin.url and not origin.cached() and is_offline():
             raise OSError('HF_HUB_OFFLINE is set')  # timm would try
-        network = timm_library.create_model(
+        network: Any = timm_library.create_model(
             argument, pretrained=not weights.file, pretrained_cfg_overlay=overlay or None, **kwargs
         )
     except (TypeError, AssertionError) as error:

@@ -44,9 +44,9 @@ class Origin:
         from huggingface_hub import try_to_load_from_cache
 
         for file in self.files:
-            path = try_to_load_from_cache(self.repository, file, revision=self.revision or None)
-            if isinstance(path, str):
-                return Path(path)
+            found = try_to_load_from_cache(self.repository, file, revision=self.revision or None)
+            if isinstance(found, str):
+                return Path(found)
         return None
 
     def files_here(self) -> list[Path] | None:
@@ -101,7 +101,7 @@ def _reason(error: BaseException) -> str:
     """Return what an error says, or that the hub cannot be reached where this is behind it: libraries guess much more."""
     from huggingface_hub.errors import OfflineModeIsEnabled
 
-    behind = error
+    behind: BaseException | None = error
     while behind is not None and not isinstance(behind, OfflineModeIsEnabled):
         behind = behind.__cause__ or behind.__context__
     return str(behind or error).strip() or type(error).__name__

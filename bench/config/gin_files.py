@@ -145,7 +145,7 @@ class Config:
                 shown = f'binding {_scoped(statement)}.{statement.arg_name}'
                 remedy = f'add what it configures to {chosen_in}'
             else:
-                used = statement.selector in self.macros_used or statement.location.filename in self.included
+                used = statement.selector in self.macros_used or _found_in(statement) in self.included
                 shown, remedy = f'macro {statement.selector}', f'use it, as %{statement.selector}'
             if not used:
                 raise InputError(f'nothing in this run uses the {shown} ({_place(statement)}): remove it, or {remedy}')
@@ -271,7 +271,7 @@ def _collector(kind: str, row: Row) -> Any:
         def collect(**bound: Any) -> dict[str, Any]:
             return bound
 
-        collect.__signature__ = inspect.Signature(
+        collect.__signature__ = inspect.Signature(  # type: ignore[attr-defined]  # a function carries any name
             [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=_UNBOUND) for name in names]
         )
         # a plug-in of an earlier run in this process may have had the same name
@@ -302,14 +302,20 @@ def _scoped(statement: config_parser.BindingStatement) -> str:
     return f'{statement.scope}/{statement.selector}' if statement.scope else statement.selector
 
 
+def _found_in(statement: config_parser.BindingStatement) -> str:
+    """Return the path of the file that holds a statement, or the flag with its number."""
+    assert statement.location.filename, '`_scan` says where each statement was found'
+    return statement.location.filename
+
+
 def _in_file(statement: config_parser.BindingStatement) -> bool:
-    return not statement.location.filename.startswith(_FLAG)
+    return not _found_in(statement).startswith(_FLAG)
 
 
 def _place(statement: config_parser.BindingStatement) -> str:
     if not _in_file(statement):
-        return statement.location.filename
-    return f'{statement.location.filename}, line {statement.location.line_num}'
+        return _found_in(statement)
+    return f'{_found_in(statement)}, line {statement.location.line_num}'
 
 
 def _plain(value: Any) -> Any:

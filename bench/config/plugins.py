@@ -62,6 +62,7 @@ def _load_path(name: str) -> None:
     if path.suffix != '.py':
         raise InputError(f'plug-in {name!r}: expected the path of a .py file')
     spec = importlib.util.spec_from_file_location(module_name, path, loader=_FromSource(module_name, str(path)))
+    assert spec and spec.loader, 'the loader is given'
     module = importlib.util.module_from_spec(spec)
     sys.modules[module_name] = module  # before it runs, so that the registry can read its docstring
     try:

@@ -224,13 +224,15 @@ def _declared(path: Path | str | None) -> _Declared:
         tree = ast.parse(Path(path).read_text(encoding='utf-8'))
     except (OSError, SyntaxError, ValueError) as error:
         raise InputError(f'{path}: expected a file of Python ({error})') from error
-    found = {}
+    found: dict[str, Any] = {}
     for node in tree.body:
-        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, 'target', None)]
+        if not isinstance(node, (ast.Assign, ast.AnnAssign, ast.AugAssign)):
+            continue
+        targets = node.targets if isinstance(node, ast.Assign) else [node.target]
         for name in {getattr(target, 'id', '') for target in targets} & {'VARIANT_OF', 'FOLLOWS', 'SETTINGS'}:
             kind = dict if name == 'SETTINGS' else str
             try:
-                found[name.lower()] = ast.literal_eval(node.value)
+                found[name.lower()] = ast.literal_eval(node.value) if node.value else None
             except ValueError:
                 found[name.lower()] = None
             if not isinstance(found[name.lower()], kind):

@@ -297,10 +297,10 @@ def _names(path: Path) -> _Names:
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
             for name in {n.id for target in targets for n in ast.walk(target) if isinstance(n, ast.Name)}:
                 defined.setdefault(name, []).append(node)
-    imported = {}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and node.module and node.module.partition('.')[0] in _OWN:
-            imported |= {alias.asname or alias.name: (node.module, alias.name) for alias in node.names}
+    imported: dict[str, tuple[str, str]] = {}
+    for inner in ast.walk(tree):
+        if isinstance(inner, ast.ImportFrom) and inner.module and inner.module.partition('.')[0] in _OWN:
+            imported |= {alias.asname or alias.name: (inner.module, alias.name) for alias in inner.names}
     return _Names(defined, imported)
 
 

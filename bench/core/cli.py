@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 flags.disclaim_key_flags()  # --help shows those that `define` makes as flags of the command
 
 # Flags that several commands have: of which kind each is, its default, and what --help says.
-_FLAGS = {
+_FLAGS: dict[str, tuple[Callable[..., Any], Any, str]] = {
     'gin_file': (flags.DEFINE_multi_string, [], 'gin file, looked for here and then in the repository; repeatable'),
     'gin_bindings': (flags.DEFINE_multi_string, [], 'gin binding, such as "lgm.num_updates = 50"; wins over the files'),
     'plugin': (flags.DEFINE_multi_string, [], 'module or .py file that registers methods, data sets, backbones, ...'),
@@ -82,8 +82,9 @@ def module_name(main: ModuleType) -> str:
 
     A file's folder comes first on Python's path: `import datasets` would find the folder of that name beside the file.
     """
-    if main.__package__:
+    if main.__spec__ and main.__package__:  # a folder that runs as a file has no package
         return main.__spec__.name.removesuffix('.__main__')
+    assert main.__file__, 'a command lies in a file'
     path = Path(main.__file__).resolve().with_suffix('')
     package = next((folder for folder in path.parents if not (folder / '__init__.py').is_file()), path.parent)
     name = '.'.join(path.relative_to(package).parts).removesuffix('.__main__')

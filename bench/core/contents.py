@@ -38,7 +38,7 @@ def digests(paths: Sequence[Path], *, memo: Path, title: str = '') -> list[bytes
     looks = [_look(path) for path in paths]
     known = _recall(memo)
     unknown = [i for i, look in enumerate(looks) if look not in known]
-    found = {}
+    found: dict[int, bytes] = {}
     with (
         ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool,
         progress(total=len(unknown), title=title if len(unknown) > _BATCH else '', unit='file') as advance,

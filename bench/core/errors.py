@@ -15,7 +15,7 @@ def near(name: str, known: Iterable[str]) -> str:
     return f'; did you mean {" or ".join(close)}?' if close else f'; known: {", ".join(sorted(known))}'
 
 
-def reason_of(error: Exception) -> str:
+def reason_of(error: BaseException) -> str:
     """Return in one short line why something could not be read or fetched."""
     from PIL import UnidentifiedImageError  # here, because most who import this file read no images
 

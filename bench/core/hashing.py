@@ -44,7 +44,7 @@ def differences(theirs: dict[str, Any], ours: dict[str, Any], *, absent: Any = N
 
     `absent` stands for what one of them lacks.
     """
-    found = {}
+    found: dict[str, tuple[Any, Any]] = {}
     for key in sorted(theirs.keys() | ours.keys()):
         a, b = theirs.get(key, absent), ours.get(key, absent)
         if isinstance(a, dict) and isinstance(b, dict):

@@ -3,9 +3,8 @@
 Shape suffixes: N samples, C classes (in `NCHW`: channels), H height, W width, D feature width.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypedDict
 
 import numpy as np
 
@@ -46,11 +45,25 @@ def data_root_of(places: Places, name: str) -> 'Path':
     return places.data_root
 
 
+class Images(Protocol):
+    """RGB pictures by number, read or drawn when asked for. Picklable, because loader workers read from it."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> 'Image.Image': ...
+
+
+class Fingerprints(TypedDict):
+    """The two hashes of a split's images, by the names that they have in `Split`."""
+
+    fingerprint: str
+    listing: str
+
+
 @dataclass(frozen=True)
 class Split:
     """One named split of a dataset.
 
-    `images[i]` gives sample i as an RGB `PIL.Image`; the sequence is picklable, because loader workers read from it.
     `labels_N` are int64 in [0, C). `fingerprint` changes whenever an image, a label or their order changes. `listing`, of
     images that lie in files, is what records told of them before schema 3: a hash of names, sizes and labels; else ''.
     `groups_N` (int64, with `group_names`) marks sub-populations such as bird x background. `skipped` names the images
@@ -58,7 +71,7 @@ class Split:
     """
 
     name: str
-    images: 'Sequence[Image.Image]'
+    images: Images
     labels_N: np.ndarray
     class_names: tuple[str, ...]
     fingerprint: str

@@ -3,7 +3,6 @@
 import hashlib
 import io
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from PIL import Image
 
 from bench.core.errors import InputError, near, reason_of
 from bench.core.online import give_up_soon
-from bench.core.types import Dataset, Places, Split
+from bench.core.types import Dataset, Fingerprints, Places, Split
 from bench.datasets.images import READING_RULES, to_rgb
 
 
@@ -50,7 +49,7 @@ def hf(
     give_up_soon()
     name = f'hf:{argument}'
     local = _local(name, argument, places)
-    splits, class_names = [], ()
+    splits: dict[str, Split] = {}
     for kind, wanted in (('train', train_split), ('test', test_split)):
         try:
             table = library.load_dataset(
@@ -69,11 +68,12 @@ def hf(
         if labels_N.min(initial=0) < 0:
             raise InputError(f'{name}: expected labelled images in split {wanted!r}, got unlabelled ones; choose another')
         images = HubImages(name, table, image)
-        splits.append(Split(kind, images, labels_N, class_names, **images.fingerprints(labels_N)))
+        splits[kind] = Split(kind, images, labels_N, class_names, **images.fingerprints(labels_N))
     info = table.info
     commit = '' if local else _commit(info, argument)
     source = str(argument) if local else f'https://huggingface.co/datasets/{argument} {commit}'.strip()
-    return Dataset('hf', *splits, info.license or 'see the dataset card', source, info.citation.strip())
+    licence = info.license or 'see the dataset card'
+    return Dataset('hf', splits['train'], splits['test'], licence, source, info.citation.strip())
 
 
 def _local(name: str, argument: str, places: Places) -> Path | None:
@@ -85,8 +85,8 @@ def _local(name: str, argument: str, places: Places) -> Path | None:
 
 
 @dataclass(frozen=True)
-class HubImages(Sequence[Image.Image]):
-    """The encoded images of one column of a table as a sequence of RGB images, decoded when asked for."""
+class HubImages:
+    """The encoded images of one column of a table as `bench.core.types.Images`, decoded when asked for."""
 
     name: str
     table: Any
@@ -105,7 +105,7 @@ class HubImages(Sequence[Image.Image]):
         except Exception as error:  # on damaged files PIL's decoders raise nearly anything
             raise InputError(f'{self.name}: expected image {index} to be readable, got {reason_of(error)}') from error
 
-    def fingerprints(self, labels_N: np.ndarray) -> dict[str, str]:
+    def fingerprints(self, labels_N: np.ndarray) -> Fingerprints:
         """Return `fingerprint`, a hash of every image's bytes and label in order, and `listing`, of their sizes."""
         listing, content = hashlib.sha256(READING_RULES.encode()), hashlib.sha256(READING_RULES.encode())
         for batch in self.table.with_format('arrow').iter(1000):

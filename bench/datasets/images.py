@@ -5,7 +5,7 @@ Shape suffixes: N samples, H height, W width.
 
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,7 @@ from bench.core.disk import write_atomic
 from bench.core.errors import InputError, reason_of
 from bench.core.hashing import hash_bytes, short_hash
 from bench.core.progress import progress
+from bench.core.types import Fingerprints
 
 # Part of every fingerprint: raise it when `to_rgb` changes what a file looks like, so that stored features go stale.
 READING_RULES = 'files-v1'
@@ -62,8 +63,8 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
 
 @dataclass(frozen=True)
-class ImageFiles(Sequence[Image.Image]):
-    """Image files as a sequence of RGB images, read when asked for. Picklable: it holds names only.
+class ImageFiles:
+    """Image files as `bench.core.types.Images`, read when asked for. Picklable: it holds names only.
 
     `files` are paths relative to `root`, with forward slashes. Item i raises `InputError` naming the file where it
     cannot be read.
@@ -87,7 +88,7 @@ class ImageFiles(Sequence[Image.Image]):
             raise InputError(f'{path}: expected an image PIL can read, got {reason}; repair or remove it') from error
 
 
-def files_fingerprint(root: Path, relative_paths: Sequence[str], labels: Sequence[int]) -> str:
+def files_fingerprint(root: Path, relative_paths: Sequence[str], labels: Collection[int]) -> str:
     """Return a hash over (relative path, size in bytes, label) of every file, in order.
 
     It is what records of schemas 1 and 2 hold: a file exchanged for another of exactly its size goes unnoticed.
@@ -109,8 +110,8 @@ def files_fingerprint(root: Path, relative_paths: Sequence[str], labels: Sequenc
 
 
 def fingerprints_of(
-    root: Path, relative_paths: Sequence[str], labels: Sequence[int], *, cache_dir: Path, title: str
-) -> dict[str, str]:
+    root: Path, relative_paths: Sequence[str], labels: Collection[int], *, cache_dir: Path, title: str
+) -> Fingerprints:
     """Return the two fingerprints of a split, by the names that they have there.
 
     Args:

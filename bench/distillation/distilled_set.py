@@ -16,7 +16,7 @@ from PIL import Image
 from bench.core.disk import new_folder, safe_name
 from bench.core.errors import InputError
 from bench.core.hashing import hash_bytes
-from bench.core.types import Split
+from bench.core.types import Images, Split
 
 FORMAT_VERSION = 1
 
@@ -41,9 +41,9 @@ class DistilledSet:
     def __post_init__(self) -> None:
         if (self.images_NHWC is None) == (self.indices_N is None):
             raise ValueError('a DistilledSet has either images_NHWC or indices_N, got both or neither')
-        data = self.images_NHWC if self.indices_N is None else self.indices_N
-        if len(data) != len(self.labels_N):
-            raise ValueError(f'a DistilledSet needs one label an image, got {len(self.labels_N)} for {len(data)}')
+        count = sum(len(data) for data in (self.images_NHWC, self.indices_N) if data is not None)
+        if count != len(self.labels_N):
+            raise ValueError(f'a DistilledSet needs one label an image, got {len(self.labels_N)} for {count}')
         if self.images_NHWC is not None and self.images_NHWC.dtype != np.uint8:
             raise ValueError(f'images_NHWC must be uint8, got {self.images_NHWC.dtype}; use DistilledSet.synthetic')
         if self.soft_labels_NC is not None:
@@ -81,11 +81,11 @@ class DistilledSet:
     def split(self, train: Split) -> Split:
         """Return the set as a split of its own, read as any other images are."""
         if self.indices_N is not None:
-            images = _Chosen(train.images, self.indices_N)
+            chosen = _Chosen(train.images, self.indices_N)
             fingerprint = hash_bytes([train.fingerprint.encode(), self.hash.encode()])
-        else:
-            images, fingerprint = _Pictures(self.images_NHWC), self.hash
-        return Split('distilled', images, self.labels_N, train.class_names, fingerprint)
+            return Split('distilled', chosen, self.labels_N, train.class_names, fingerprint)
+        assert self.images_NHWC is not None, 'a set holds one of both'
+        return Split('distilled', _Pictures(self.images_NHWC), self.labels_N, train.class_names, self.hash)
 
     def save(self, folder: Path, *, cost: dict[str, Any] | None = None) -> None:
         """Write the set to a new folder, complete or not at all, with what it cost to make beside it."""
@@ -177,7 +177,7 @@ def _check_soft_labels(soft_labels_NC: np.ndarray, labels_N: np.ndarray) -> None
 class _Chosen:
     """Real images by index."""
 
-    def __init__(self, images: Any, indices_N: np.ndarray) -> None:
+    def __init__(self, images: Images, indices_N: np.ndarray) -> None:
         self.images, self.indices_N = images, indices_N
 
     def __len__(self) -> int:

@@ -66,7 +66,7 @@ def _draw_neighbors(distilled: DistilledSet, path: Path, *, task: Task) -> None:
     for i, (chosen_K, cosine_K) in enumerate(nearest):
         pictures = [images[i], *(task.train.images[int(index)] for index in chosen_K)]
         rows.append((pictures, [task.train.class_names[labels_N[i]], *(f'{cosine:.2f}' for cosine in cosine_K)]))
-    title = f'Distilled (framed), its nearest training images and their cosines in {task.backbone.name}'
+    title = f'Distilled (framed), its nearest training images and their cosines in {task.encoder.name}'
     if len(distilled) > _MAX_ROWS:
         title += f'; first {_MAX_ROWS} of {len(distilled)} images'
     neighbor_rows(rows, title, path)

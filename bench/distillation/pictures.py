@@ -14,6 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from bench.core.disk import write_atomic
 
+_Font = ImageFont.ImageFont | ImageFont.FreeTypeFont
 _MARGIN = 6
 _FONT_SIZE = 12
 _INK, _GREY, _FRAME = '#1a1a1a', '#6a6a6a', '#c8452c'
@@ -165,7 +166,7 @@ def _square(image: Image.Image, side: int) -> Image.Image:
     return image.crop((left, top, left + edge, top + edge)).resize((side, side), smooth)
 
 
-def _fit(caption: str, width: float, draw: ImageDraw.ImageDraw, font: ImageFont.ImageFont) -> str:
+def _fit(caption: str, width: float, draw: ImageDraw.ImageDraw, font: _Font) -> str:
     if draw.textlength(caption, font=font) <= width:
         return caption
     while caption and draw.textlength(caption + '…', font=font) > width:

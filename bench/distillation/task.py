@@ -12,7 +12,7 @@ from bench.core.hashing import numpy_generator
 from bench.core.types import Split
 from bench.distillation.distilled_set import DistilledSet
 from bench.features.store import FeatureStore
-from bench.features.views import CenterView, RandomView
+from bench.features.views import CenterView, RandomView, View
 from bench.machine.checkpoints import Checkpoint
 from bench.machine.processes import ALONE, World
 
@@ -39,18 +39,27 @@ class Task:
     checkpoint: Checkpoint | None = None
     world: World = ALONE
 
+    @property
+    def encoder(self) -> Backbone:
+        """The backbone, of a method that uses one."""
+        assert self.backbone is not None, 'the method declares that it uses no backbone'
+        return self.backbone
+
     def features(self) -> np.ndarray:
         """Return f_ND of the training images in the test view, float32, memory-mapped."""
         return self.features_of(self.train)
 
     def features_of(self, split: Split) -> np.ndarray:
         """Return f_ND of other images, such as a distilled set's, in the test view, float32, memory-mapped."""
-        view = CenterView(self.backbone.input_side, self.backbone.interpolation)
-        return self.store.features(split, self.backbone, view)[0]
+        return self._features(split, CenterView(self.encoder.input_side, self.encoder.interpolation))[0]
 
     def view_features(self, view: RandomView, *, num_views: int) -> np.ndarray:
         """Return f_VND of random training views, float32, memory-mapped."""
-        return self.store.features(self.train, self.backbone, view, num_views=num_views)
+        return self._features(self.train, view, num_views=num_views)
+
+    def _features(self, split: Split, view: View, *, num_views: int = 1) -> np.ndarray:
+        assert self.store is not None, 'who gives a backbone gives a store'
+        return self.store.features(split, self.encoder, view, num_views=num_views)
 
     def members(self) -> list[np.ndarray]:
         """Return the indices of each class's training images, in order.
@@ -109,7 +118,7 @@ def method(**needs: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Declare what a method needs (fields of `Needs`): a decorator that leaves `method(task, *, settings...)` as it is."""
 
     def mark(function: Callable[..., Any]) -> Callable[..., Any]:
-        function.needs = Needs(**needs)
+        function.needs = Needs(**needs)  # type: ignore[attr-defined]  # a function carries any name
         return function
 
     return mark

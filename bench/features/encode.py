@@ -45,7 +45,7 @@ def encode(
       title: of the progress line; '' shows none.
       batch_size: images per pass.
     """
-    data: Dataset = _Inputs(split, view, views)
+    data: _Inputs | Subset[Tensor] = _Inputs(split, view, views)
     if rows is not None:
         data = Subset(data, range(rows.start, rows.stop))
     device, waiting = backbone.device, Waiting()
@@ -91,7 +91,7 @@ def workers_for(count: int) -> int:
     return min(cores, count // _IMAGES_PER_WORKER, _MAX_WORKERS)
 
 
-class _Inputs(Dataset):
+class _Inputs(Dataset[Tensor]):
     """Views of a split's images, view by view, image by image."""
 
     def __init__(self, split: Split, view: View, views: range) -> None:

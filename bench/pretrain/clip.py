@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from bench.backbones.tiny.networks import TinyNetwork
 from bench.core.errors import InputError
 from bench.core.ranges import Positive, PositiveInt
 from bench.datasets.plumage.captions import MAX_WORDS, VOCABULARY, encode_words
@@ -18,7 +19,7 @@ _HEADS = 4
 
 
 def clip(
-    network: nn.Module,
+    network: TinyNetwork,
     *,
     embed_dim: PositiveInt = 64,
     text_dim: PositiveInt = 96,

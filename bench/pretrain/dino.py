@@ -4,18 +4,20 @@ Shape suffixes: N images, D embedding width, K prototypes.
 """
 
 import copy
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from bench.backbones.tiny.networks import TinyNetwork, TinyViT
 from bench.core.errors import InputError
 from bench.core.ranges import Fraction, Positive, PositiveFraction, PositiveInt
 from bench.pretrain.train import Batch, Objective, follow
 
 
 def dino(
-    network: nn.Module,
+    network: TinyNetwork,
     *,
     prototypes: PositiveInt = 1024,
     hidden_dim: PositiveInt = 512,
@@ -46,7 +48,7 @@ def dino(
     Raises:
       InputError: if small crops are no whole number of patches.
     """
-    patch = network.patch_embed.patch_size[0] if hasattr(network, 'patch_embed') else 1
+    patch = network.patch_embed.patch_size[0] if isinstance(network, TinyViT) else 1
     if local_side % patch:
         raise InputError(f'dino.local_side: expected a multiple of the patches of {patch} px, got {local_side}')
     student = nn.ModuleList([network, _Head(network.num_features, hidden_dim, bottleneck_dim, prototypes)])
@@ -54,7 +56,7 @@ def dino(
 
     centre_K = torch.zeros(prototypes)
 
-    def outputs(pair: nn.ModuleList, x_NCHW: Tensor) -> Tensor:
+    def outputs(pair: Any, x_NCHW: Tensor) -> Tensor:
         return pair[1](pair[0].embed(x_NCHW)).float()
 
     def loss(batch: Batch) -> Tensor:
@@ -69,7 +71,8 @@ def dino(
         said = outputs(student, torch.cat(large)).chunk(2) + outputs(student, torch.cat(small)).chunk(local_crops)
         log_p = [F.log_softmax(out_NK / student_temperature, dim=-1) for out_NK in said]
         pairs = [(t, s) for t in range(2) for s in range(len(said)) if s != t]
-        return sum(-(target_2NK[t] * log_p[s]).sum(dim=-1).mean() for t, s in pairs) / len(pairs)
+        losses = (-(target_2NK[t] * log_p[s]).sum(dim=-1).mean() for t, s in pairs)
+        return sum(losses, start=torch.zeros(())) / len(pairs)
 
     return Objective(loss, student, after_step=lambda done: follow(teacher, student, momentum, done), frozen=teacher)
 

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
+from bench.backbones.tiny.networks import TinyViT
 from bench.core.errors import InputError
 from bench.core.ranges import PositiveFraction, PositiveInt
 from bench.pretrain.train import Batch, Objective
@@ -16,7 +17,7 @@ _HEADS = 4
 
 
 def mim(
-    network: nn.Module,
+    network: TinyViT,
     *,
     hidden_share: PositiveFraction = 0.6,
     decoder_dim: PositiveInt = 96,
@@ -58,7 +59,7 @@ def mim(
 class _Decoder(nn.Module):
     """A small transformer over all patches, the hidden ones as one learned token, to pixels."""
 
-    def __init__(self, network: nn.Module, width: int, depth: int) -> None:
+    def __init__(self, network: TinyViT, width: int, depth: int) -> None:
         super().__init__()
         total, side = network.patch_embed.num_patches, network.patch_embed.patch_size[0]
         self.enter = nn.Linear(network.embed_dim, width)

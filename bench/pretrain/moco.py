@@ -9,12 +9,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from bench.backbones.tiny.networks import TinyNetwork
 from bench.core.ranges import Fraction, Positive, PositiveInt
 from bench.pretrain.train import Batch, Objective, follow, mlp
 
 
 def moco(
-    network: nn.Module,
+    network: TinyNetwork,
     *,
     temperature: Positive = 0.2,
     projection_dim: PositiveInt = 128,
@@ -50,7 +51,7 @@ def moco(
 class _Embed(nn.Module):
     """The network's `embed` as a module of its own, so that a copy of it can follow."""
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: TinyNetwork) -> None:
         super().__init__()
         self.network = network
 

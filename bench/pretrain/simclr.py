@@ -7,11 +7,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from bench.backbones.tiny.networks import TinyNetwork
 from bench.core.ranges import Positive, PositiveInt
 from bench.pretrain.train import Batch, Objective
 
 
-def simclr(network: nn.Module, *, temperature: Positive = 0.15, projection_dim: PositiveInt = 128) -> Objective:
+def simclr(network: TinyNetwork, *, temperature: Positive = 0.15, projection_dim: PositiveInt = 128) -> Objective:
     """Return the objective for a network.
 
     Args:

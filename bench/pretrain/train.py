@@ -14,7 +14,7 @@ import torch
 from absl import logging
 from torch import Tensor, nn
 
-from bench.backbones.tiny.networks import tiny_network
+from bench.backbones.tiny.networks import TinyNetwork, tiny_network
 from bench.core.errors import InputError
 from bench.core.hashing import derive_seed
 from bench.core.progress import progress
@@ -40,9 +40,9 @@ class Batch:
     def rng(self) -> torch.Generator:
         return self.augmentation.rng
 
-    def view(self, **crop: object) -> Tensor:
+    def view(self, *, area: tuple[float, float] | None = None, side: int | None = None) -> Tensor:
         """Return one random view of each picture, normalised; see `Augmentation.draw`."""
-        return self.augmentation.draw(self.x_NCHW, **crop)
+        return self.augmentation.draw(self.x_NCHW, area=area, side=side)
 
     def captions(self) -> list[str]:
         """Return a caption of each picture."""
@@ -67,7 +67,7 @@ class Objective:
 class Pretrained:
     """A trained encoder and its mean loss per epoch."""
 
-    network: nn.Module
+    network: TinyNetwork
     loss_per_epoch: list[float]
     seconds: float
 
@@ -75,7 +75,7 @@ class Pretrained:
 def pretrain(
     places: Places,
     device: torch.device,
-    objective_for: Callable[[nn.Module], Objective],
+    objective_for: Callable[[TinyNetwork], Objective],
     *,
     recipe: str = '',
     network: Literal['cnn', 'vit', 'plain_vit'] = 'cnn',
@@ -139,12 +139,12 @@ def pretrain(
     species_N = labels_of(data_seed, 'stream', num_images)
 
     def batch(rows: Tensor) -> Batch:
-        rows = rows.sort().values.numpy()
-        x_NHWC = torch.from_numpy(pixels_NHWC[rows]).to(device)
-        return Batch(x_NHWC.permute(0, 3, 1, 2).float() / 255, species_N[rows], augmentation)
+        numbers_N = rows.sort().values.numpy()
+        x_NHWC = torch.from_numpy(pixels_NHWC[numbers_N]).to(device)
+        return Batch(x_NHWC.permute(0, 3, 1, 2).float() / 255, species_N[numbers_N], augmentation)
 
     for module in filter(None, (objective.modules, objective.frozen)):
-        module.to(device, memory_format=torch.channels_last).train()
+        module.to(device).to(memory_format=torch.channels_last).train()
     steps_per_epoch = num_images // batch_size
     total = epochs * steps_per_epoch
     optimizer, schedule = _optimizer(objective.modules, learning_rate, weight_decay, total=total, warmup_share=warmup_share)
@@ -205,7 +205,7 @@ def _optimizer(model: nn.Module, learning_rate: float, weight_decay: float, *, t
 
 
 @torch.inference_mode()
-def _standardise(encoder: nn.Module, batches: list[Tensor]) -> None:
+def _standardise(encoder: TinyNetwork, batches: list[Tensor]) -> None:
     """Set what the encoder takes out of its features."""
     f_ND = torch.cat([encoder(normalised(x_NCHW)) for x_NCHW in batches]).double()
     encoder.feature_mean.copy_(f_ND.mean(dim=0))

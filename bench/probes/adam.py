@@ -119,12 +119,15 @@ def _pooled(f_VND: np.ndarray, epochs: int) -> Iterator[Gather]:
 
 def _fresh(task: ProbeTask, view: RandomView, epochs: int) -> Iterator[Gather]:
     """Yield, for each epoch, a function that gathers f_RBD from views encoded for this epoch alone."""
+
+    def gather_from(f_ND: Tensor) -> Gather:
+        return lambda rows_RB, generators: f_ND[rows_RB]
+
     count = len(task.train)
     at_once = max(1, _FRESH_FLOATS // (count * task.backbone.feature_dim))
     for first in range(0, epochs, at_once):
         views = range(first, min(first + at_once, epochs))
-        for f_ND in task.store.fresh(task.train, task.backbone, view, views=views):
-            yield lambda rows_RB, generators, f_ND=f_ND: f_ND[rows_RB]
+        yield from map(gather_from, task.store.fresh(task.train, task.backbone, view, views=views))
 
 
 def _adam_step(

@@ -76,6 +76,7 @@ def problem_of(record: Record) -> str | None:
             return f'field {name} is null, which a record of status {status} cannot have'
     if record.status == 'failed':
         return None
+    assert record.probe_seeds is not None and record.correct is not None, 'needed, see above'
     if not record.top1:
         return 'field top1 is empty, expected one fraction per repeat'
     if not len(record.top1) == len(record.probe_seeds) == len(record.correct.bits):
@@ -112,7 +113,7 @@ def reader(hint: Any, version: int) -> Callable[[Any], Any]:
         return _items(reader(arguments[0], version), count=len(arguments), kind=tuple)
     if origin is dict:
         return _entries(reader(arguments[1], version))
-    if dataclasses.is_dataclass(hint):
+    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
         return _fields(hint, version)
     if hint in (int, float):
         return _number(hint, Range())
@@ -203,7 +204,6 @@ def _fields(kind: type, version: int) -> Callable[[Any], Any]:
     known = [f for f in dataclasses.fields(kind) if f.name != others and f.metadata.get('since', 0) <= version]
     readers = {f.name: reader(hints[f.name], version) for f in known}
     needed = {f.name for f in known if f.default is dataclasses.MISSING or 'since' in f.metadata}
-    read_others = reader(hints[others], version) if others else None
 
     def read(value: Any) -> Any:
         if not isinstance(value, dict):
@@ -218,9 +218,9 @@ def _fields(kind: type, version: int) -> Callable[[Any], Any]:
             elif name in needed:
                 raise _Misfit('is missing', where=name)
         if more := {name: item for name, item in value.items() if name not in readers}:
-            if read_others is None:
+            if others is None:
                 raise _Misfit(f'is unknown to schema version {version}', where=min(more))
-            found[others] = read_others(more)
+            found[others] = reader(hints[others], version)(more)
         return kind(**found)
 
     return read

@@ -180,11 +180,11 @@ def _groups(correct_RN: np.ndarray, dataset: Dataset) -> Groups | None:
         Group(name, int(sizes[g]), None if train_sizes is None else int(train_sizes[g]), accuracies[g])
         for g, name in enumerate(test.group_names)
     ]
-    tested = [group for group in groups if group.n]
-    worst = min(tested, key=lambda group: group.accuracy)
-    weight = 0 if train_sizes is None else sum(group.n_train for group in tested)
-    adjusted = sum(group.n_train * group.accuracy for group in tested) / weight if weight else None
-    return Groups(groups, WorstGroup(worst.name, worst.accuracy), adjusted)
+    tested = [(group.accuracy, group) for group in groups if group.accuracy is not None]
+    lowest, worst = min(tested, key=lambda pair: pair[0])
+    weight = sum(group.n_train or 0 for _, group in tested)
+    adjusted = sum((group.n_train or 0) * accuracy for accuracy, group in tested) / weight if weight else None
+    return Groups(groups, WorstGroup(worst.name, lowest), adjusted)
 
 
 def _plain(value: Any) -> Any:

@@ -84,8 +84,8 @@ def _place(row: Mapping[str, Any]) -> Place:
 
 def _tables(results_dir: Path | str) -> Iterable[tuple[Place, str, str, str]]:
     for line, origin in _lines(results_dir, TABLES, _COLUMNS):
-        *place, mean, std = (line[name] for name in _COLUMNS)
-        yield tuple(place), mean, std, origin
+        dataset, method, source, eval_backbone, mean, std = (line[name] for name in _COLUMNS)
+        yield (dataset, method, source, eval_backbone), mean, std, origin
 
 
 def _ablations(results_dir: Path | str) -> Iterable[tuple[Place, str, str, str]]:

@@ -66,11 +66,12 @@ def parts(kind: type) -> list[type]:
 def documentation(kind: type) -> dict[str, str]:
     """Return what is said under each field of a class, on one line."""
     (definition,) = ast.parse(textwrap.dedent(inspect.getsource(kind))).body
+    assert isinstance(definition, ast.ClassDef), 'the source is that of a class'
     pairs = zip(definition.body, definition.body[1:], strict=False)
     return {
         field.target.id: ' '.join(ast.literal_eval(text.value).split())
         for field, text in pairs
-        if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr)
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and isinstance(text, ast.Expr)
     }
 
 
@@ -88,7 +89,7 @@ def _schema(kind: type) -> dict[str, Any]:
     """Return the schema of one class, that of other classes by reference."""
     hints, said = typing.get_type_hints(kind, include_extras=True), documentation(kind)
     named = [field for field in dataclasses.fields(kind) if 'rest' not in field.metadata]
-    (others,) = [f.name for f in dataclasses.fields(kind) if 'rest' in f.metadata] or [None]
+    others = next((f.name for f in dataclasses.fields(kind) if 'rest' in f.metadata), None)
     return {
         'type': 'object',
         'description': inspect.getdoc(kind),
@@ -113,7 +114,7 @@ def _of_type(hint: Any) -> dict[str, Any]:
         return {'type': 'array', 'items': _of_type(arguments[0]), 'minItems': len(arguments), 'maxItems': len(arguments)}
     if origin is dict:
         return {'type': 'object', 'additionalProperties': _of_type(arguments[1])}
-    if dataclasses.is_dataclass(hint):
+    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
         return {'$ref': f'#/$defs/{hint.__name__}'}
     return {} if hint is Any else {'type': 'null' if hint is type(None) else _NAMES[hint]}
 
@@ -176,4 +177,6 @@ def _shown(hint: Any) -> str:
         return f'list of {len(arguments)} ({_shown(arguments[0])})'
     if origin is dict:
         return f'by name: {_shown(arguments[1])}'
-    return f'[{hint.__name__}](#{hint.__name__.lower()})' if dataclasses.is_dataclass(hint) else _WORDS[hint]
+    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
+        return f'[{hint.__name__}](#{hint.__name__.lower()})'
+    return _WORDS[hint]

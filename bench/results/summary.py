@@ -20,6 +20,8 @@ import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -174,7 +176,7 @@ def short(fingerprint: str) -> str:
 
 def variant_labels(variants: list[str]) -> dict[str, str]:
     """Return for each settings text what sets it apart from the others: `num_updates=10`; '' for a single one."""
-    flat = {}
+    flat: dict[str, dict[str, str]] = {}
     for text in variants:
         flat[text] = {}
         for part, value in json.loads(text).items():
@@ -197,7 +199,7 @@ def variant_labels(variants: list[str]) -> dict[str, str]:
 def _identical_picks(entries: list[Row]) -> list[str]:
     picked = [entry for entry in entries if entry['distilled_kind'] == 'real' and entry['distilled_hash']]
     sets = grouped(picked, lambda entry: tuple(entry[name] for name in ('labels', 'dataset', 'ipc', 'distilled_hash')))
-    found = defaultdict(int)
+    found: dict[tuple[Any, ...], int] = defaultdict(int)
     for (labels, dataset, ipc, _), group in sets.items():
         methods = tuple(sorted({entry['method'] for entry in group}))
         if len(methods) > 1:
@@ -219,15 +221,19 @@ def _mixed_fingerprints(entries: list[Row]) -> list[str]:
     lines = []
     for name, owner in owners.items():
         known = [entry for entry in entries if entry[name]]
-        groups = grouped(known, lambda entry, owner=owner: (*table_of(entry), *(entry[part] for part in owner)))
+        groups = grouped(known, partial(_owned, owner=owner))
         for (labels, dataset, protocol, _, owned, *_), group in sorted(groups.items()):
-            versions = grouped(group, lambda entry, name=name: entry[name])
+            versions = grouped(group, itemgetter(name))
             if len(versions) > 1:
                 what = f'{name.replace("_", " ")} of {owned}'
                 named = '; '.join(f'{short(version)}: {_names(versions[version])}' for version in sorted(versions))
                 where = f'{dataset}, {protocol}{if_soft(labels, ", ")}'
                 lines.append(f'{where}: records differ in {what} and are not comparable ({named})')
     return lines
+
+
+def _owned(entry: Row, *, owner: tuple[str, ...]) -> tuple[Any, ...]:
+    return (*table_of(entry), *(entry[part] for part in owner))
 
 
 def _mixed_settings(entries: list[Row]) -> list[str]:

@@ -147,19 +147,20 @@ def synthesise(
       InputError: if the schedule ends before the pyramid is complete, or a class has fewer than ipc images to start from.
       FloatingPointError: if the loss stops being finite; names the update.
     """
-    backbone, device, num_classes, world = task.backbone, task.backbone.device, task.train.num_classes, task.world
+    backbone, device, num_classes, world = task.encoder, task.encoder.device, task.train.num_classes, task.world
     image_size = image_size or resize_side(backbone.input_side)
     labels_N = np.repeat(np.arange(num_classes), task.ipc)
     mine = _own_images(world, num_classes, task.ipc)
 
     # the real side: features of augmented views, encoded once
-    augmentation = {
-        'crop': crop, 'scale': (crop_min_area, 1.0), 'flip_prob': flip_prob,
-        'noise_std': noise_std, 'noise_mean': noise_mean, 'noise_prob': noise_prob,
-    }
+    augmentation = Augmentation(
+        crop=crop, scale=(crop_min_area, 1.0), flip_prob=flip_prob,
+        noise_std=noise_std, noise_mean=noise_mean, noise_prob=noise_prob,
+    )
+    geometry = dataclasses.asdict(augmentation)
     real = RealFeatures(
         task,
-        RandomView(backbone.input_side, backbone.interpolation, seed=derive_seed('lgm', 'real views'), **augmentation),
+        RandomView(backbone.input_side, backbone.interpolation, seed=derive_seed('lgm', 'real views'), **geometry),
         num_views,
         torch.Generator(device).manual_seed(derive_seed('synthesis', 'real', task.seed)),
     )
@@ -179,11 +180,12 @@ def synthesise(
         return loss_of_synthetic(Synthetic(f_AND, own_labels_N, mine.start, len(labels_N), num_classes, world))
 
     if compile_backbone:
-        task = dataclasses.replace(task, backbone=dataclasses.replace(backbone, network=torch.compile(backbone.network)))
+        network: Any = torch.compile(backbone.network)  # a module again, which torch's types do not say
+        task = dataclasses.replace(task, backbone=dataclasses.replace(backbone, network=network))
     x_NCHW, curve = match(
         pyramid, loss_of, task=task, real=real,
         schedule=Schedule(num_updates, learning_rate, lr_over_levels, decay_start, level_every),
-        augmentation=Augmentation(**augmentation), chunking=Chunking(num_augmentations, chunk_size),
+        augmentation=augmentation, chunking=Chunking(num_augmentations, chunk_size),
         total=len(labels_N), log_every=log_every, checkpoint_every=checkpoint_every,
         generator=torch.Generator().manual_seed(derive_seed('synthesis', 'views', task.seed)),
     )
@@ -213,7 +215,7 @@ def synthesis(loss_for: Callable[..., Loss]) -> Callable[..., DistilledSet]:
         loss_settings = {name: settings.pop(name) for name in own.keys() & settings.keys()}
         return synthesise(task, functools.partial(loss_for, **loss_settings), **settings)
 
-    run.__signature__ = inspect.Signature([
+    run.__signature__ = inspect.Signature([  # type: ignore[attr-defined]  # a function carries any name
         inspect.Parameter('task', inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=Task),
         *own.values(),
         *shared.values(),

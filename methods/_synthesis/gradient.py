@@ -36,7 +36,7 @@ def probe_gradient(f_ND: Tensor, y_NC: Tensor, w_PCD: Tensor, *, weights_N: Tens
     def of_block(*block: Tensor) -> Tensor:
         return checkpoint(_of_block, *block, w_PCD, use_reentrant=False, preserve_rng_state=False)
 
-    return sum(map(of_block, f_ND.split(rows), y_NC.split(rows), weights_N.split(rows)))
+    return sum(map(of_block, f_ND.split(rows), y_NC.split(rows), weights_N.split(rows)), start=torch.zeros(()))
 
 
 def _of_block(f_ND: Tensor, y_NC: Tensor, weights_N: Tensor, w_PCD: Tensor) -> Tensor:

@@ -141,7 +141,7 @@ def match(
                 total, chunking.views, side=pyramid.image_size, generator=generator, device=pyramid.device
             )
             optimizer.zero_grad(set_to_none=True)
-            pending.append(_backward(pyramid, loss_of, views, augmentation, task.backbone, chunking))
+            pending.append(_backward(pyramid, loss_of, views, augmentation, task.encoder, chunking))
             optimizer.step()
             if (step + 1) % log_every == 0 or step + 1 == schedule.num_updates:
                 loss = _check_finite(pending, step)
@@ -197,6 +197,7 @@ def _backward(
     loss = loss_of(f_AND)
     loss.backward()
     loss, cotangent_AND = loss.detach(), f_AND.grad
+    assert cotangent_AND is not None, 'the loss depends on the features'
     del f_AND  # its gradient is all that is needed from here on
     for images, copies in blocks:
         encode(images, copies).backward(cotangent_AND[copies, images])

@@ -58,11 +58,10 @@ class Pyramid:
     def decode(self, rows: slice = slice(None)) -> Tensor:
         """Return images x_NCHW in [0, 1] of the given rows; differentiable with respect to the levels."""
         levels = self.levels if len(range(self.count)[rows]) == self.count else [_rows(level, rows) for level in self.levels]
-        finest = levels[-1] if self.complete else None
-        coarse = levels if finest is None else levels[:-1]
-        x_NCHW = self._upsampled(coarse) if coarse else finest
-        if coarse and finest is not None:
-            x_NCHW = x_NCHW + finest
+        coarse = levels[:-1] if self.complete else levels
+        x_NCHW = self._upsampled(coarse) if coarse else levels[-1]
+        if coarse and self.complete:
+            x_NCHW = x_NCHW + levels[-1]
         if self.decorrelate:
             x_NCHW = (self._colour_33 @ x_NCHW.flatten(2)).view_as(x_NCHW)
         return torch.sigmoid(2 * x_NCHW)
@@ -105,6 +104,7 @@ def _rows(level: Tensor, rows: slice) -> Tensor:
     if torch.is_grad_enabled():
 
         def add(part: Tensor) -> None:
+            assert part.grad is not None, 'the hook is called once it is there'
             if level.grad is None:
                 level.grad = torch.zeros_like(level)
             level.grad[rows] += part.grad

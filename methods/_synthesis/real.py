@@ -39,8 +39,8 @@ class RealFeatures:
     _clusters: dict[int, Tensor] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
-        self.device = self.task.backbone.device
-        self.dim = self.task.backbone.feature_dim
+        self.device = self.task.encoder.device
+        self.dim = self.task.encoder.feature_dim
         self.num_classes = self.task.train.num_classes
         self.labels_N = torch.from_numpy(np.array(self.task.train.labels_N)).to(self.device)
         self.counts_C = torch.bincount(self.labels_N, minlength=self.num_classes)
@@ -100,12 +100,12 @@ class RealFeatures:
         weights_C = 1 / self.counts_C.clamp(min=1) if balanced else torch.ones_like(self.counts_C, dtype=torch.float32)
         weights_B = weights_C[self.labels_N[rows_B]]
         weights_B = weights_B / weights_B.sum()
-        total = 0
+        total_PCD = w_PCD.new_zeros(*w_PCD.shape[:2], self.dim + 1)
         for block in torch.arange(len(rows_B), device=self.device).split(_BLOCK):
             rows = rows_B[block]
             y_BC = F.one_hot(self.labels_N[rows], self.num_classes).float()
-            total = total + probe_gradient(self._one_view(rows), y_BC, w_PCD, weights_N=weights_B[block])
-        return total
+            total_PCD += probe_gradient(self._one_view(rows), y_BC, w_PCD, weights_N=weights_B[block])
+        return total_PCD
 
     def draw(self, count: int) -> Tensor:
         """Return the next image numbers of a shuffled pass: every image once before any twice."""

@@ -6,6 +6,8 @@ for the CNN they added 4 points to the probe (79 to 84 %, render version 1).
 Shape suffixes: N images, C colour channels, H height, W width, T tokens, V visible ones, D feature width.
 """
 
+from typing import Any
+
 import torch
 from timm.models.resnet import BasicBlock, ResNet
 from timm.models.vision_transformer import VisionTransformer
@@ -17,7 +19,7 @@ from bench.core.errors import InputError
 _WIDTH, _DEPTH = 128, 3
 
 
-def tiny_network(kind: str, *, feature_scale: float = 1.0, standardised: bool = False) -> nn.Module:
+def tiny_network(kind: str, *, feature_scale: float = 1.0, standardised: bool = False) -> 'TinyNetwork':
     """Return a network with random weights: normalised images (N, 3, 64, 64) -> features (N, 448 or 480).
 
     Its `embed` maps images to the last layer's pooled output (N, `num_features`), which pre-training works on.
@@ -33,10 +35,12 @@ def tiny_network(kind: str, *, feature_scale: float = 1.0, standardised: bool = 
     if kind not in ARCHITECTURES:
         raise InputError(f'pretrain.network: expected one of {", ".join(ARCHITECTURES)}, got {kind!r}')
     # The marks are 2-8 px: the CNN's last stage keeps stride 16 (4 x 4 positions at 64 px).
+    network: TinyNetwork
     if kind == 'cnn':
         network = PooledStages(
-            BasicBlock, (1, 1, 1, 1), num_classes=0, channels=(32, 64, 128, 256), stem_width=24, output_stride=16
-        )
+            BasicBlock,  # type: ignore[arg-type]  # timm means the class
+            (1, 1, 1, 1), num_classes=0, channels=(32, 64, 128, 256), stem_width=24, output_stride=16,
+        )  # fmt: skip
     else:
         network = TinyViT(overlapping=kind == 'vit')
     network.feature_scale = feature_scale
@@ -46,8 +50,20 @@ def tiny_network(kind: str, *, feature_scale: float = 1.0, standardised: bool = 
     return network
 
 
-class _Features:
-    """`forward` and `embed` from `pooled`, the features of each depth, last the one that pre-training works on."""
+class TinyNetwork(nn.Module):
+    """`forward` and `embed` from `pooled`, the features of each depth, last the one that pre-training works on.
+
+    `feature_mean` and `feature_std` are there in a network that ends in a standardisation.
+    """
+
+    num_features: int
+    feature_dim: int
+    feature_scale: float
+    feature_mean: Tensor
+    feature_std: Tensor
+
+    def pooled(self, x_NCHW: Tensor) -> list[Tensor]:
+        raise NotImplementedError
 
     def forward(self, x_NCHW: Tensor) -> Tensor:
         f_ND = torch.cat(self.pooled(x_NCHW), dim=1)
@@ -59,17 +75,17 @@ class _Features:
         return self.pooled(x_NCHW)[-1]
 
 
-class PooledStages(_Features, ResNet):
+class PooledStages(TinyNetwork, ResNet):
     """A ResNet whose features are the means over positions of its last three stages, side by side."""
 
     feature_dim = 448
 
     def pooled(self, x_NCHW: Tensor) -> list[Tensor]:
-        maps = self.forward_intermediates(x_NCHW, indices=[2, 3, 4], intermediates_only=True)
+        maps: Any = self.forward_intermediates(x_NCHW, indices=[2, 3, 4], intermediates_only=True)
         return [map_NCHW.mean((2, 3)) for map_NCHW in maps]
 
 
-class TinyViT(_Features, VisionTransformer):
+class TinyViT(TinyNetwork, VisionTransformer):  # type: ignore[misc]  # its `forward` takes no mask
     """A vision transformer whose features are means over positions of its stem's first two maps and after each block.
 
     `overlapping` patches come from 3 x 3 convolutions, with which transformers train faster (arXiv 2106.14881);
@@ -84,7 +100,8 @@ class TinyViT(_Features, VisionTransformer):
             class_token=False, global_pool='avg', fc_norm=False, dynamic_img_size=True,
         )
         self.patch_embed.proj = _Stem(overlapping)
-        for block in self.blocks:
+        blocks: Any = self.blocks
+        for block in blocks:
             # the fused kernel for CPUs is half as fast going backward in bfloat16
             block.attn.fused_attn = False
 

@@ -8,7 +8,7 @@ import multiprocessing
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -36,8 +36,8 @@ class Drawing:
 
 
 @dataclass
-class RenderedImages(Sequence):
-    """A split's pictures: drawn on first access, then read from a memory-mapped file.
+class RenderedImages:
+    """A split's pictures as `bench.core.types.Images`: drawn on first access, then read from a memory-mapped file.
 
     Nothing else is cached at `path`. Picklable and cheap to send to loader workers: each opens the file for itself. Call
     `prepare` before starting several workers, so that they do not each draw the split.

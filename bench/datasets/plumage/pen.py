@@ -28,20 +28,24 @@ def snap(value: float) -> float:
 
 def mix(a: Colour, b: Colour, share: float) -> Colour:
     """Return the colour that lies `share` of the way from `a` to `b`."""
-    return tuple((1 - share) * p + share * q for p, q in zip(a, b, strict=True))
+    red, green, blue = ((1 - share) * p + share * q for p, q in zip(a, b, strict=True))
+    return red, green, blue
 
 
 def shade(colour: Colour, factor: float) -> Colour:
     """Return the colour with its brightness times `factor`."""
-    return tuple(factor * value for value in colour)
+    red, green, blue = (factor * value for value in colour)
+    return red, green, blue
 
 
 def jitter(colour: Colour, amount: int, rng: np.random.Generator) -> Colour:
     """Shift brightness by up to `amount` grey levels and each channel by a third of it."""
     shift = rng.integers(-amount, amount + 1)
-    return tuple(value + shift + rng.integers(-amount // 3, amount // 3 + 1) for value in colour)
+    red, green, blue = (value + shift + rng.integers(-amount // 3, amount // 3 + 1) for value in colour)
+    return red, green, blue
 
 
 def ink(colour: Colour) -> tuple[int, int, int]:
     """Return a colour as PIL fills with it: whole grey levels in [0, 255]."""
-    return tuple(min(255, max(0, round(float(value)))) for value in colour)
+    red, green, blue = (min(255, max(0, round(float(value)))) for value in colour)
+    return red, green, blue

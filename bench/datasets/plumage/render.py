@@ -56,8 +56,8 @@ def render(species: int, rng: np.random.Generator, *, ground: str | None = None)
         line = [(-10, y - slope * (x + 10)), (CANVAS + 10, y + slope * (CANVAS + 10 - x))]
         colour, width = ink(jitter((96, 78, 60), 18, rng)), int(rng.integers(5, 12))
         pen.line([(snap(a), snap(b)) for a, b in line], fill=colour, width=width)
-    for points_K2, colour in shapes:
-        pen.polygon(points_K2, fill=ink(colour))
+    for points_K2, coat in shapes:
+        pen.polygon(points_K2, fill=ink(coat))
     if rng.random() < TWIG_IN_FRONT:
         _twig(pen, rng)
     return _light(canvas.reduce(SCALE), rng)
@@ -196,9 +196,9 @@ def _soft_ground(rng: np.random.Generator) -> Image.Image:
 def _litter(pen: ImageDraw.ImageDraw, rng: np.random.Generator) -> None:
     """Leaves and twigs behind the bird."""
     for _ in range(int(rng.integers(*LEAVES))):
-        centre = rng.uniform(-10, CANVAS + 10, size=2)
+        x, y = rng.uniform(-10, CANVAS + 10, size=2)
         length = rng.uniform(6, 34)
-        outline = ellipse(centre, length, length * rng.uniform(0.2, 0.6), rng.uniform(0, math.pi))
+        outline = ellipse((x, y), length, length * rng.uniform(0.2, 0.6), rng.uniform(0, math.pi))
         colour = jitter(_LEAVES[rng.integers(len(_LEAVES))], 24, rng)
         pen.polygon([(snap(x), snap(y)) for x, y in outline], fill=ink(colour))
     for _ in range(int(rng.integers(0, 3))):

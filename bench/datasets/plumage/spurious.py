@@ -90,7 +90,7 @@ def groups_of(count: int, agreement: float) -> np.ndarray:
 def draw(seed: int, split: str, index: int, group: int) -> np.ndarray:
     """Return picture `index` of a split as uint8 pixels_HWC: a function of its arguments and the two versions."""
     rng = numpy_generator('plumage_spurious', RENDER_VERSION, seed, split, index)
-    return render(_SPECIES_OF_CLASS[class_of(group)], rng, ground=BACKGROUND_NAMES[background_of(group)])
+    return render(_SPECIES_OF_CLASS[GROUPS[group].label], rng, ground=GROUPS[group].background)
 
 
 def _split(places: Places, name: str, seed: int, per_class: int, agreement: float) -> Split:

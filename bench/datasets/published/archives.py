@@ -210,8 +210,8 @@ def _extract_tar(
         _check_name(archive, member.name)  # the filter would quietly take the slash off an absolute path
         if member.issym() or member.islnk():
             _check_name(archive, member.linkname)  # in older Pythons the filter follows chains of links out of the folder
-        # files are made as the umask says, whatever the archive does
-        return tarfile.data_filter(member, destination).replace(mode=None, deep=False)
+        # files are made as the umask says, whatever the archive does; typeshed does not know this None
+        return tarfile.data_filter(member, destination).replace(mode=None, deep=False)  # type: ignore[arg-type]
 
     tar.extractall(folder, members=members, filter=keep_inside)
 

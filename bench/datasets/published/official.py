@@ -43,8 +43,8 @@ class Contents(NamedTuple):
 
 
 @dataclass(frozen=True)
-class ImageArray(Sequence[Image.Image]):
-    """An array (N, H, W, 3) of uint8 as a sequence of RGB images."""
+class ImageArray:
+    """An array (N, H, W, 3) of uint8 as `bench.core.types.Images`."""
 
     images_NHWC: np.ndarray
 
@@ -100,17 +100,20 @@ def _split(
 
 
 def _check_as_published(entry: Entry, train: Split, test: Split, remedy: str) -> None:
-    expected = {'train': entry.train, 'test': entry.test, 'classes': entry.classes}
+    published = {'train': entry.train, 'test': entry.test, 'classes': entry.classes}
     got = {'train': len(train), 'test': len(test), 'classes': train.num_classes}
-    if {**got, **{name: size for name, size in expected.items() if size is not None}} != got:
-        raise InputError(f'{entry.name}: expected the published {expected}, got {got}; {remedy}')
-    if entry.train_groups and (sizes := tuple(np.bincount(train.groups_N).tolist())) != entry.train_groups:
-        raise InputError(f'{entry.name}: expected training groups of {entry.train_groups}, got {sizes}; {remedy}')
+    if {**got, **{name: size for name, size in published.items() if size is not None}} != got:
+        raise InputError(f'{entry.name}: expected the published {published}, got {got}; {remedy}')
+    if entry.train_groups:
+        assert train.groups_N is not None, 'the files of an entry with groups are listed with theirs'
+        sizes = tuple(np.bincount(train.groups_N).tolist())
+        if sizes != entry.train_groups:
+            raise InputError(f'{entry.name}: expected training groups of {entry.train_groups}, got {sizes}; {remedy}')
     for split in (train, test):
         low, high = split.labels_N.min(), split.labels_N.max()
         if low < 0 or high >= entry.classes:
-            got = f'{low} to {high}'
-            raise InputError(f'{entry.name}: expected labels 0 to {entry.classes - 1} in {split.name}, got {got}; {remedy}')
+            expected = f'labels 0 to {entry.classes - 1} in {split.name}'
+            raise InputError(f'{entry.name}: expected {expected}, got {low} to {high}; {remedy}')
 
 
 # ---- for reading official files --------------------------------------------------------------------------------------

@@ -6,10 +6,11 @@ labels), or in folders named by wnid, as most people sort them.
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from bench.core.errors import InputError, reason_of
-from bench.datasets.published.entry import Source
+from bench.datasets.published.entry import Entry, Source
 from bench.datasets.published.official import Contents, Listing, load_mat, names_in, remedy_for
 
 _NUM_CLASSES = 1000
@@ -27,15 +28,16 @@ _SOURCES = (
         makes='imagenet/ILSVRC2012_devkit_t12', inside='ILSVRC2012_devkit_t12', unless='imagenet/val/n01440764',
     ),
 )  # fmt: skip
-FACTS = {
-    'folder': 'imagenet',
-    'licence': 'ImageNet terms of access: non-commercial research and education',
-    'licence_url': 'https://image-net.org/download.php',
-    'sources': _SOURCES,
-    'revision': 'ILSVRC2012',
-    'manual': 'accept the terms at https://image-net.org/download.php, then take the ILSVRC2012 archives from there',
-    'alternative': 'put folders of your own copy there, train/<wnid>/*.JPEG and val/<wnid>/*.JPEG',
-}
+imagenet_entry = partial(
+    Entry,
+    folder='imagenet',
+    licence='ImageNet terms of access: non-commercial research and education',
+    licence_url='https://image-net.org/download.php',
+    sources=_SOURCES,
+    revision='ILSVRC2012',
+    manual='accept the terms at https://image-net.org/download.php, then take the ILSVRC2012 archives from there',
+    alternative='put folders of your own copy there, train/<wnid>/*.JPEG and val/<wnid>/*.JPEG',
+)
 MTT = 'Cazenavette, Wang, Torralba, Efros, Zhu: Dataset Distillation by Matching Training Trajectories. CVPR 2022'
 
 

@@ -26,7 +26,8 @@ ENTRY = Entry(
 def read(root: Path) -> Contents:
     """Return the official split; classes and files are sorted by name."""
     styles = names_in(root / 'train', root=root)
-    return Contents(*(_listing(root, split, styles) for split in ('train', 'test')), [s.replace('_', ' ') for s in styles])
+    train, test = (_listing(root, split, styles) for split in ('train', 'test'))
+    return Contents(train, test, [style.replace('_', ' ') for style in styles])
 
 
 def _listing(root: Path, split: str, styles: list[str]) -> Listing:

@@ -31,12 +31,12 @@ def read(root: Path) -> Contents:
     if not files.keys() == labels.keys() == is_train.keys() or not set(labels.values()) <= names.keys():
         raise InputError(f'cub200: expected index files about the same images, got others; {remedy_for(root)}')
     label_of = {class_id: label for label, class_id in enumerate(sorted(names, key=int))}
-    train, test = ([image for image in files if is_train[image] == mark] for mark in '10')
-    splits = [
-        Listing([f'images/{files[image]}' for image in ids], [label_of[labels[image]] for image in ids])
-        for ids in (train, test)
-    ]
-    return Contents(*splits, class_names=[_readable(names[class_id]) for class_id in label_of])
+
+    def listing(mark: str) -> Listing:
+        ids = [image for image in files if is_train[image] == mark]
+        return Listing([f'images/{files[image]}' for image in ids], [label_of[labels[image]] for image in ids])
+
+    return Contents(listing('1'), listing('0'), [_readable(names[class_id]) for class_id in label_of])
 
 
 def _read_table(path: Path) -> dict[str, str]:

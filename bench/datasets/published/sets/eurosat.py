@@ -38,7 +38,8 @@ ENTRY = Entry(
 def read(root: Path) -> Contents:
     """Return the split of the two lists, in their order; they name the images without their folder."""
     kinds = names_in(root / '2750', root=root)
-    return Contents(*(_listing(root, f'eurosat-{split}.txt', kinds) for split in ('train', 'test')), class_names=kinds)
+    train, test = (_listing(root, f'eurosat-{split}.txt', kinds) for split in ('train', 'test'))
+    return Contents(train, test, kinds)
 
 
 def _listing(root: Path, name: str, kinds: list[str]) -> Listing:

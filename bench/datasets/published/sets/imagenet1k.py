@@ -2,15 +2,14 @@
 
 from pathlib import Path
 
-from bench.datasets.published.entry import Entry
 from bench.datasets.published.official import Contents
-from bench.datasets.published.sets._imagenet import FACTS, classes_of
+from bench.datasets.published.sets._imagenet import classes_of, imagenet_entry
 
-ENTRY = Entry(
+ENTRY = imagenet_entry(
     'imagenet1k', 'ImageNet (ILSVRC2012), 1,000 classes; tested on the validation images',
     classes=1000, train=1_281_167, test=50_000,
     citation='Deng, Dong, Socher, Li, Li, Fei-Fei: ImageNet: A Large-Scale Hierarchical Image Database. CVPR 2009',
-    decode=False, **FACTS,
+    decode=False,
 )  # fmt: skip
 
 

@@ -2,16 +2,15 @@
 
 from pathlib import Path
 
-from bench.datasets.published.entry import Entry
 from bench.datasets.published.official import Contents
-from bench.datasets.published.sets._imagenet import FACTS, MTT, classes_of
+from bench.datasets.published.sets._imagenet import MTT, classes_of, imagenet_entry
 
 # the classes by their number among the sorted wnids
 _NUMBERS = (953, 954, 949, 950, 951, 957, 952, 945, 943, 948)
 
-ENTRY = Entry(
+ENTRY = imagenet_entry(
     'imagenet_fruits', 'ten fruits of ImageNet',
-    classes=10, train=None, test=500, citation=MTT, **FACTS,
+    classes=10, train=None, test=500, citation=MTT,
 )  # fmt: skip
 
 
