@@ -45,7 +45,7 @@ def ablation(
       Missing: if a cell has no record.
     """
     check_backbones(backbones, least=2, analysis='ablation')
-    where = {'dataset': dataset, 'ipc': ipc, 'protocol': protocol}
+    where: dict[str, Any] = {'dataset': dataset, 'ipc': ipc, 'protocol': protocol}
     found, missing = evidence.matrix(list(dict.fromkeys(name for name in variants if name != OTHERS)), backbones, **where)
     if OTHERS in variants:
         others, gaps = evidence.matrix(evidence.variants_of(variants[0], **where), backbones, **where)

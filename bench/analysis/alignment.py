@@ -61,7 +61,7 @@ def alignment(
         for pair in [*pairs, *((b, b) for b in backbones)]
     }
     evidence.require(cell_name(dataset, method, *pair, ipc) for pair, found in scores.items() if found is None)
-    accuracy = {pair: found.accuracy() for pair, found in scores.items()}
+    accuracy = {pair: found.accuracy() for pair, found in scores.items() if found}
     test = evidence.dataset(dataset).test
     features = {name: np.asarray(evidence.features(test, evidence.backbone(name))) for name in backbones}
     alike = {

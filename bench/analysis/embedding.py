@@ -58,7 +58,7 @@ def embedding(
                 for place in places(members_ND, made_KD)
             ]
     images = pd.DataFrame(found)
-    summary = pd.DataFrame([_summary(name, part) for name, part in images.groupby('backbone', sort=False)])
+    summary = pd.DataFrame([_summary(str(name), part) for name, part in images.groupby('backbone', sort=False)])
     text = (
         f'Images of {method} ({ipc} per class, seed {seed}) among the training images of {dataset}; features of the test '
         'view. Percentile: the share of the real images of a class that lie nearer to the class mean (each is left out of '

@@ -134,7 +134,8 @@ class Evidence:
         self, methods: Sequence[str], backbones: Sequence[str], *, dataset: str, ipc: int, protocol: str
     ) -> tuple[Accuracies, dict[str, list[str]]]:
         """Return the accuracies of methods through and on all backbones, and of each method the missing cells, in words."""
-        found, missing = {}, {name: [] for name in methods}
+        found: Accuracies = {}
+        missing: dict[str, list[str]] = {name: [] for name in methods}
         for method in methods:
             size = self.ipc_of(method, ipc)
             for tested in backbones:
@@ -168,27 +169,32 @@ class Evidence:
                 f'{"; ".join(missing[:_NAMED])}{more}. Make them: {command}'
             )
 
+    @property
+    def _loaders(self) -> Loaders:
+        assert self.load is not None, 'this analysis reads more than records'
+        return self.load
+
     # --- data, backbones, distilled sets: these import torch -------------------------------------------------------------
 
     def dataset(self, name: str) -> Any:
         """Return a data set by name."""
-        return self.load.dataset(name)
+        return self._loaders.dataset(name)
 
     def backbone(self, name: str) -> Any:
         """Return a backbone by name."""
-        return self.load.backbone(name)
+        return self._loaders.backbone(name)
 
     def features(self, split: Any, backbone: Any) -> Any:
         """Return features f_ND of a split in the test view, from the feature store."""
         from bench.features.views import CenterView
 
-        return self.load.store().features(split, backbone, CenterView(backbone.input_side, backbone.interpolation))[0]
+        return self._loaders.store().features(split, backbone, CenterView(backbone.input_side, backbone.interpolation))[0]
 
     def probe(self, protocol: str, **task: Any) -> Any:
         """Return the score of a probe that a protocol trains; `task` is what `ProbeTask` takes beside the store."""
         from bench.probes.task import ProbeTask
 
-        return self.load.protocol(protocol)(ProbeTask(**task, store=self.load.store()))
+        return self._loaders.protocol(protocol)(ProbeTask(**task, store=self._loaders.store()))
 
     def distilled_sets(
         self, dataset: str, method: str, backbones: Sequence[str], *, ipc: int, seed: int, protocol: str

@@ -122,7 +122,8 @@ def _tells_background(evidence: Evidence, data: Any, distilled: Any, backbone: s
 
 def _groups(evidence: Evidence, found: Any) -> list[dict[str, Any]]:
     """Return one row for each group with test images, mean over the seeds."""
-    per_seed = [evidence.record(path).per_group.groups for path in found.path]
+    records = [evidence.record(path) for path in found.path]
+    per_seed = [record.per_group.groups for record in records if record.per_group]
     first = found.iloc[0]
     return [
         {

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
@@ -143,7 +144,7 @@ class Suite:
         Raises:
           NotEnough: if there is neither, or the data set or a backbone is not here.
         """
-        where = {'dataset': self.dataset, 'backbones': self.backbones, 'protocol': self.protocol}
+        where: dict[str, Any] = {'dataset': self.dataset, 'backbones': self.backbones, 'protocol': self.protocol}
         try:
             sets = self.evidence.sets(method='lgm', ipc=1, seed=0, **where)
         except Missing as error:

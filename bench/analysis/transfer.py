@@ -108,7 +108,7 @@ def _summary(
     crossed = mean_of([found[method, s, t] for s, t in pairs])
     above = mean_of([found[method, s, t] - best[t][1] for s, t in pairs])
     by_source = {s: np.mean([found[method, s, t].mean for s2, t in pairs if s2 == s]) for s in backbones}
-    source = max(by_source, key=by_source.get)
+    source = max(by_source, key=lambda s: by_source[s])
     return row | {
         'other_models': 100 * crossed.mean, 'other_models_interval': _interval(crossed),
         'other_minus_best_real': 100 * above.mean, 'other_minus_best_real_interval': _interval(above),

@@ -116,7 +116,8 @@ class Config:
         return settings
 
     def command_settings(self) -> dict[str, Any]:
-        """Return every setting of the command."""
+        """Return every setting of the command that reads the files."""
+        assert self.command is not None, 'loaded() was given no command'
         return self.settings('command', self.command)
 
     def check_all_used(self, *, chosen_in: str, narrowed_by: str = '') -> None:
