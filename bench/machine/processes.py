@@ -95,6 +95,9 @@ def join(device: torch.device) -> World:
         return ALONE
     if missing := [name for name in ('RANK', 'MASTER_ADDR', 'MASTER_PORT') if name not in os.environ]:
         raise InputError(f'WORLD_SIZE is set but {missing[0]} is not: start several processes with torchrun')
+    # Adam imports this; once the group is there, it would hold it beyond `leave`, and gloo's threads abort as Python ends
+    import torch._dynamo  # noqa: F401
+
     dist.init_process_group('nccl' if device.type == 'cuda' else 'gloo')
     return World(dist.get_rank(), dist.get_world_size())
 
