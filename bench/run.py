@@ -20,7 +20,7 @@ def main() -> int:
     from bench.machine.device import choose_device
     from bench.machine.processes import join, leave
     from bench.pipeline.execute import execute
-    from bench.pipeline.grid import grid
+    from bench.pipeline.grid import RUN, grid
     from bench.pipeline.prepare import prepare
     from bench.pipeline.session import Session
     from bench.results.summary import read
@@ -32,7 +32,7 @@ def main() -> int:
     results_dir = Path(FLAGS.results_dir)
     if results_dir.exists() and not results_dir.is_dir():
         raise InputError(f'--results_dir={results_dir}: expected a folder, found a file')
-    with loaded(FLAGS.gin_file, FLAGS.gin_bindings) as config:
+    with loaded(FLAGS.gin_file, FLAGS.gin_bindings, command=RUN) as config:
         cells = grid(config)
         asked = config.asked()
     if FLAGS.dry_run:

@@ -184,7 +184,7 @@ def run_stage(name: str, size: Size, out: Path) -> list[Record]:
     from bench.config.gin_files import loaded
     from bench.machine.device import keep_freed_memory
     from bench.pipeline.execute import execute
-    from bench.pipeline.grid import grid
+    from bench.pipeline.grid import RUN, grid
     from bench.pipeline.prepare import finished, prepare
     from bench.pipeline.session import Session
     from bench.results.summary import read
@@ -205,7 +205,7 @@ def run_stage(name: str, size: Size, out: Path) -> list[Record]:
         'full data, ridge-v1': ("run.methods = ['full']", "run.protocol = 'ridge-v1'"),
         'full data, paper-v1': ("run.methods = ['full']", *published, f'paper_v1.repeats = {size.repeats}'),
     }.get(name, ("run.methods = ['random']",))
-    with loaded([], [*size.bindings(), *lines]) as config:
+    with loaded([], [*size.bindings(), *lines], command=RUN) as config:
         cells, asked = grid(config), config.asked()
     session = Session(Places(None, None, out / 'cache'), results_dir, torch.device('cpu'))
     if name.startswith('features'):

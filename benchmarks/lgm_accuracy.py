@@ -103,13 +103,13 @@ def _cells(
 ) -> tuple[list[Any], dict[str, Any]]:
     """Return the cells of a preset under a label of their own, and the bindings they were made with."""
     from bench.config.gin_files import loaded
-    from bench.pipeline.grid import grid
+    from bench.pipeline.grid import RUN, grid
 
     label = f'{preset.name}_{updates}' if updates else preset.name
     lines = [f"run.methods = ['{label}={method}']", 'run.seeds_for = None', *bindings]
     if updates:
         lines.append(f'{label}/{method}.num_updates = {updates}')
-    with loaded([*gin_files, *filter(None, [preset.gin_file])], lines) as config:
+    with loaded([*gin_files, *filter(None, [preset.gin_file])], lines, command=RUN) as config:
         cells = grid(config)
         return cells, config.asked()
 

@@ -12,7 +12,7 @@ from bench.core.types import Split
 from bench.distillation.distilled_set import DistilledSet
 from bench.distillation.task import Task, method
 from bench.features.similarity import nearest_in_class, unit
-from bench.pipeline.grid import grid
+from bench.pipeline.grid import RUN, grid
 from bench.results.store import load
 from methods.neighbors import neighbors
 
@@ -71,7 +71,7 @@ def plane_task(pixels, labels, *, indices=None):
 
 
 def grid_of(*lines):
-    with loaded([], [*TOY, *lines]) as config:
+    with loaded([], [*TOY, *lines], command=RUN) as config:
         return grid(config)
 
 

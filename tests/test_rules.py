@@ -1,6 +1,7 @@
 """Rules that matter: no method sees the test split, and nobody knows more of the house than their own room."""
 
 import ast
+import re
 from dataclasses import replace
 from graphlib import TopologicalSorter
 from types import FunctionType, MethodType
@@ -52,7 +53,7 @@ ROOMS = {
     'distillation': 'features backbones machine core',
     'probes': 'features backbones config core',
     'pipeline': 'distillation probes features backbones datasets results config machine core',
-    'analysis': 'distillation probes features datasets results config core',
+    'analysis': 'distillation probes features results config core',
     'pretrain': 'features datasets backbones config machine core',
     'methods': 'distillation features backbones machine core',
 }
@@ -98,6 +99,14 @@ def test_no_files_import_each_other_in_a_circle():
     graph = {name: known(name, path) for name, path in files.items()}
     assert sum(map(len, graph.values())) > 200
     TopologicalSorter(graph).prepare()  # raises CycleError, which names the files
+
+
+def test_the_table_of_rooms_in_the_documents_is_this_one():
+    text = (ROOT / 'docs' / 'architecture.md').read_text(encoding='utf-8')
+    shown = re.findall(r'^\| `(?:bench/)?(\w+)` \| [^|]+ \| ([\w, ]*)\|$', text, flags=re.MULTILINE)
+    assert [(room, rooms.strip().split(', ')) for room, rooms in shown] == [
+        (room, rooms.split() or ['']) for room, rooms in ROOMS.items()
+    ]
 
 
 def test_gin_is_imported_in_one_file():

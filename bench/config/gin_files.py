@@ -1,8 +1,8 @@
 """Gin at the outermost layer: files and bindings in, plain settings out.
 
-Every registered factory, and what a command takes (`run`, `pretrain`, `analyze`), is made configurable here and nowhere
-else. What gin wraps is a stand-in that returns what was bound, so the factories stay plain functions and calling them from
-Python is not affected by bindings.
+Every registered factory, and what the command that reads the files takes (`run`, `analyze`), is made configurable here
+and nowhere else. What gin wraps is a stand-in that returns what was bound. So the factories stay plain functions, and
+bindings do not reach callers in Python.
 
 A name in `run.methods` (or datasets, backbones) may be `label=name`: the entry `name` under the gin scope `label`, shown
 as `label`. `run.methods = ['lgm', 'no_pyramid=lgm']` with `no_pyramid/lgm.parameterization = 'pixels'` is an ablation.
@@ -27,12 +27,6 @@ from bench.core import ranges
 from bench.core.errors import InputError, near
 from bench.core.hashing import canonical_json
 from bench.core.paths import ROOT
-
-RUN = Row('run', 'bench.pipeline.grid:cells', 'the grid: what is run against what')
-PRETRAIN = Row('pretrain', 'bench.pretrain.train:pretrain', 'the training of an embedded encoder')
-ANALYZE = Row('analyze', 'bench.analyze:settings', 'which analysis, and what made its records')
-# what commands take besides entries of the registry
-COMMANDS = {row.name: row for row in (RUN, PRETRAIN, ANALYZE)}
 
 _FLAG = '--gin_bindings'
 _UNBOUND = object()
@@ -85,8 +79,9 @@ class Choice:
 
 @dataclass
 class Config:
-    """The parsed files and bindings; valid inside `loaded`."""
+    """The parsed files and bindings; valid inside `loaded`. `command` is the row of the command that reads them."""
 
+    command: Row | None = None
     statements: list[config_parser.BindingStatement] = field(default_factory=list)
     macros_used: set[str] = field(default_factory=set)
     included: set[str] = field(default_factory=set)  # paths of files that other files include
@@ -99,7 +94,8 @@ class Config:
           InputError: for an unknown name, or a setting out of range.
         """
         if not isinstance(name, str):
-            raise InputError(f'run.{kind}s: expected names in quotes, got {name!r}')
+            owner = self.command.name if self.command else 'config'
+            raise InputError(f'{owner}.{registry.plural(kind)}: expected names in quotes, got {name!r}')
         label, _, target = name.rpartition('=')
         row, argument = registry.find(kind, target)
         if label and not config_parser.IDENTIFIER_RE.match(label):
@@ -128,20 +124,25 @@ class Config:
             raise InputError(f'{row.identifier}: its settings must be plain values, {error}') from error
         return settings
 
-    def check_all_used(self, *, chosen_in: str = 'run.methods, run.datasets, run.backbones or run.protocol') -> None:
-        """Check that no binding is idle.
+    def command_settings(self) -> dict[str, Any]:
+        """Return every setting of the command that reads the files."""
+        assert self.command is not None, 'loaded() was given no command'
+        return self.settings('command', self.command)
+
+    def check_all_used(self, *, chosen_in: str, narrowed_by: str = '') -> None:
+        """Check that every binding is used.
 
         A flag may narrow the grid of a file, or what an analysis looks at: `--gin_bindings="run.methods = ['lgm']"`, or a
         macro that names them. Then the file's own bindings may be idle. A macro of an included file may always be idle.
 
         Args:
           chosen_in: the parameters that say which entries are used, for the message.
+          narrowed_by: what may narrow where a flag binds it, such as `run`.
 
         Raises:
           InputError: naming the first binding that nothing in this run uses, and where it stands.
         """
-        narrowing = {'run', *registry.rows('analysis')}
-        narrowed = any(not _in_file(s) and (s.selector in narrowing or not s.arg_name) for s in self.statements)
+        narrowed = any(not _in_file(s) and (s.selector == narrowed_by or not s.arg_name) for s in self.statements)
         for statement in self.statements:
             if narrowed and _in_file(statement):
                 continue
@@ -172,19 +173,20 @@ class Config:
 
 
 @contextmanager
-def loaded(gin_files: Sequence[str], bindings: Sequence[str]) -> Iterator[Config]:
+def loaded(gin_files: Sequence[str], bindings: Sequence[str], *, command: Row | None = None) -> Iterator[Config]:
     """Parse gin files and bindings; gin is cleared before and after.
 
     Args:
       gin_files: paths, relative to the working directory or else to the repository.
       bindings: lines such as `run.ipc = [1, 5]`; they win over the files.
+      command: what the command takes besides entries of the registry; None where only those may be bound.
 
     Raises:
       InputError: for a missing file, a syntax error, an unknown name or parameter.
     """
     gin.clear_config()
     try:
-        config = Config()
+        config = Config(command)
         files = [find_file(path) for path in gin_files]
         for path in files:
             _scan_file(path, config)
@@ -248,16 +250,17 @@ def _scan(place: str, config: Config, text: str, *, inside: tuple[str, ...] = ()
             _scan_file(path, config, inside=inside)
         elif isinstance(statement, config_parser.BindingStatement):
             if statement.arg_name:
-                _check_known(statement)
+                _check_known(statement, config.command)
             config.statements.append(statement)
 
 
-def _check_known(statement: config_parser.BindingStatement) -> None:
+def _check_known(statement: config_parser.BindingStatement, command: Row | None) -> None:
     identifier = statement.selector.rpartition('.')[2]
-    found = ('command', COMMANDS[identifier]) if identifier in COMMANDS else registry.find_identifier(identifier)
+    commands = {command.identifier: command} if command else {}
+    found = ('command', commands[identifier]) if identifier in commands else registry.find_identifier(identifier)
     if found is None:
         names = [row.identifier for kind in registry.KINDS for row in registry.rows(kind).values()]
-        hint = near(identifier, [*COMMANDS, *names])
+        hint = near(identifier, [*commands, *names])
         raise InputError(f'gin: nothing is called {identifier!r} ({_place(statement)}){hint}')
     kind, row = found
     parameters = row.defaults()

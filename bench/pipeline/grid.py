@@ -6,7 +6,8 @@ from functools import cached_property
 from typing import Any
 
 from bench.config import source as source_code
-from bench.config.gin_files import RUN, Choice, Config
+from bench.config.gin_files import Choice, Config
+from bench.config.registry import Row
 from bench.core.errors import InputError
 from bench.core.hashing import short_hash
 from bench.distillation.task import Needs, needs_of
@@ -207,14 +208,22 @@ def cells(
     return list(found.values())
 
 
+RUN = Row('run', cells, 'the grid: what is run against what')
+
+
 def grid(config: Config) -> list[Cell]:
     """Return the cells of the bound `run`, every binding used.
+
+    Args:
+      config: loaded for the command RUN.
 
     Raises:
       InputError: as `cells`, for a binding that nothing uses, and for settings of a method that cannot work together.
     """
-    found = cells(config, **config.settings('command', RUN))
-    config.check_all_used()
+    found = cells(config, **config.command_settings())
+    config.check_all_used(
+        chosen_in='run.methods, run.datasets, run.backbones or run.protocol', narrowed_by=RUN.name
+    )
     for cell in found:
         cell.check(cell.source.input_side if cell.source else None)
     return found

@@ -188,7 +188,9 @@ def follow(copy: nn.Module, original: nn.Module, momentum: float, done: float) -
         ours.lerp_(theirs, 1 - keep)
 
 
-def _optimizer(model: nn.Module, learning_rate: float, weight_decay: float, *, total: int, warmup_share: float):
+def _optimizer(
+    model: nn.Module, learning_rate: float, weight_decay: float, *, total: int, warmup_share: float
+) -> tuple[torch.optim.AdamW, torch.optim.lr_scheduler.LambdaLR]:
     """Return AdamW, without decay of biases and norms, and its warm-up and cosine schedule."""
     warmup = max(1, round(warmup_share * total))
     parameters = [p for p in model.parameters() if p.requires_grad]
