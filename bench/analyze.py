@@ -1,6 +1,6 @@
 """python -m bench.analyze --gin_file=gin/analysis/transfer.gin: records and features -> tables, markdown, a figure."""
 
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +45,7 @@ def main() -> int:
             raise InputError(f'{values.gin_file[0]}: expected analyze.analysis = NAME, see python -m bench.list --analyses')
         analysis = config.choose('analysis', chosen['analysis'])
         evidence = Evidence(results_dir, made_by=chosen['made_by'] or 'FILE', load=loaders(config))
-        found = analysis.row.load()(evidence, **analysis.settings)
+        found = analysis.call(evidence)
         config.check_all_used(chosen_in='analyze.analysis', narrowed_by=analysis.row.identifier)
     name = chosen['name'] or analysis.name
     paths = report.write(found, results_dir / 'analysis', name, command=cli.gin_command('bench.analyze'))
@@ -61,26 +61,21 @@ def loaders(config: Any) -> Any:
     """
     from bench.analysis.evidence import Loaders
 
-    bench = cache(_bench)
-
-    def protocol(name: str) -> Any:
-        rules = config.choose('protocol', name)
-        return partial(rules.row.load(), **rules.settings)
-
+    session = cache(_session)
     return Loaders(
-        dataset=lambda name: bench().dataset(config.choose('dataset', name)),
-        backbone=lambda name: bench().backbone(config.choose('backbone', name)),
-        store=lambda: bench().store,
-        protocol=protocol,
+        dataset=lambda name: session().dataset(config.choose('dataset', name)),
+        backbone=lambda name: session().backbone(config.choose('backbone', name)),
+        store=lambda: session().store,
+        protocol=lambda name: config.choose('protocol', name).call,
     )
 
 
-def _bench() -> Any:
-    """Return what loads data sets and backbones; imports torch."""
+def _session() -> Any:
+    """Return a session of the pipeline, which makes data sets and backbones; imports torch."""
     from bench.machine.device import choose_device
-    from bench.pipeline.execute import Bench
+    from bench.pipeline.session import Session
 
-    return Bench(cli.places(), Path(flags.FLAGS.results_dir), choose_device(flags.FLAGS.device))
+    return Session(cli.places(), Path(flags.FLAGS.results_dir), choose_device(flags.FLAGS.device))
 
 
 if __name__ == '__main__':

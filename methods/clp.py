@@ -24,7 +24,7 @@ def clp(
       real: the training split's features.
       strength: of the ridge, relative to the mean squared norm of the synthetic features.
       temperature: of the softmax; scores lie near 0 and 1.
-      batch_size: real images an update, from a shuffled pass; None takes all. Classes weigh alike.
+      batch_size: real images per update, from a shuffled pass; None takes all. Classes weigh alike.
     """
 
     def loss(synthetic: Synthetic) -> Tensor:

@@ -1,6 +1,6 @@
 """Distribution matching: squared distance between class-mean features, both sides augmented.
 
-Dataset Condensation with Distribution Matching (arXiv 2110.04181), with the frozen backbone in the place of random
+Dataset Condensation with Distribution Matching (arXiv 2110.04181), with the frozen backbone instead of random
 networks.
 """
 

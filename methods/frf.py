@@ -1,7 +1,7 @@
 """Class means image by image: each image's own residual is turned towards that of its class (FRF).
 
-The residual of class-mean matching, compared row by row instead of by one global cosine. With several images a class each
-has a target of its own, the mean of one cluster of the class, or all would become the same picture.
+The residual of class-mean matching, compared row by row instead of by one global cosine. With several images per class,
+each has a target of its own: the mean of one cluster of the class. Else all would become the same picture.
 """
 
 import torch

@@ -13,8 +13,8 @@ _ROUNDING = 1e-10
 def herding(task: Task) -> DistilledSet:
     """Greedily add the image that brings the mean of the chosen features nearest (L2) to the class mean.
 
-    Welling, Herding dynamical weights to learn, 2009; Rebuffi et al., iCaRL, 2017, algorithm 4. One image per class is
-    the centroid's.
+    Welling, Herding dynamical weights to learn, 2009; Rebuffi et al., iCaRL, 2017, algorithm 4. The first image is the
+    centroid's.
     """
     f_ND = task.features()
     chosen = [members[herd(f_ND[members], task.ipc)] for members in task.members()]
@@ -25,8 +25,8 @@ def herding(task: Task) -> DistilledSet:
 def herd(f_MD: np.ndarray, count: int) -> list[int]:
     """Return `count` distinct row numbers of f_MD, in the order in which they were chosen.
 
-    A step minimises |(sum + f) / step - mean|^2, which orders rows as |f|^2 + 2 f (sum - step * mean) does: one product
-    with a vector. Of rows that this leaves in doubt the one is taken that the first formula prefers.
+    A step minimises |(sum + f) / step - mean|^2. That orders rows as |f|^2 + 2 f (sum - step * mean) does, which is one
+    product with a vector. Where this leaves rows in doubt, the first formula decides.
 
     Raises:
       FloatingPointError: if a feature is not finite.

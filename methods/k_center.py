@@ -23,8 +23,8 @@ def k_center(task: Task) -> DistilledSet:
     """Add the image farthest (L2) from all chosen ones, among the classes that still lack images.
 
     Sener and Savarese, Active learning for convolutional neural networks, 2018, algorithm 1, with `ipc` images for each
-    class. It starts at the image nearest to the global mean, so nothing is drawn at random. Of images equally far the
-    first is taken.
+    class. It starts at the image nearest to the global mean, so nothing is drawn at random. The first of equally far
+    images is taken.
     """
     labels_N = task.train.labels_N
     assert all(len(members) >= task.ipc for members in task.members())
@@ -36,8 +36,8 @@ def k_center(task: Task) -> DistilledSet:
 def cover(f_ND: np.ndarray, labels_N: np.ndarray, *, quota_C: np.ndarray, pool_size: int = _POOL) -> np.ndarray:
     """Return the chosen images in the order in which they were chosen, `quota_C` of each class.
 
-    Distances to the chosen set only shrink. So after a pass over all images the farthest `pool_size` of them are enough to
-    go on with, for as long as the farthest of these is farther than all others were at that pass: the result is that of
+    Distances to the chosen set only shrink. So the farthest `pool_size` images of a pass over all are enough for the next
+    choices, as long as the farthest of them is farther than all others were at that pass. The result is the same as with
     a pass for each choice.
 
     Args:

@@ -27,8 +27,8 @@ def lgm(
 
     Args:
       real: the training split's features.
-      num_probes: random probes an update; they share the backbone pass.
-      probe_sigma: standard deviation of the probes' weights; 0 leaves the class means alone to be matched.
+      num_probes: random probes per update; they share the pass through the backbone.
+      probe_sigma: standard deviation of the probes' weights; at 0 only the class means are matched.
       real_gradient: 'batch' takes ipc * A * C images from a shuffled pass, as released; 'full' takes every image.
       class_balanced: weigh classes, not images, alike in the real gradient; False is as released.
     """

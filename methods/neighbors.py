@@ -10,7 +10,7 @@ from bench.features.similarity import nearest_in_class
 
 @method(seed=False, of=lambda settings: settings['of'], real=True)
 def neighbors(task: Task, *, of: str = 'lgm') -> DistilledSet:
-    """Put in the place of each distilled image the training image of its class with the highest cosine to it.
+    """Replace each distilled image by the training image of its class with the highest cosine to it.
 
     A real-image baseline of arXiv 2511.16674. No image is taken twice: where two distilled images want the same one, the
     later takes its next nearest.
@@ -20,7 +20,7 @@ def neighbors(task: Task, *, of: str = 'lgm') -> DistilledSet:
       of: the method whose distilled images are replaced, written as in run.methods; one that makes synthetic images.
 
     Raises:
-      InputError: if `of` chose real images, or a class has fewer training images than distilled ones.
+      InputError: if `of` chose real images, or if a class has fewer training images than distilled ones.
     """
     wanted = task.source_set
     if wanted is None or wanted.kind == 'real':

@@ -1,7 +1,7 @@
 """Class means instead of gradients: 1 - cos of the centred class-mean features, one global cosine (2602.05391).
 
 Equals Linear Gradient Matching with probes of weight 0. As published, the real means are those of un-augmented images;
-gin/methods/sfm.gin takes one view of each synthetic image an update. No table of the paper could be checked.
+gin/methods/sfm.gin takes one view of each synthetic image per update. No table of the paper could be checked.
 """
 
 import torch.nn.functional as F

@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 from conftest import ROOT, all_records
 
+from bench.config import registry
 from tests import commands
 
 PAGE = ROOT / 'docs' / 'adding.md'
@@ -23,6 +24,7 @@ def folder(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.delenv('BENCH_CACHE', raising=False)
+        patch.setattr(registry, '_plugins', {kind: dict(rows) for kind, rows in registry._plugins.items()})
         yield folder
 
 
@@ -39,12 +41,12 @@ def test_every_command_of_the_page_ends_well(outcomes):
 
 def test_what_was_added_is_in_records_and_tables(folder, outcomes):
     records = all_records(folder / 'out' / 'mine')
-    assert {record['status'] for record in records} == {'ok'}
-    assert {record['cell']['dataset'] for record in records} == {'stripes'}
-    assert {record['cell']['eval_backbone'] for record in records} == {'edges'}
-    assert {record['cell']['protocol'] for record in records} == {'paper-v1', 'nearest-mean'}
+    assert {record.status for record in records} == {'ok'}
+    assert {record.cell.dataset for record in records} == {'stripes'}
+    assert {record.cell.eval_backbone for record in records} == {'edges'}
+    assert {record.cell.protocol for record in records} == {'paper-v1', 'nearest-mean'}
     methods = {'random', 'centroid', 'medoid', 'full', 'lgm', 'spread', 'no_pyramid'}
-    assert {record['cell']['method'] for record in records} == methods
+    assert {record.cell.method for record in records} == methods
     assert set(pd.read_csv(folder / 'out' / 'mine' / 'analysis' / 'cost.csv').method) == methods
     assert 'no_pyramid' in dict(outcomes)[next(line for line, _ in outcomes if 'bench.compare' in line)].out
 

@@ -854,10 +854,10 @@ def test_every_cell_that_an_analysis_reads_is_made_by_the_file_it_names(path):
     assert made_by.is_file()
     evidence = Planned(ROOT / 'gin' / 'suites' / 'plumage.gin', made_by, made_by=chosen['made_by'])
     with contextlib.suppress(EverythingIsThere):
-        assert analysis.row.load()(evidence, **analysis.settings).tables
+        assert analysis.call(evidence).tables
     # and the check would notice: without one cell, or without the file, it is missing
     gone = analysis.settings['backbones'][2]
     diagonal = evidence.table[(evidence.table.method == 'lgm') & (evidence.table.eval_backbone == gone)]
     evidence.table = evidence.table.drop(diagonal[diagonal.source_backbone == gone].index)
     with pytest.raises(Missing, match=rf'x {gone}: lgm ipc 1'):
-        analysis.row.load()(evidence, **analysis.settings)
+        analysis.call(evidence)

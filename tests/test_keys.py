@@ -22,8 +22,8 @@ from bench.core.ranges import Fraction, PositiveInt, Since
 from bench.features import store as features
 from bench.features.views import CenterView, RandomView
 from bench.pipeline.grid import RUN, grid
+from bench.pipeline.replay import cell_of
 from bench.probes import protocols
-from bench.replay import cell_of
 from bench.results.record import CodeFacts, MethodFacts
 from bench.results.store import load
 

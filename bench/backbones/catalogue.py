@@ -11,6 +11,7 @@ from typing import Any
 
 from bench.backbones.tiny.facts import NETWORK_OF
 from bench.backbones.weights import Origin, local_file
+from bench.core.tables import markdown
 
 _Triple = tuple[float, float, float]
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -163,15 +164,13 @@ def catalogue_table() -> str:
     head = (
         'name', 'source, model and tag', 'feature', 'width', 'side', 'normalisation', 'resize', 'weights', 'licence', 'from'
     )  # fmt: skip
-    rules = ('---:' if name in ('width', 'side') else '---' for name in head)
-    lines = [f'| {" | ".join(head)} |', f'| {" | ".join(rules)} |']
+    rows = []
     for entry in CATALOGUE.values():
         origin = entry.origin
         known = _NORMALISATIONS.get((entry.mean, entry.std), f'{entry.mean[0]:g} / {entry.std[0]:g}')
         weights = f'[{origin.repository or origin.url.rpartition("/")[2]}]({origin.address}), {entry.megabytes} MB'
-        cells = (
-            f'`{entry.name}`', f'{entry.source} `{entry.argument}`', entry.feature, entry.width, entry.input_side, known,
-            entry.interpolation, weights, entry.licence, entry.citation,
-        )  # fmt: skip
-        lines.append(f'| {" | ".join(map(str, cells))} |')
-    return '\n'.join(lines)
+        rows.append((
+            f'`{entry.name}`', f'{entry.source} `{entry.argument}`', entry.feature, str(entry.width), str(entry.input_side),
+            known, entry.interpolation, weights, entry.licence, entry.citation,
+        ))  # fmt: skip
+    return markdown(head, rows, right={head.index('width'), head.index('side')})

@@ -58,6 +58,15 @@ class Choice:
         return self.settings.get('input_side') or self.row.input_side
 
     @property
+    def arguments(self) -> tuple[str, ...]:
+        """What its factory takes first: the argument of an open name, nothing for a plain one."""
+        return (self.argument,) if self.argument else ()
+
+    def call(self, *given: Any) -> Any:
+        """Call its factory with its argument, with what is given, such as places or a task, and with its settings."""
+        return self.row.load()(*self.arguments, *given, **self.settings)
+
+    @property
     def lasting(self) -> dict[str, Any]:
         """The settings that are part of a key: not those at the value that they had before they existed."""
         return ranges.lasting(self.row.load(), self.settings)

@@ -15,9 +15,9 @@ _MAX_COMPARED = 20_000
 
 
 def draw(distilled: DistilledSet, folder: Path, *, task: Task, film: Timelapse | None = None) -> dict[str, Path]:
-    """Write the pictures of a set into its folder: of a large synthetic one the first images, of a large real one none.
+    """Draw the pictures of a set into its folder, each one once: what is there stays as it is.
 
-    What can only be drawn while the set is made, or takes a pass through the backbone, is kept where it exists.
+    A large synthetic set shows its first images, a large real one has no pictures.
 
     Args:
       distilled: the set.
@@ -30,18 +30,18 @@ def draw(distilled: DistilledSet, folder: Path, *, task: Task, film: Timelapse |
     """
     if len(distilled) > MAX_IMAGES and distilled.kind == 'real':
         return {}
-    images = distilled.split(task.train).images
-    names = [task.train.class_names[label] for label in distilled.labels_N[:MAX_IMAGES]]
-    shown = {'pictures': contact_sheet([images[i] for i in range(len(names))], names, folder / 'contact_sheet.png')}
-    if distilled.kind == 'real':
-        return shown
-    timelapse, neighbors = folder / 'timelapse.gif', folder / 'neighbors.png'
-    if film is not None:
-        film.write(timelapse, total=len(distilled))
-    if task.backbone is not None and not neighbors.exists():
-        _draw_neighbors(distilled, neighbors, task=task)
-    both = {'time-lapse': timelapse, 'nearest photographs': neighbors}
-    return shown | {title: path for title, path in both.items() if path.exists()}
+    sheet, timelapse, neighbors = (folder / name for name in ('contact_sheet.png', 'timelapse.gif', 'neighbors.png'))
+    if not sheet.exists():
+        images = distilled.split(task.train).images
+        names = [task.train.class_names[label] for label in distilled.labels_N[:MAX_IMAGES]]
+        contact_sheet([images[i] for i in range(len(names))], names, sheet)
+    if distilled.kind == 'synthetic':
+        if film is not None:
+            film.write(timelapse, total=len(distilled))
+        if task.backbone is not None and not neighbors.exists():
+            _draw_neighbors(distilled, neighbors, task=task)
+    drawn = {'pictures': sheet, 'time-lapse': timelapse, 'nearest photographs': neighbors}
+    return {title: path for title, path in drawn.items() if path.exists()}
 
 
 def diversity_of(distilled: DistilledSet, *, task: Task) -> float | None:

@@ -1,4 +1,4 @@
-"""The state of a long computation on disk, so that a killed run goes on where it was."""
+"""The state of a long computation on disk: a killed run goes on from there."""
 
 import io
 import time
@@ -13,9 +13,9 @@ from bench.core.hashing import differences
 
 @dataclass
 class Checkpoint:
-    """One file, written atomically and again and again; `made_for` says in plain values what the computation is.
+    """One file that is replaced atomically as the work goes on. `made_for` says in plain values what the work is.
 
-    `earlier` are the seconds that a killed run had spent up to the state that was loaded.
+    `earlier` counts the seconds that a killed run had spent before the state that was loaded.
     """
 
     path: Path

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Cost:
-    """Filled when the measured block ends; `peak_memory_mb` is the device's where one is used, else the process's."""
+    """Filled when the measured block ends. `peak_memory_mb` is that of the GPU where one is used, else of the process."""
 
     seconds: float = 0.0
     peak_memory_mb: float = 0.0
@@ -24,7 +24,7 @@ class Cost:
 def measured(device: 'torch.device') -> Iterator[Cost]:
     """Measure a block that runs on a torch device.
 
-    On a CPU the peak is that of the whole process while the block ran (Linux; elsewhere since the process started).
+    On a CPU the peak is that of the whole process while the block runs; outside Linux, since the process started.
     """
     import torch
 

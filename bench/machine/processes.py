@@ -1,6 +1,6 @@
-"""Several processes as one: started by torchrun, each holds a share of the rows and all keep the same results.
+"""Several processes that work as one: torchrun starts them, each holds a share of the rows, all get the same results.
 
-Rows (samples, classes, images) are shared out in contiguous blocks. Whatever every process needs whole is summed.
+Rows (samples, classes, images) are shared out in contiguous blocks. What every process needs whole is summed.
 """
 
 import os
@@ -16,7 +16,7 @@ from bench.core.errors import InputError
 
 @dataclass(frozen=True)
 class World:
-    """This process's place among `size` equal ones; one process alone by default."""
+    """This process's number among `size` equal ones; one process alone by default."""
 
     rank: int = 0
     size: int = 1

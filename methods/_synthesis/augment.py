@@ -91,7 +91,7 @@ class Augmentation:
         return x_MCHW
 
     def _add_noise(self, x_MCHW: Tensor, views: DrawnViews, images: slice, copies: slice, *, side: int) -> None:
-        """Add to some views, in place: one random stream a view, so that neither chunks nor processes change it."""
+        """Add noise to some views, in place. Each view has its own random stream, whatever the chunks and processes."""
         first_image, _, _ = images.indices(len(views.noisy_NA))
         first_copy, _, _ = copies.indices(views.noisy_NA.shape[1])
         noisy_NA = views.noisy_NA[images, copies]

@@ -41,11 +41,11 @@ _COST_ONLY = ('chunk_size', 'log_every', 'checkpoint_every', 'compile_backbone')
 
 @dataclass(frozen=True)
 class Synthetic:
-    """What a loss is given each update: features of A views of this process's images, and their classes.
+    """What a loss is given in each update: features of A views of this process's images, and their classes.
 
-    `f_AND` is differentiable. `total` counts the images of all processes, of which these begin
-    at `first`, `num_classes` all classes; `world.sum` adds up
-    what the processes hold. A loss must be computed from such sums alone, so that it is the same scalar on all of them.
+    `f_AND` is differentiable. `total` counts the images of all processes; those of this process begin at `first`.
+    `num_classes` counts all classes. `world.sum` adds up what the processes hold. A loss must be computed from such sums
+    alone: then it is the same scalar in every process.
     """
 
     f_AND: Tensor
@@ -120,7 +120,7 @@ def synthesise(
       learning_rate: of Adam, on every level.
       lr_over_levels: divide the rate by the number of levels, so that a pixel moves as far whatever the depth.
       decay_start: fraction of the updates after which the rate falls to 0 along a half cosine; 1 keeps it constant.
-      num_augmentations: random views of each synthetic image an update (A).
+      num_augmentations: random views of each synthetic image per update (A).
       num_views: cached random views of each real image; an update looks at one of them, drawn at random.
       parameterization: 'pyramid', or 'pixels' (one level of full size).
       level_every: updates until the pyramid gets its next level.
@@ -132,13 +132,13 @@ def synthesise(
       flip_prob: chance of a mirrored view.
       noise_std: Gaussian noise in units of intensity in [0, 1].
       noise_mean: its mean; the first release used 0.5.
-      noise_prob: chance of noise in a view.
+      noise_prob: chance that a view has noise.
       soft_labels: label the finished images by a linear teacher of the training features instead of by their class.
       label_temperature: of the teacher's softmax.
-      chunk_size: views in the backbone at once; None takes all. Smaller costs a second forward pass and saves memory.
+      chunk_size: views in the backbone at once; None takes all. A number saves memory and costs a second forward pass.
       log_every: updates between logged losses.
       checkpoint_every: updates between checkpoints, rounded up to a logged one; None keeps none.
-      compile_backbone: through torch.compile; needs a compiler, and pays off over many updates.
+      compile_backbone: with torch.compile. It needs a compiler, and pays off over many updates.
 
     Returns:
       The images at 8 bits, ipc for each class, in class order.
@@ -205,7 +205,7 @@ def _softly_labelled(distilled: DistilledSet, task: Task, *, temperature: float)
 
 
 def synthesis(loss_for: Callable[..., Loss]) -> Callable[..., DistilledSet]:
-    """Make a method of a function that makes a loss: its keyword settings and those of `synthesise` become one list."""
+    """Make a method of a function that makes a loss. It takes the settings of the function and those of `synthesise`."""
     shared = {p.name: p for p in _settings_of(synthesise)}
     own = {p.name: p for p in _settings_of(loss_for)}
 

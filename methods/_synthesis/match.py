@@ -1,4 +1,4 @@
-"""The loop that fits synthetic images to a loss on their features; everything but the loss is here.
+"""The loop that fits synthetic images to a loss on their features, whatever the loss.
 
 Shape suffixes: N images, A augmented copies, C colour channels, H height, W width, D feature width.
 """
@@ -41,10 +41,10 @@ class Schedule:
         return rate / num_levels if self.lr_over_levels else rate
 
     def check(self, sizes: list[int], *, name: str = '') -> None:
-        """Check that the last of a pyramid's levels comes while there are updates left for it.
+        """Check that updates are left once the last level of a pyramid is added.
 
         Args:
-          sizes: of the levels that there are to be, in pixels.
+          sizes: sides of all levels in pixels, coarse to fine.
           name: how the settings are bound, such as `lgm`.
 
         Raises:
@@ -100,7 +100,7 @@ def match(
     """Optimise the images of a pyramid with Adam so that `loss_of` their augmented features falls.
 
     Args:
-      pyramid: this process's images; changed in place.
+      pyramid: this process's images; they are changed.
       loss_of: maps f_AND, the features of A views of each of these images, to a scalar that all processes share.
       task: gives the backbone, takes numbers and pictures, and keeps the checkpoint.
       real: what the loss draws from; its random state is part of the checkpoint.
@@ -212,7 +212,7 @@ def _decode(pyramid: Pyramid, chunking: Chunking) -> Tensor:
 
 
 def _check_finite(losses: list[Tensor], last_step: int) -> float:
-    """Return the last loss; the only place where the loop waits for the device."""
+    """Return the last loss. Nowhere else does the loop wait for the device."""
     values = torch.stack(losses).tolist()
     for offset, value in enumerate(values):
         if not math.isfinite(value):

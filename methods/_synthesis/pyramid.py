@@ -77,8 +77,9 @@ class Pyramid:
     def _upsampled(self, levels: list[Tensor]) -> Tensor:
         """Return the sum of the levels' bilinear upsamples.
 
-        One product a level widens its rows; one more, with the levels one below the other, fills the columns and sums. A
-        full-size image a level (F.interpolate) takes three times as long on a CPU, and four times in the backward pass.
+        One product per level widens its rows. One more, with the levels one below the other, fills the columns and sums.
+        A full-size image per level (F.interpolate) takes three times as long on a CPU, and four times in the backward
+        pass.
         """
         sides = [level.shape[-1] for level in levels]
         up_KS = self._up_KS[: sum(sides)]
@@ -95,9 +96,9 @@ class Pyramid:
 
 
 def _rows(level: Tensor, rows: slice) -> Tensor:
-    """Return some images of a level; what they get as gradient is added to the level's own, in its place.
+    """Return some images of a level. Their gradient is added to the rows of the level's own.
 
-    Indexing would make a gradient of the whole level, mostly zeros, for every block of images: with many blocks that takes
+    Indexing would make a gradient of the whole level, mostly zeros, for every block of images. With many blocks that takes
     longer than the blocks themselves, and as much memory again as the images.
     """
     part = level.detach()[rows]

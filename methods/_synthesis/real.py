@@ -16,7 +16,7 @@ from bench.distillation.task import Task
 from bench.features.views import RandomView
 from methods._synthesis.gradient import probe_gradient
 
-# Rows of features a gradient is summed over at a time: bounds memory at ImageNet size.
+# A gradient is summed over so many rows of features at a time, which bounds memory at the size of ImageNet.
 _BLOCK = 16384
 # Features up to this size are kept on the device; larger ones stay in the memory map.
 _RESIDENT_BYTES = 4 << 30
@@ -26,8 +26,8 @@ _RESIDENT_BYTES = 4 << 30
 class RealFeatures:
     """Features of the training split, for a loss to compare with.
 
-    `view` and `num_views` are the random views that are cached. All randomness comes from `generator`, on the device, so
-    that drawing needs no exchange with it and every process draws alike.
+    `num_views` random views (`view`) are cached. All randomness comes from `generator`, which is on the device: drawing
+    needs no exchange with it, and every process draws alike.
     """
 
     task: Task
@@ -74,7 +74,7 @@ class RealFeatures:
         return total_DD / self.num_views
 
     def cluster_means(self, count: int) -> Tensor:
-        """Return the means m_CKD of `count` clusters of each class's images (test view, k-means): what its images can share.
+        """Return the means m_CKD of `count` clusters of each class's images (test view, k-means), one per synthetic image.
 
         A class with fewer images than clusters repeats them.
         """

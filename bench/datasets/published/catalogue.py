@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
 
+from bench.core import tables
 from bench.core.errors import InputError, near
 from bench.core.types import Dataset, Places
 from bench.datasets.published import sets
@@ -55,9 +56,7 @@ def load(name: str, places: Places) -> Dataset:
 def listing(chosen: Iterable[Entry]) -> str:
     """Return datasets as aligned columns: sizes, groups, download and licence of each."""
     head = ('name', 'classes', 'train', 'test', 'groups', 'download', 'licence', 'stated at')
-    lines = [head, *(_facts(entry) for entry in chosen)]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(head) - 1)]
-    return '\n'.join('  '.join([*(f.ljust(w) for f, w in zip(line, widths, strict=False)), line[-1]]) for line in lines)
+    return tables.aligned([head, *(_facts(entry) for entry in chosen)])
 
 
 def _facts(entry: Entry) -> tuple[str, ...]:
@@ -69,16 +68,16 @@ def _facts(entry: Entry) -> tuple[str, ...]:
 
 def markdown() -> str:
     """Return the catalogue as a markdown table: all that is known of each dataset."""
-    lines = ['| name | what | classes | train | test | groups | files, checksums | revision | licence | cite |']
-    lines += ['| --- | --- | ---: | ---: | ---: | --- | --- | --- | --- | --- |']
+    head = ('name', 'what', 'classes', 'train', 'test', 'groups', 'files, checksums', 'revision', 'licence', 'cite')
+    rows = []
     for entry in ENTRIES.values():
         name, classes, train, test, *_ = _facts(entry)
         groups = ', '.join(group.name for group in entry.groups)
         files = '<br>'.join(_file(source) for source in entry.sources)
         licence = f'[{entry.licence}]({entry.licence_url})'
-        facts = (f'`{name}`', entry.summary, classes, train, test, groups, files, entry.revision, licence, entry.citation)
-        lines.append('| ' + ' | '.join(facts) + ' |')
-    return '\n'.join(lines)
+        name = f'`{name}`'
+        rows.append((name, entry.summary, classes, train, test, groups, files, entry.revision, licence, entry.citation))
+    return tables.markdown(head, rows, right=range(2, 5))
 
 
 def _file(source: Source) -> str:
