@@ -214,7 +214,7 @@ def run_stage(name: str, size: Size, out: Path) -> list[Record]:
     # force: a record of an earlier dry run does not spare a stage
     if execute(session, prepare(session, cells, force=True), force=True, asked=asked):
         raise RuntimeError(f'{name}: a cell failed, see above')
-    return [finished(results_dir, cell) for cell in cells]
+    return [record for cell in cells if (record := finished(results_dir, cell))]
 
 
 def _fill_store(session: Any, cell: Any, size: Size, *, random: bool) -> None:

@@ -8,7 +8,7 @@ import shutil
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from PIL import Image
@@ -60,11 +60,11 @@ class DistilledSet:
         return len(self.labels_N)
 
     @property
-    def kind(self) -> str:
+    def kind(self) -> Literal['real', 'synthetic']:
         return 'real' if self.images_NHWC is None else 'synthetic'
 
     @property
-    def label_kind(self) -> str:
+    def label_kind(self) -> Literal['hard', 'soft']:
         return 'hard' if self.soft_labels_NC is None else 'soft'
 
     @cached_property

@@ -61,7 +61,7 @@ def distil(session: Session, cell: Cell, *, force: bool, logs: CellLogs) -> tupl
     """
     plan, store, world = plan_of(session, cell), session.store, session.world
     kept = world.agree(plan.folder.exists() and (not force or plan.folder in session.made))
-    film = Timelapse()
+    film, checkpoint = Timelapse(), plan.checkpoint()
 
     def show(step: int, x_NCHW: Any) -> None:
         logs.show(step, x_NCHW)
@@ -70,7 +70,7 @@ def distil(session: Session, cell: Cell, *, force: bool, logs: CellLogs) -> tupl
     task = Task(
         train=plan.train, ipc=cell.ipc or 0, seed=cell.seed, backbone=plan.backbone, store=store if plan.backbone else None,
         log=logs.log, show=show, title=f'{cell.method.label} on {cell.dataset.label}' if world.leads else '',
-        source_set=None if kept else _source_set(session, cell, force=force), checkpoint=plan.checkpoint(), world=world,
+        source_set=None if kept else _source_set(session, cell, force=force), checkpoint=checkpoint, world=world,
     )
     # what the leading process does by itself
     own = replace(task, store=replace(store, world=ALONE) if task.store else None, world=ALONE)
@@ -80,15 +80,15 @@ def distil(session: Session, cell: Cell, *, force: bool, logs: CellLogs) -> tupl
         logs.replay(distilled.curves)
     else:
         if force and world.leads:
-            task.checkpoint.delete()
+            checkpoint.delete()
         encoded = store.images_encoded
-        distilled, cost = _made(cell.method, task, device=session.device)
+        distilled, cost = _made(cell.method, task, checkpoint=checkpoint, device=session.device)
         cost['images_encoded'] = store.images_encoded - encoded
         if world.leads:
             if (spread := diversity_of(distilled, task=own)) is not None:
                 distilled = replace(distilled, facts={**distilled.facts, 'diversity': spread})
             distilled.save(plan.folder, cost=cost)
-            task.checkpoint.delete()
+            checkpoint.delete()
         session.made.add(plan.folder)
 
     if world.leads:
@@ -100,20 +100,23 @@ def distil(session: Session, cell: Cell, *, force: bool, logs: CellLogs) -> tupl
     return distilled, cost
 
 
-def _made(method: Choice, task: Task, *, device: Any) -> tuple[DistilledSet, dict[str, Any]]:
+def _made(
+    method: Choice, task: Task, *, checkpoint: Checkpoint, device: Any
+) -> tuple[DistilledSet, dict[str, Any]]:
     """Return the set that a method makes, and its seconds and peak_memory_mb; seconds before an interruption count."""
     with measured(device) as cost:
         distilled = method.call(task)
     if not isinstance(distilled, DistilledSet):
         raise TypeError(f'method {method.name} returned {type(distilled).__name__}, expected a DistilledSet')
-    return distilled, {'seconds': task.checkpoint.earlier + cost.seconds, 'peak_memory_mb': cost.peak_memory_mb}
+    return distilled, {'seconds': checkpoint.earlier + cost.seconds, 'peak_memory_mb': cost.peak_memory_mb}
 
 
 def _source_set(session: Session, cell: Cell, *, force: bool) -> DistilledSet | None:
     """Return the distilled set that the cell's method starts from, made now or loaded, without logs of its own."""
-    if cell.source_cell is None:
+    source = cell.source_cell
+    if source is None:
         return None
     try:
-        return distil(session, cell.source_cell, force=force, logs=CellLogs(session.results_dir, []))[0]
+        return distil(session, source, force=force, logs=CellLogs(session.results_dir, []))[0]
     except Exception as error:
-        raise RuntimeError(f'{cell.of.label}, whose images it starts from, failed: {error}') from error
+        raise RuntimeError(f'{source.method.label}, whose images it starts from, failed: {error}') from error

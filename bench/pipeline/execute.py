@@ -43,7 +43,8 @@ def execute(
                 record, error = None, no_set
                 if made is not None:
                     record, error = _tried(probe, session, cell, *made, asked=asked, logs=logs)
-                if error is not None:
+                if record is None:
+                    assert error is not None, 'a stage gives one of both'
                     dataset = session.dataset(cell.dataset)
                     record = record_of_failure(error, cell=cell, dataset=dataset, device=session.device, asked=asked)
 
@@ -80,6 +81,8 @@ def _tried(stage: Callable[..., Any], *given: Any, **settings: Any) -> tuple[Any
 
 def _outcome(record: Record) -> str:
     if record.status == 'failed':
+        assert record.error is not None, 'a failed record has one'
         return f'FAILED, {record.error.type}: {record.error.message}'
     spread = f' ± {100 * record.std:.1f}' if record.std is not None else ''
-    return f'{100 * record.mean:.1f}{spread} % (method {record.seconds.method:.0f} s, probe {record.seconds.probe:.0f} s)'
+    seconds = record.seconds
+    return f'{100 * record.accuracy:.1f}{spread} % (method {seconds.method:.0f} s, probe {seconds.probe:.0f} s)'

@@ -196,7 +196,7 @@ def cells(
             needs = _needs(method, start)
             # the seeds of the method that it starts from: a slow one is not made for other seeds as well
             inherited = own_seeds.get(start.label, method_seeds) if start else method_seeds
-            pairs = [(None, e) for e in evals]
+            pairs: list[tuple[Choice | None, Choice]] = [(None, e) for e in evals]
             if needs.backbone:
                 pairs = [(s, e) for s in sources for e in (evals if eval_backbones is not None else [s])]
             for size in sizes if needs.ipc else [None]:

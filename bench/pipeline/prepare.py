@@ -91,6 +91,6 @@ def other_inputs(
         return f'other {dataset.name} images'
     for choice, known in ((cell.source, kept.source_weights), (cell.eval, kept.eval_weights)):
         now = weights.get(choice.label) if choice else None
-        if now and known not in (None, now):
+        if choice and now and known not in (None, now):
             return f'other weights of {choice.label}'
     return ''

@@ -48,20 +48,21 @@ class Replay:
     @property
     def difference(self) -> float:
         """New minus old mean accuracy, as a fraction."""
-        return self.new.mean - self.old.mean
+        return self.new.accuracy - self.old.accuracy
 
     @property
     def same_images(self) -> bool:
         """Whether the distilled set is the same, byte for byte."""
+        assert self.old.distilled and self.new.distilled, 'both are of status ok'
         return self.old.distilled.hash == self.new.distilled.hash
 
     def __str__(self) -> str:
         if self.identical:
-            return f'identical: {100 * self.new.mean:.2f} %, every test image answered alike'
-        changed = np.mean(self.old.correct.unpack() != self.new.correct.unpack())
+            return f'identical: {100 * self.new.accuracy:.2f} %, every test image answered alike'
+        changed = np.mean(self.old.correct_RN != self.new.correct_RN)
         images = 'same' if self.same_images else 'other'
         return (
-            f'{100 * self.old.mean:.2f} -> {100 * self.new.mean:.2f} % ({100 * self.difference:+.2f} points; '
+            f'{100 * self.old.accuracy:.2f} -> {100 * self.new.accuracy:.2f} % ({100 * self.difference:+.2f} points; '
             f'{100 * changed:.2f} % of the answers changed; {images} images in the distilled set)'
         )
 
@@ -124,6 +125,7 @@ def replay(record: Record, session: Session, *, force: bool = False) -> Replay:
         raise InputError(f'{session.results_dir} holds record {record.key} already: replay into another results folder')
     failed = execute(session, todo, force=force)
     new = find(session.results_dir, cell=cell.config, key=cell.key)
+    assert new is not None, 'a cell that ran has a record'
     if failed:
         # a failed record never replaces the ok one that an earlier replay may have left
         said = f'{new.error.type}: {new.error.message}' if new.error else 'it failed: see above'

@@ -90,14 +90,14 @@ class CellLogs:
         """Record a cell's hyper-parameters and final accuracy (percent), and close its run."""
         from tensorboard.plugins.hparams.summary_v2 import hparams_pb
 
-        writer = self.writers.pop(cell.key)
+        writer: Any = self.writers.pop(cell.key)  # torch's types say that its `file_writer` is None
         if record.status == 'ok':
             # No list of all hyper-parameters is written: TensorBoard believes the first such list that it meets, and
             # without one it takes the columns from all runs. A trial goes by the name of its run.
             writer.file_writer.add_summary(hparams_pb(hyper_parameters(cell), trial_id=''))
-            for repeat, value in enumerate(record.top1):
+            for repeat, value in enumerate(record.top1 or ()):
                 writer.add_scalar('final/top1_by_probe_seed', 100 * value, repeat)
-            writer.add_scalar('final/top1', 100 * record.mean, 0)
+            writer.add_scalar('final/top1', 100 * record.accuracy, 0)
         writer.close()
 
     def close(self) -> None:

@@ -52,6 +52,7 @@ class Why:
         if record is not None and record.status == 'ok':
             return self._made_from_others(cell, record)
         if record is not None:
+            assert record.error is not None, 'a failed record has one'
             return f'failed: {record.error.type}'
         found = [_changes(cell, other) for other in self._others(cell)]
         if not found:

@@ -343,6 +343,18 @@ class Record:
     """The configuration it was started with."""
 
     @property
+    def accuracy(self) -> float:
+        """`mean`, of a record of status ok."""
+        assert self.mean is not None, f'record {self.key} failed'
+        return self.mean
+
+    @property
+    def correct_RN(self) -> np.ndarray:
+        """`correct` as booleans, of a record of status ok."""
+        assert self.correct is not None, f'record {self.key} failed'
+        return self.correct.unpack()
+
+    @property
     def labels(self) -> Literal['hard', 'soft']:
         """The labels of the set. A failed record has no set: it goes where its method's settings say that it belongs."""
         if self.distilled is not None:
