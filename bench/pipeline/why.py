@@ -9,7 +9,7 @@ from bench.config.gin_files import Choice
 from bench.core.errors import InputError
 from bench.core.hashing import canonical_json, differences
 from bench.core.types import Dataset
-from bench.datasets.published.catalogue import ENTRIES
+from bench.datasets.published.catalogue import CATALOGUE
 from bench.datasets.published.obtain import absent
 from bench.pipeline.execute import Bench, other_inputs
 from bench.pipeline.grid import Cell
@@ -95,7 +95,7 @@ class Why:
 
 def _is_here(choice: Choice, bench: Bench) -> bool:
     """Return whether a data set can be loaded without the network."""
-    entry, root = ENTRIES.get(choice.row.name), bench.places.data_root
+    entry, root = CATALOGUE.get(choice.row.name), bench.places.data_root
     if entry is not None:
         return root is not None and not absent(entry, root)
     return choice.row.name != 'hf'
