@@ -82,7 +82,7 @@ def test_a_damaged_checkpoint_is_refused_and_a_save_replaces_it_whole(tmp_path):
     assert checkpoint.load() == {'step': 3}
     assert [path.name for path in tmp_path.iterdir()] == ['a.checkpoint']
     checkpoint.path.write_bytes(checkpoint.path.read_bytes()[:100])
-    with pytest.raises(InputError, match=r'a.checkpoint is damaged .* delete it to start again'):
+    with pytest.raises(InputError, match=r'a.checkpoint is damaged .* delete it to start over'):
         checkpoint.load()
     checkpoint.delete()
     assert checkpoint.load() is None

@@ -1,4 +1,4 @@
-"""What a stage costs: seconds and peak memory."""
+"""The cost of a stage: seconds and peak memory."""
 
 import resource
 import sys
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 @dataclass
 class Cost:
-    """Filled when the measured block ends; `peak_memory_mb` is the device's where one is used, else the process's."""
+    """Filled when the measured block ends. `peak_memory_mb` is the GPU's if one is used, else the process's."""
 
     seconds: float = 0.0
     peak_memory_mb: float = 0.0
@@ -20,7 +20,7 @@ class Cost:
 def measured(device) -> Iterator[Cost]:
     """Measure a block that runs on a torch device.
 
-    On a CPU the peak is that of the whole process while the block ran (Linux; elsewhere since the process started).
+    On a CPU, the peak is that of the whole process while the block ran (on Linux; elsewhere, since the process started).
     """
     import torch
 
@@ -40,7 +40,7 @@ def measured(device) -> Iterator[Cost]:
 
 
 def _reset_peak() -> None:
-    """Start a new high-water mark of resident memory, where the kernel lets us."""
+    """Reset the high-water mark of resident memory, if the kernel allows it."""
     try:
         with open('/proc/self/clear_refs', 'w') as file:
             file.write('5')
