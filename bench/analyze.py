@@ -1,9 +1,12 @@
 """python -m bench.analyze --gin_file=gin/analysis/transfer.gin: records and features -> tables, markdown, a figure."""
 
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 from absl import flags
 
+from bench.config.registry import Row
 from bench.core import cli
 from bench.core.errors import InputError
 
@@ -19,12 +22,15 @@ def settings(*, analysis: str = '', name: str = '', made_by: str = '') -> dict[s
     return {'analysis': analysis, 'name': name, 'made_by': made_by}
 
 
+ANALYZE = Row('analyze', settings, 'which analysis, and what made its records')
+
+
 def main() -> int:
     """Flags -> config -> analysis -> files; returns the exit status."""
     from bench.analysis import report
     from bench.analysis.evidence import Evidence
     from bench.config import plugins
-    from bench.config.gin_files import ANALYZE, loaded
+    from bench.config.gin_files import loaded
 
     values = flags.FLAGS
     if not values.gin_file:
@@ -33,26 +39,43 @@ def main() -> int:
     results_dir = Path(values.results_dir)
     if not results_dir.is_dir():
         raise InputError(f'--results_dir={results_dir}: expected an existing folder')
-    with loaded(values.gin_file, values.gin_bindings) as config:
-        chosen = config.settings('command', ANALYZE)
+    with loaded(values.gin_file, values.gin_bindings, command=ANALYZE) as config:
+        chosen = config.command_settings()
         if not chosen['analysis']:
             raise InputError(f'{values.gin_file[0]}: expected analyze.analysis = NAME, see python -m bench.list --analyses')
         analysis = config.choose('analysis', chosen['analysis'])
-        evidence = Evidence(results_dir, made_by=chosen['made_by'] or 'FILE', bench_for=_bench, choose=config.choose)
-        found = analysis.row.load()(evidence, **analysis.settings)
-        config.check_all_used(chosen_in='analyze.analysis')
+        evidence = Evidence(results_dir, made_by=chosen['made_by'] or 'FILE', load=loaders(config))
+        found = analysis.call(evidence)
+        config.check_all_used(chosen_in='analyze.analysis', narrowed_by=analysis.row.identifier)
     name = chosen['name'] or analysis.name
     paths = report.write(found, results_dir / 'analysis', name, command=cli.gin_command('bench.analyze'))
     print(f'{found.title}: {", ".join(str(path) for path in paths)}')
     return 0
 
 
-def _bench():
-    """Return what loads data sets and backbones; imports torch."""
-    from bench.machine.device import choose_device
-    from bench.pipeline.execute import Bench
+def loaders(config: Any) -> Any:
+    """Return what loads data sets, backbones and protocols as a config says; torch is imported when the first is used.
 
-    return Bench(cli.places(), Path(flags.FLAGS.results_dir), choose_device(flags.FLAGS.device))
+    Args:
+      config: a `bench.config.gin_files.Config`, valid as long as the loaders are used.
+    """
+    from bench.analysis.evidence import Loaders
+
+    session = cache(_session)
+    return Loaders(
+        dataset=lambda name: session().dataset(config.choose('dataset', name)),
+        backbone=lambda name: session().backbone(config.choose('backbone', name)),
+        store=lambda: session().store,
+        protocol=lambda name: config.choose('protocol', name).call,
+    )
+
+
+def _session() -> Any:
+    """Return a session of the pipeline, which makes data sets and backbones; imports torch."""
+    from bench.machine.device import choose_device
+    from bench.pipeline.session import Session
+
+    return Session(cli.places(), Path(flags.FLAGS.results_dir), choose_device(flags.FLAGS.device))
 
 
 if __name__ == '__main__':

@@ -14,6 +14,7 @@ from bench.backbones import ROWS
 from bench.backbones.fingerprints import DIFFERS, REFERENCES, checked, keep
 from bench.core import cli
 from bench.core.errors import InputError, near
+from bench.core.tables import aligned
 from bench.core.types import Places
 from bench.machine.device import choose_device
 
@@ -26,9 +27,7 @@ def main() -> int:
         raise InputError(f'--backbones={unknown[0]}: expected a named backbone{near(unknown[0], named)}')
     places = Places(None, cli.given_root('weights_root'), Path('.'))
     found = checked(values.backbones or named, places, device=choose_device(values.device))
-    width = max(map(len, found))
-    for name, (status, remark, _) in found.items():
-        print(f'{name.ljust(width)}  {status}{f": {remark}" if remark else ""}')
+    print(aligned((name, f'{status}{f": {remark}" if remark else ""}') for name, (status, remark, _) in found.items()))
     if values.write:
         keep({name: now for name, (_, _, now) in found.items() if now is not None})
         return 0

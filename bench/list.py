@@ -15,7 +15,7 @@ from absl import flags
 from bench.backbones.catalogue import catalogue_table, whereabouts
 from bench.config import plugins, registry
 from bench.core import cli
-from bench.core.tables import replace_block
+from bench.core.tables import aligned, replace_block
 
 
 def listing(kinds: Sequence[str] = registry.KINDS, *, weights_root: Path | None = None) -> str:
@@ -23,19 +23,14 @@ def listing(kinds: Sequence[str] = registry.KINDS, *, weights_root: Path | None 
 
     Backbones have an additional column that says where their weights are.
     """
-    blocks = {kind: [(_shown(row), row) for row in _sorted(kind)] for kind in kinds}
-    width = max((len(name) for rows in blocks.values() for name, _ in rows), default=0)
-    lines = []
-    for kind, rows in blocks.items():
-        summaries = [row.summary for _, row in rows]
+    blocks = []
+    for kind in kinds:
+        rows = _sorted(kind)
+        columns = [[_shown(row) for row in rows], [row.summary for row in rows]]
         if kind == 'backbone':
-            places = [whereabouts(row.name, weights_root) for _, row in rows]
-            longest = max(map(len, places), default=0)
-            summaries = [f'{place.ljust(longest)}  {text}' for place, text in zip(places, summaries, strict=True)]
-        lines.append(registry.plural(kind))
-        lines += [f'  {name.ljust(width)}  {text}'.rstrip() for (name, _), text in zip(rows, summaries, strict=True)]
-        lines.append('')
-    return '\n'.join(lines)
+            columns.insert(1, [whereabouts(row.name, weights_root) for row in rows])
+        blocks.append(f'{registry.plural(kind)}\n{aligned(zip(*columns, strict=True), indent="  ")}\n')
+    return '\n'.join(blocks)
 
 
 def _shown(row: registry.Row) -> str:

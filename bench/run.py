@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from typing import Any
 
 from absl import flags
 
@@ -18,9 +19,10 @@ def main() -> int:
     from bench.core.progress import remark
     from bench.machine.device import choose_device
     from bench.machine.processes import join, leave
-    from bench.pipeline.execute import Bench, execute, found, prepare
-    from bench.pipeline.grid import grid
-    from bench.pipeline.why import Why
+    from bench.pipeline.execute import execute
+    from bench.pipeline.grid import RUN, grid
+    from bench.pipeline.prepare import prepare
+    from bench.pipeline.session import Session
     from bench.results.summary import read
     from bench.results.tables import text, write
 
@@ -30,24 +32,18 @@ def main() -> int:
     results_dir = Path(FLAGS.results_dir)
     if results_dir.exists() and not results_dir.is_dir():
         raise InputError(f'--results_dir={results_dir}: expected a folder, found a file')
-    with loaded(FLAGS.gin_file, FLAGS.gin_bindings) as config:
+    with loaded(FLAGS.gin_file, FLAGS.gin_bindings, command=RUN) as config:
         cells = grid(config)
         asked = config.asked()
     if FLAGS.dry_run:
-        why = Why(Bench(cli.places(), results_dir, None))
-        for cell in cells:
-            reason = why(cell, found(results_dir, cell))
-            print(f'{cell.key}  {"to do" if reason else "done"}  {cell}{f"  ({reason})" if reason else ""}')
-        for name in sorted(why.unseen):
-            print(f'not compared with the records, not here or not yet seen: {name}', file=sys.stderr)
+        tell(cells, results_dir)
         return 0
     device = choose_device(FLAGS.device)
     world = join(device)
-    bench = Bench(cli.places(), results_dir, device, world=world, force=FLAGS.force, asked=asked)
-    bench.say = remark if world.leads else _silent
-    todo = prepare(bench, cells)
-    bench.say(f'{len(cells)} cells, {len(cells) - len(todo)} of them done')
-    failed = execute(bench, todo)
+    session = Session(cli.places(), results_dir, device, world=world, say=remark if world.leads else _silent)
+    todo = prepare(session, cells, force=FLAGS.force)
+    session.say(f'{len(cells)} cells, {len(cells) - len(todo)} of them done')
+    failed = execute(session, todo, force=FLAGS.force, asked=asked)
     leave()
     if not world.leads:
         return 0
@@ -61,6 +57,20 @@ def main() -> int:
     if failed:
         print(f'bench.run: {failed} of {len(todo)} cells failed; their records say why', file=sys.stderr)
     return 1 if failed else 0
+
+
+def tell(cells: list[Any], results_dir: Path) -> None:
+    """Print for each cell whether it is done, or why it is to do; nothing is fetched or written."""
+    from bench.pipeline.prepare import found
+    from bench.pipeline.session import Session
+    from bench.pipeline.why import Why
+
+    why = Why(Session(cli.places(), results_dir, None))
+    for cell in cells:
+        reason = why(cell, found(results_dir, cell))
+        print(f'{cell.key}  {"to do" if reason else "done"}  {cell}{f"  ({reason})" if reason else ""}')
+    for name in sorted(why.unseen):
+        print(f'not compared with the records, not here or not yet seen: {name}', file=sys.stderr)
 
 
 def _silent(line: str) -> None:

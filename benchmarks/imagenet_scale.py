@@ -165,7 +165,7 @@ class Size:
         return ["run.datasets = ['pretended_data']", "run.backbones = ['pretended_backbone']", *lines]
 
 
-# Stage -> bindings in addition to those of the size; stages without cells are functions.
+# Stage -> bindings in addition to those of the size; stages without cells are functions of a session.
 SELECTORS = {
     'random, ipc 1': ("run.methods = ['random']", "run.protocol = 'ridge-v1'"),
     'centroid, ipc 1': ("run.methods = ['centroid']", "run.protocol = 'ridge-v1'"),
@@ -183,8 +183,10 @@ def run_stage(name: str, size: Size, out: Path) -> list[Record]:
     """Run one of `STAGES` in this process; return the records that it wrote."""
     from bench.config.gin_files import loaded
     from bench.machine.device import keep_freed_memory
-    from bench.pipeline.execute import Bench, execute, finished, prepare
-    from bench.pipeline.grid import grid
+    from bench.pipeline.execute import execute
+    from bench.pipeline.grid import RUN, grid
+    from bench.pipeline.prepare import finished, prepare
+    from bench.pipeline.session import Session
     from bench.results.summary import read
     from bench.results.tables import text, write
 
@@ -203,29 +205,29 @@ def run_stage(name: str, size: Size, out: Path) -> list[Record]:
         'full data, ridge-v1': ("run.methods = ['full']", "run.protocol = 'ridge-v1'"),
         'full data, paper-v1': ("run.methods = ['full']", *published, f'paper_v1.repeats = {size.repeats}'),
     }.get(name, ("run.methods = ['random']",))
-    with loaded([], [*size.bindings(), *lines]) as config:
+    with loaded([], [*size.bindings(), *lines], command=RUN) as config:
         cells, asked = grid(config), config.asked()
-    # force: run the stage even if an earlier dry run left a record
-    bench = Bench(Places(None, None, out / 'cache'), results_dir, torch.device('cpu'), force=True, asked=asked)
+    session = Session(Places(None, None, out / 'cache'), results_dir, torch.device('cpu'))
     if name.startswith('features'):
-        _fill_store(bench, cells[0], size, random=name.endswith('random views'))
+        _fill_store(session, cells[0], size, random=name.endswith('random views'))
         return []
-    if execute(bench, prepare(bench, cells)):
+    # force: run the stage even if an earlier dry run left a record
+    if execute(session, prepare(session, cells, force=True), force=True, asked=asked):
         raise RuntimeError(f'{name}: a cell failed, see above')
     return [finished(results_dir, cell) for cell in cells]
 
 
-def _fill_store(bench: Any, cell: Any, size: Size, *, random: bool) -> None:
+def _fill_store(session: Any, cell: Any, size: Size, *, random: bool) -> None:
     """Encode the features of the selectors and the ridge probe, or the view pool of the published probe."""
     from bench.features.views import CenterView, RandomView
 
-    data, backbone = bench.dataset(cell.dataset), bench.backbone(cell.eval)
+    data, backbone = session.dataset(cell.dataset), session.backbone(cell.eval)
     if random:
         view = RandomView(backbone.input_side, backbone.interpolation, seed=derive_seed('probe views'))
-        bench.store.features(data.train, backbone, view, num_views=min(size.views, size.epochs))
+        session.store.features(data.train, backbone, view, num_views=min(size.views, size.epochs))
     else:
         for split in (data.train, data.test):
-            bench.store.features(split, backbone, CenterView(backbone.input_side, backbone.interpolation))
+            session.store.features(split, backbone, CenterView(backbone.input_side, backbone.interpolation))
 
 
 # --- measuring ----------------------------------------------------------------------------------------------------------

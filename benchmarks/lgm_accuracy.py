@@ -54,24 +54,26 @@ def _positive(texts: Sequence[str], flag: str) -> tuple[int, ...]:
 
 
 def measure(
-    bench: Any, presets: Sequence[Preset], *, method: str, updates: Sequence[int], gin_files: Sequence[str],
-    bindings: Sequence[str], cold: bool,
+    session: Any, presets: Sequence[Preset], *, method: str, updates: Sequence[int], gin_files: Sequence[str],
+    bindings: Sequence[str], cold: bool, force: bool = False,
 ) -> list[dict[str, Any]]:  # fmt: skip
     """Run all cells without a record; return one row per preset, number of updates and setting (data, backbone, ipc).
 
     Args:
-      bench: of `bench.pipeline.execute`; its results folder is read and written.
+      session: a `bench.pipeline.session.Session`; its results folder is read and written.
       presets: the first is the reference.
       method: name of the method that the presets configure.
       updates: values of `num_updates` for presets without their own; empty takes the presets' bindings.
       gin_files: the base.
       bindings: on top of everything.
       cold: run every cell with an empty feature store.
+      force: run also what has a record.
 
     Raises:
       InputError: as bench.run, before any work.
     """
-    from bench.pipeline.execute import execute, prepare
+    from bench.pipeline.execute import execute
+    from bench.pipeline.prepare import prepare
 
     jobs = []
     for preset in presets:
@@ -79,16 +81,15 @@ def measure(
         for count in counts:
             cells, asked = _cells(preset, count, method=method, gin_files=gin_files, bindings=bindings)
             jobs.append((preset, cells, asked))
-    todo = {cell.key for _, cells, _ in jobs for cell in prepare(bench, cells)}
+    todo = {cell.key for _, cells, _ in jobs for cell in prepare(session, cells, force=force)}
     if todo:
-        _warm_up(bench, jobs[0][1][0])
+        _warm_up(session, jobs[0][1][0])
     for _, cells, asked in jobs:
-        bench.asked = asked
         for cell in cells:
             if cell.key in todo:
-                with _empty_store(bench) if cold else nullcontext():
-                    execute(bench, [cell])
-    table, _ = load_table(bench.results_dir)
+                with _empty_store(session) if cold else nullcontext():
+                    execute(session, [cell], force=force, asked=asked)
+    table, _ = load_table(session.results_dir)
     rows = []
     for preset, cells, _ in jobs:
         count = cells[0].method.settings['num_updates']
@@ -102,44 +103,44 @@ def _cells(
 ) -> tuple[list[Any], dict[str, Any]]:
     """Return the cells of a preset under its own label, and their bindings."""
     from bench.config.gin_files import loaded
-    from bench.pipeline.grid import grid
+    from bench.pipeline.grid import RUN, grid
 
     label = f'{preset.name}_{updates}' if updates else preset.name
     lines = [f"run.methods = ['{label}={method}']", 'run.seeds_for = None', *bindings]
     if updates:
         lines.append(f'{label}/{method}.num_updates = {updates}')
-    with loaded([*gin_files, *filter(None, [preset.gin_file])], lines) as config:
+    with loaded([*gin_files, *filter(None, [preset.gin_file])], lines, command=RUN) as config:
         cells = grid(config)
         return cells, config.asked()
 
 
-def _warm_up(bench: Any, cell: Any) -> None:
+def _warm_up(session: Any, cell: Any) -> None:
     """Encode a few images and run one small update, so that the first run does not pay for imports and kernels."""
     from bench.features.views import RandomView
     from benchmarks.lgm_step import make_workload, timed_update
 
-    train, backbone = bench.dataset(cell.dataset).train, bench.backbone(cell.eval)
+    train, backbone = session.dataset(cell.dataset).train, session.backbone(cell.eval)
     few = replace(train, images=[train.images[i] for i in range(4)], labels_N=train.labels_N[:4], fingerprint='few')
-    with _empty_store(bench):
-        bench.store.features(few, backbone, RandomView(backbone.input_side, backbone.interpolation, seed=0))
+    with _empty_store(session):
+        session.store.features(few, backbone, RandomView(backbone.input_side, backbone.interpolation, seed=0))
     work = make_workload(
-        'tiny_simclr', classes=2, augmentations=2, input_side=None, precision='float32', device=bench.device
+        'tiny_simclr', classes=2, augmentations=2, input_side=None, precision='float32', device=session.device
     )
     timed_update(work, ours=True)
 
 
 @contextmanager
-def _empty_store(bench: Any) -> Iterator[None]:
-    """Give `bench` a feature store that holds nothing, while the block runs."""
+def _empty_store(session: Any) -> Iterator[None]:
+    """Give the session a feature store that holds nothing, while the block runs."""
     from bench.features.store import FeatureStore
 
-    shared = bench.store
+    shared = session.store
     with tempfile.TemporaryDirectory() as folder:
-        bench.store = FeatureStore(Path(folder), world=bench.world)
+        session.store = FeatureStore(Path(folder), world=session.world)
         try:
             yield
         finally:
-            bench.store = shared
+            session.store = shared
 
 
 def _compared(rows: list[dict[str, Any]], *, first: str) -> list[dict[str, Any]]:
@@ -195,7 +196,7 @@ def main() -> int:
     from bench.config import plugins
     from bench.machine.device import choose_device
     from bench.machine.processes import join
-    from bench.pipeline.execute import Bench
+    from bench.pipeline.session import Session
 
     plugins.load(FLAGS.plugin)
     presets = [Preset.parse(text) for text in FLAGS.preset]
@@ -204,10 +205,10 @@ def main() -> int:
     updates = _positive(FLAGS.updates, f'--updates={",".join(FLAGS.updates)}')
     device = choose_device(FLAGS.device)
     world = join(device)
-    bench = Bench(cli.places(), Path(FLAGS.results_dir), device, world=world, force=FLAGS.force)
+    session = Session(cli.places(), Path(FLAGS.results_dir), device, world=world)
     rows = measure(
-        bench, presets, method=FLAGS.method, updates=updates, gin_files=FLAGS.gin_file,
-        bindings=FLAGS.gin_bindings, cold=FLAGS.cache_dir is None,
+        session, presets, method=FLAGS.method, updates=updates, gin_files=FLAGS.gin_file,
+        bindings=FLAGS.gin_bindings, cold=FLAGS.cache_dir is None, force=FLAGS.force,
     )  # fmt: skip
     print(report(rows))
     if FLAGS.json:

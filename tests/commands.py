@@ -111,11 +111,16 @@ class Printed:
 
 
 def of_markdown(path: Path, root: Path) -> list[Printed]:
-    """Return the lines of a document's code blocks, fenced or indented, and the commands that stand in its sentences."""
-    prose, code, fenced, before = [], [], False, ''
+    """Return the lines of a document's code blocks, fenced or indented, and the commands that stand in its sentences.
+
+    Fenced blocks of another language than `sh` hold no commands.
+    """
+    prose, code, fenced, language, before = [], [], False, '', ''
     for line in path.read_text(encoding='utf-8').splitlines():
         if line.startswith('```'):
-            fenced = not fenced
+            fenced, language = not fenced, line.removeprefix('```')
+        elif fenced and language not in ('', 'sh'):
+            pass
         elif fenced or (line.startswith('    ') and (not before.strip() or before.startswith('    '))):
             code.append(line)
         else:

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import numpy as np
 import pytest
 import torch
 
+from bench.distillation.task import Needs, needs_of
 from tests import commands
 from tests.commands import Outcome
 
@@ -87,6 +89,11 @@ def run_bench(command, own_plugins, tmp_path):
         return command(*places, *arguments, *[f'--gin_bindings={line}' for line in lines])
 
     return run
+
+
+def methods_where(wanted: Callable[[Needs], bool] = lambda needs: True) -> list[str]:
+    """Return the names of all methods, or of those whose needs are as wanted: tests of every method list none by hand."""
+    return [name for name, row in registry.rows('method').items() if wanted(needs_of(row.load()))]
 
 
 def all_records(results: Path) -> list[Record]:

@@ -7,35 +7,30 @@ import sys
 from pathlib import Path
 
 import torch
-from conftest import toy_module
+from conftest import methods_where, toy_module
 
+from bench.config import registry
 from bench.distillation.task import Task
 from bench.features.store import FeatureStore
 from bench.machine.processes import join, leave
 from methods._synthesis import distil
-from methods.clp import clp
-from methods.dm import dm
-from methods.frf import frf
-from methods.lgm import lgm
-from methods.lgm_plus import lgm_plus
-from methods.sfm import sfm
 
 SETTINGS = {'num_updates': 20, 'level_every': 2, 'num_augmentations': 2, 'num_views': 2, 'learning_rate': 0.05}
-METHODS = {'lgm': lgm, 'lgm_plus': lgm_plus, 'sfm': sfm, 'frf': frf, 'dm': dm, 'clp': clp}
 
 
 def distilled_images(world, cache_dir):
-    """Return {method: x_NCHW} of 20 updates, before they are rounded to 8 bits."""
+    """Return {method: x_NCHW} of 20 updates of every method that synthesises, before they are rounded to 8 bits."""
     toy, found = toy_module(), {}
     task = Task(
         train=toy.toy_data(None).train, ipc=2, seed=0, backbone=toy.toy_net(None, torch.device('cpu')),
         store=FeatureStore(Path(cache_dir), world=world), world=world,
     )
     rounded = distil.DistilledSet.synthetic
-    for name, method in METHODS.items():
+    for name in methods_where(lambda needs: not needs.real):
+        row, _ = registry.find('method', name)
         distil.DistilledSet.synthetic = lambda x_NCHW, labels_N, name=name, **parts: found.update({name: x_NCHW})
         try:
-            method(task, **SETTINGS)
+            row.load()(task, **{**row.defaults(), **SETTINGS})
         finally:
             distil.DistilledSet.synthetic = rounded
     return found

@@ -3,7 +3,8 @@
 import contextlib
 import csv
 import itertools
-from functools import lru_cache
+from dataclasses import replace
+from functools import lru_cache, partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -19,21 +20,24 @@ from test_leaderboard import ORIGIN
 from bench.analysis import alignment, embedding, report
 from bench.analysis.ablation import ablation
 from bench.analysis.bootstrap import Sample, Scores, mean_of
-from bench.analysis.evidence import Evidence, Missing
+from bench.analysis.evidence import Evidence, Loaders, Missing
 from bench.analysis.nearest import nearest
 from bench.analysis.spurious import spurious
 from bench.analysis.transfer import transfer
+from bench.analyze import ANALYZE
 from bench.config import registry
-from bench.config.gin_files import ANALYZE, loaded
+from bench.config.gin_files import loaded
 from bench.core.errors import InputError
-from bench.core.types import Dataset, ProbeScore, Split
-from bench.datasets.plumage.spurious import CLASS_NAMES, GROUP_NAMES, HOME_OF_CLASS
-from bench.distillation.distilled_set import DistilledSet
-from bench.pipeline.grid import grid
+from bench.core.types import Dataset, Group, Places, ProbeScore, Split
+from bench.datasets.plumage.spurious import CLASS_NAMES, GROUPS, HOME_OF_CLASS
+from bench.distillation.distilled_set import DistilledSet, folder_of
+from bench.distillation.task import needs_of
+from bench.pipeline.grid import RUN, grid
 from bench.results.make import failed_record, make_record
-from bench.results.record import DistilledFacts, Seconds
+from bench.results.record import DistilledFacts, MethodFacts, Seconds
 from bench.results.store import write
 from tests import commands
+from tests.miniatures import install
 
 FILES = sorted((ROOT / 'gin' / 'analysis').glob('*.gin'))
 N = 20  # test images, so that accuracies are multiples of 5 %
@@ -54,30 +58,40 @@ def toy_data(name, *, count=N):
 
 def put(
     results_dir, method, correct_RN, *, on, source='any', ipc=1, seed=0, dataset='toy', protocol='paper-v1', data=None,
-    made=None, labels='hard', settings=None,
+    made=None, labels='hard', settings=None, name='', kind='', facts=None, digest='',
 ):  # fmt: skip
     """Write the record of one cell (failed, where `correct_RN` is None), and its distilled set if one is given."""
     cell = {
         'dataset': dataset, 'method': method, 'source_backbone': source, 'eval_backbone': on, 'ipc': ipc, 'seed': seed,
-        'protocol': protocol, 'method_name': method, 'method_settings': settings or {},
+        'protocol': protocol, 'method_name': name or method, 'method_settings': settings or {},
     }  # fmt: skip
     key = '-'.join(map(str, [method, source, on, ipc, seed, protocol, labels, *(settings or {}).values()]))
     common = {'key': key, 'cell': cell, 'protocol_hash': f'{protocol}-hash', 'provenance': ORIGIN}
     if correct_RN is None:
         return write(failed_record(ValueError('no'), **common), results_dir=results_dir)
     data = data or toy_data(dataset, count=correct_RN.shape[1])
-    digest = key
+    digest = digest or key
+    kind = kind or ('real' if method in real_methods() else 'synthetic')
     if made is not None:
-        folder = results_dir / 'distilled' / dataset / source / method / f'ipc1-seed{seed}-{made.hash}'
-        made.save(folder)
+        place = {'dataset': dataset, 'source': source, 'method': method, 'ipc': ipc, 'seed': seed}
+        made.save(folder_of(results_dir, **place, made_from=made.hash))
         digest = made.hash
+    observed = {
+        'real': kind == 'real', 'needs_backbone': source != 'any', 'needs_seed': True, 'needs_ipc': ipc is not None,
+    }  # fmt: skip
     record = make_record(
         ProbeScore(correct_RN, None, {}, {}), **common, dataset=data, probe_seeds=range(len(correct_RN)),
         n_train_images=2, source_weights=None, eval_weights=f'{on}-w', peak_memory_mb=None, device='cpu',
         seconds=Seconds(method=1.0, probe=0.5),
-        distilled=DistilledFacts(hash=digest, bytes=1, kind='real', labels=labels, facts={}),
+        distilled=DistilledFacts(hash=digest, bytes=1, kind=kind, labels=labels, facts={}),
+        method_facts=MethodFacts(**{**observed, **(facts or {})}),
     )  # fmt: skip
     return write(record, results_dir=results_dir)
+
+
+@lru_cache
+def real_methods():
+    return {name for name, row in registry.rows('method').items() if needs_of(row.load()).real}
 
 
 class EverythingIsThere(Exception):
@@ -98,7 +112,7 @@ class Planned(Evidence):
     """Evidence of an empty folder in which some gin files had been run to the end: every answer right."""
 
     def __init__(self, *gin_files, made_by=''):
-        super().__init__(ROOT / 'nowhere', made_by=made_by, choose=everything_is_there)
+        super().__init__(ROOT / 'nowhere', made_by=made_by)
         rows = {key: row for path in gin_files for key, row in planned(path).items()}
         self.table = pd.DataFrame(list(rows.values())).astype({'ipc': 'Int64'})
 
@@ -106,24 +120,29 @@ class Planned(Evidence):
         return Scores(np.ones((len(rows), 8)), name=' '.join(rows.path))
 
     def dataset(self, name):
-        test = Split('test', (), np.arange(8) // 2, CLASS_NAMES, '', np.arange(8), GROUP_NAMES)
-        return SimpleNamespace(train=None, test=test)
+        everything_is_there()
 
     def distilled(self, row):
         return DistilledSet(np.zeros(1, np.int64), indices_N=np.zeros(1, np.int64))
-
-    def backbone(self, name):
-        everything_is_there()
 
 
 @lru_cache
 def planned(path):
     """Return the rows that the records of a gin file will have, by key."""
-    with loaded([str(path)], []) as config:
+    with loaded([str(path)], [], command=RUN) as config:
         cells = grid(config)
     fields = ('dataset', 'method', 'source_backbone', 'eval_backbone', 'ipc', 'seed', 'protocol')
     rows = {cell.key: {name: cell.config[name] for name in fields} for cell in cells}
-    return {key: {**row, 'path': key, 'worst_group': 1.0} for key, row in rows.items()}
+    facts = {cell.key: facts_of(cell) for cell in cells}
+    return {key: {**row, **facts[key], 'path': key, 'distilled_hash': key, 'worst_group': 1.0} for key, row in rows.items()}
+
+
+def facts_of(cell):
+    """Return what a record of the cell would say of its method."""
+    return {
+        'method_name': cell.config['method_name'], 'real': needs_of(cell.method.row.load()).real,
+        'needs_backbone': cell.source is not None, 'needs_ipc': cell.ipc is not None,
+    }  # fmt: skip
 
 
 # --- statistics -------------------------------------------------------------------------------------------------------
@@ -304,6 +323,37 @@ def test_transfer_takes_herding_where_there_is_a_record_of_it(tmp_path):
     assert found.tables['Means'].other_minus_best_real[0] == pytest.approx(60 - 65)
 
 
+def test_a_strangers_method_and_baseline_need_no_list(tmp_path):
+    put_transfer(tmp_path)
+    facts = {'real': True, 'needs_backbone': False, 'needs_seed': True, 'needs_ipc': True}
+    for t in ABC:
+        put(tmp_path, 'my_choice', right(0.6), source='anything', on=t, facts=facts | {'needs_backbone': True})
+        put(tmp_path, 'my_draw', right(0.65), on=t, facts=facts)
+        put(tmp_path, 'my_half', right(0.9), source='a', on=t, kind='synthetic')
+        for s in ABC:
+            put(tmp_path, 'my_art', right(0.3), source=s, on=t, kind='synthetic')
+            put(tmp_path, 'flat', right(0.9), source=s, on=t, name='lgm', kind='synthetic')
+            put(tmp_path, 'herding', right(0.5), source=s, on=t, digest=f'chosen by {s}')
+            put(tmp_path, 'my_centroid', right(0.5), source=s, on=t, digest=f'chosen by {s}', kind='real')
+    found = transfer_of(tmp_path, methods=('random', '*', 'herding')).tables
+    cells = found['Cells']
+    # all whole matrices, without variants, half ones, and the second name of the same images
+    assert set(cells.method) == {'random', 'herding', 'lgm', 'my_art', 'my_draw'}
+    assert set(cells.best_real) == {'my_draw'} and set(cells[cells.method == 'my_draw'].source) == {'any'}
+    assert list(found['Means'].method)[0] == 'random' and list(found['Means'].method)[-1] == 'herding'
+    with pytest.raises(Missing, match='toy x a: my_half from b ipc 1'):
+        transfer_of(tmp_path, methods=('my_half',))
+
+
+def test_transfer_needs_full_data_and_some_choice_of_real_images(tmp_path):
+    for t in ABC:
+        put(tmp_path, 'full', right(1.0), on=t, ipc=None)
+        for s in ABC:
+            put(tmp_path, 'lgm', right(0.8), source=s, on=t)
+    with pytest.raises(Missing, match='toy x a: a choice of real images ipc 1; toy x b: '):
+        transfer_of(tmp_path, methods=('*',))
+
+
 def test_transfer_names_what_is_missing(tmp_path):
     put_transfer(tmp_path, leave_out=[('b', 'c')])
     with pytest.raises(Missing, match=r'1 of the cells .*: toy x c: lgm from b ipc 1\. Make them: .*--gin_file=x\.gin'):
@@ -337,6 +387,12 @@ def test_ablation_worked_by_hand(tmp_path):
     with pytest.raises(Missing, match='toy x a: no_decorrelation ipc 1'):
         ablation(Evidence(tmp_path), dataset='toy', backbones=('a', 'b'), variants=('lgm', 'no_decorrelation'))
     report.write(found, tmp_path / 'out', 'ablation', command='x')
+    for s, t in itertools.product('ab', 'ab'):
+        for label, name in {'flat': 'lgm', 'half': 'lgm', 'sfm': 'sfm'}.items():
+            if label != 'half' or s == t:
+                put(tmp_path, label, right(0.5), source=s, on=t, name=name)
+    found = ablation(Evidence(tmp_path), dataset='toy', backbones=('a', 'b'), variants=('lgm', 'no_pyramid', '*'))
+    assert list(dict.fromkeys(found.tables['Cells'].variant)) == ['lgm', 'no_pyramid', 'flat']
 
 
 # --- alignment --------------------------------------------------------------------------------------------------------
@@ -418,24 +474,27 @@ def features_world(results_dir, data, backbones):
         pixels_ND = np.stack([np.asarray(split.images[i], np.float32).ravel() / 255 for i in range(len(split))])
         return (pixels_ND @ backbone.matrix)[None]
 
-    def choose(kind, name):
-        row = registry.find('protocol', name)[0] if kind == 'protocol' else None
-        return name if row is None else SimpleNamespace(row=row, settings=row.defaults())
+    def protocol(name):
+        row, _ = registry.find('protocol', name)
+        return partial(row.load(), **row.defaults())
 
     common = {'input_side': 8, 'interpolation': 'bilinear', 'device': torch.device('cpu')}
     made = {name: SimpleNamespace(matrix=np.asarray(matrix, np.float32), **common) for name, matrix in backbones.items()}
-    bench = SimpleNamespace(store=SimpleNamespace(features=features), dataset=lambda name: data, backbone=made.get)
-    return Evidence(results_dir, made_by='x.gin', bench_for=lambda: bench, choose=choose)
+    store = SimpleNamespace(features=features)
+    load = Loaders(dataset=lambda name: data, backbone=made.__getitem__, store=lambda: store, protocol=protocol)
+    return Evidence(results_dir, made_by='x.gin', load=load)
 
 
-def dataset_of(train_NHWC, train_labels, test_NHWC, test_labels, class_names, groups=(None, None)):
-    group_names = GROUP_NAMES if groups[0] is not None else ()
+def dataset_of(
+    train_NHWC, train_labels, test_NHWC, test_labels, class_names, groups=(None, None), of_groups=(), homes=()
+):
+    group_names = tuple(group.name for group in of_groups)
     parts = (('train', train_NHWC, train_labels, groups[0]), ('test', test_NHWC, test_labels, groups[1]))
     splits = (
         Split(name, Pictures(images), np.asarray(labels), tuple(class_names), name, of, group_names)
         for name, images, labels, of in parts
     )
-    return Dataset('toy', *splits, 'MIT', 'made up')
+    return Dataset('toy', *splits, 'MIT', 'made up', groups=of_groups, homes=homes)
 
 
 def test_alignment_correlates_as_scipy_does(tmp_path):
@@ -553,7 +612,7 @@ def test_spurious_gap_groups_and_what_the_images_tell(tmp_path):
     train_groups, test_groups = np.array([*at_home, *at_home, *range(8)]), np.repeat(np.arange(8), 2)
     data = dataset_of(
         [scene(g) for g in train_groups], train_groups // 2, [scene(g) for g in test_groups], test_groups // 2,
-        CLASS_NAMES, groups=(train_groups, test_groups),
+        CLASS_NAMES, groups=(train_groups, test_groups), of_groups=GROUPS, homes=('water', 'water', 'land', 'land'),
     )  # fmt: skip
     chosen = DistilledSet(np.arange(4), indices_N=np.arange(4))  # every bird at home
     home_N = test_groups % 2 == home[test_groups // 2]
@@ -589,6 +648,80 @@ def test_spurious_gap_groups_and_what_the_images_tell(tmp_path):
     put(tmp_path, 'full', knows[None], on='blind', ipc=None, data=data, settings={'rate': 2})
     with pytest.raises(InputError, match='two records answer one question'):
         spurious(features_world(tmp_path, data, matrices), dataset='toy', backbones=('blind',), methods=('full',))
+
+
+def groups_of(*pairs):
+    return tuple(Group(f'{label} on {ground}', label, ground) for label, ground in pairs)
+
+
+# Of published sets in miniature: the groups (class, background), the homes, the groups of train and of test images.
+SPURIOUS = {
+    'waterbirds': (
+        groups_of((0, 'land'), (0, 'water'), (1, 'land'), (1, 'water')), ('land', 'water'),
+        [0] * 5 + [1] + [3] * 5 + [2], [0, 1, 2, 3] * 2,
+    ),
+    # a dog's home in test is another dog's; the beach is nobody's
+    'spawrious': (
+        groups_of((0, 'jungle'), (0, 'beach'), (0, 'snow'), (1, 'snow'), (1, 'beach'), (1, 'jungle')), ('jungle', 'snow'),
+        [0] * 5 + [1] + [3] * 5 + [4], [2, 5] * 4,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize('name', SPURIOUS)
+def test_spurious_reads_groups_and_homes_from_the_data_set(tmp_path, name):
+    groups, homes, train, test = SPURIOUS[name]
+    train, test = np.array(train), np.array(test)
+    grounds = list(dict.fromkeys(group.background for group in groups))
+
+    def pictures(groups_N):
+        colours = [(BIRDS[groups[g].label], 80 * np.full(3, grounds.index(groups[g].background))) for g in groups_N]
+        return np.array(colours)[:, None]
+
+    label_of = np.array([group.label for group in groups])
+    data = dataset_of(
+        pictures(train), label_of[train], pictures(test), label_of[test], ('x', 'y'), (train, test), groups, homes
+    )
+    chosen = DistilledSet(np.array([0, 1]), indices_N=np.array([0, 6]))  # both at home
+    shows_home_N = np.array([groups[g].background == homes[groups[g].label] for g in test])
+    put(tmp_path, 'centroid', shows_home_N[None], source='sees', on='sees', data=data, made=chosen)
+    put(tmp_path, 'my_choice', ~shows_home_N[None], source='sees', on='sees', data=data, made=chosen, kind='real')
+    evidence = features_world(tmp_path, data, {'sees': np.diag([1, 1, 1, 9, 9, 9])})
+    found = spurious(evidence, dataset='toy', backbones=('sees',), methods=('*',))
+    rows = found.tables['Methods'].set_index('method')
+    assert list(rows.index) == ['centroid', 'my_choice']
+    assert rows.tells_background['centroid'] == 100, 'images of both homes tell them apart, in test too'
+    share = {'waterbirds': 50, 'spawrious': 0}[name]
+    assert f'{share} % of the test images do' in found.text and '(50 is chance)' in found.text
+    if name == 'waterbirds':
+        assert list(rows.gap) == [100, -100] and rows.adjusted['centroid'] == pytest.approx(100 * 10 / 12)
+    else:  # no test image at home, no tested group in training
+        assert rows[['at_home', 'gap', 'adjusted']].isna().all(axis=None) and list(rows.away) == [0, 100]
+    assert set(found.tables['Groups'].group) == {groups[g].name for g in test}
+    report.write(found, tmp_path / 'out', 'spurious', command='x')
+    evidence = features_world(tmp_path, replace(data, homes=()), {'sees': np.eye(6)})
+    with pytest.raises(InputError, match="spurious.dataset: expected one whose classes have homes, .*, got 'toy'"):
+        spurious(evidence, dataset='toy', backbones=('sees',), methods=('*',))
+
+
+@pytest.mark.parametrize('name', ['waterbirds', 'spawrious'])
+def test_spurious_runs_on_miniatures_of_the_published_sets(tmp_path, monkeypatch, name):
+    install(name, tmp_path / 'data', monkeypatch)
+    places = Places(data_root=tmp_path / 'data', weights_root=None, cache_dir=tmp_path / 'cache')
+    data = registry.find('dataset', name)[0].load()(name, places)
+    first_C = np.array([np.flatnonzero(data.train.labels_N == label)[0] for label in range(data.train.num_classes)])
+    chosen = DistilledSet(np.arange(len(first_C)), indices_N=first_C)
+    correct_N = data.test.labels_N == 0
+    put(tmp_path, 'centroid', correct_N[None], source='net', on='net', dataset=name, data=data, made=chosen)
+    evidence = features_world(tmp_path, data, {'net': np.eye(4)})
+    rng = np.random.default_rng(0)
+    store = SimpleNamespace(features=lambda split, backbone, view: rng.normal(size=(1, len(split), 4)).astype(np.float32))
+    evidence.load = replace(evidence.load, store=lambda: store)
+    found = spurious(evidence, dataset=name, backbones=('net',), methods=('*',))
+    row = found.tables['Methods'].iloc[0]
+    assert '0 % of the test images do' in found.text and f'({100 / len(set(data.homes)):.0f} is chance)' in found.text
+    assert row.away == pytest.approx(100 * correct_N.mean()) and np.isnan(row.at_home)
+    assert set(found.tables['Groups'].group) == {data.groups[g].name for g in data.test.groups_N}
 
 
 # --- files ------------------------------------------------------------------------------------------------------------
@@ -703,8 +836,8 @@ def test_a_missing_results_folder_and_an_idle_binding_write_nothing(tmp_path):
 def test_there_is_a_gin_file_for_every_analysis():
     named = set()
     for path in FILES:
-        with loaded([str(path)], []) as config:
-            chosen = config.settings('command', ANALYZE)
+        with loaded([str(path)], [], command=ANALYZE) as config:
+            chosen = config.command_settings()
             assert config.choose('analysis', chosen['analysis']).settings['backbones']
         named.add(chosen['analysis'])
         assert (chosen['name'] or chosen['analysis']) == path.stem
@@ -714,17 +847,17 @@ def test_there_is_a_gin_file_for_every_analysis():
 @pytest.mark.parametrize('path', FILES, ids=lambda path: path.stem)
 def test_every_cell_that_an_analysis_reads_is_made_by_the_file_it_names(path):
     """Together with the main part of the suite, which makes the full method of the ablation."""
-    with loaded([str(path)], []) as config:
-        chosen = config.settings('command', ANALYZE)
+    with loaded([str(path)], [], command=ANALYZE) as config:
+        chosen = config.command_settings()
         analysis = config.choose('analysis', chosen['analysis'])
     made_by = ROOT / chosen['made_by']
     assert made_by.is_file()
     evidence = Planned(ROOT / 'gin' / 'suites' / 'plumage.gin', made_by, made_by=chosen['made_by'])
     with contextlib.suppress(EverythingIsThere):
-        assert analysis.row.load()(evidence, **analysis.settings).tables
+        assert analysis.call(evidence).tables
     # and the check would notice: without one cell, or without the file, it is missing
     gone = analysis.settings['backbones'][2]
     diagonal = evidence.table[(evidence.table.method == 'lgm') & (evidence.table.eval_backbone == gone)]
     evidence.table = evidence.table.drop(diagonal[diagonal.source_backbone == gone].index)
     with pytest.raises(Missing, match=rf'x {gone}: lgm ipc 1'):
-        analysis.row.load()(evidence, **analysis.settings)
+        analysis.call(evidence)

@@ -49,11 +49,13 @@ from bench.core.types import Places
 from tests import commands
 
 CPU = torch.device('cpu')
-NAMES = (
+# what the suites and the published tables name; a new backbone is in CATALOGUE alone
+PUBLISHED = {
     'clip_vitb16', 'clip_vitb32', 'clip_vitl14', 'dinov2_vits14', 'dinov2_vitb14', 'dinov2_vitl14', 'dinov3_vitb16',
     'eva02_vitt14', 'eva02_vits14', 'eva02_vitb14', 'eva02_vitl14', 'mocov3_vitb16', 'dino_vitb16', 'mae_vitb16',
     'siglip2_vitb16', 'ijepa_vith14', 'resnet50_supervised',
-)  # fmt: skip
+}  # fmt: skip
+NAMES = tuple(CATALOGUE)
 TINY = ('tiny_simclr', 'tiny_moco', 'tiny_dino', 'tiny_mim', 'tiny_clip')
 HUB = 'https://huggingface.co/timm'
 for_each_entry = pytest.mark.parametrize('name', NAMES)
@@ -148,7 +150,7 @@ def test_a_wrong_entry_is_caught_when_it_is_loaded(weightless, monkeypatch):
 
 
 def test_the_table_names_what_the_suites_and_published_tables_name():
-    assert tuple(CATALOGUE) == NAMES
+    assert set(NAMES) >= PUBLISHED and len(NAMES) == len(set(NAMES))
     rows = {row.name: row for row in ROWS}
     assert set(rows) == {*NAMES, *TINY, 'timm', 'open_clip', 'hf-hub'}
     assert rows['hf-hub'].identifier == 'hf_hub'

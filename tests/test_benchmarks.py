@@ -160,7 +160,7 @@ def test_growth_starts_where_there_are_three_chunks():
 @pytest.fixture
 def accuracy_of(toy, tmp_path):
     """Run `lgm_accuracy.measure` for presets given by their lines, on the toy world."""
-    from bench.pipeline.execute import Bench
+    from bench.pipeline.session import Session
 
     base = tmp_path / 'base.gin'
     base.write_text(
@@ -176,9 +176,9 @@ def accuracy_of(toy, tmp_path):
             path = tmp_path / f'{name}.gin'
             path.write_text(lines)
             named.append(Preset.parse(f'{name}={path if lines else ""}{"@6" if name == "own" else ""}'))
-        bench = Bench(Places(None, None, tmp_path / 'cache'), tmp_path / 'results', CPU, say=lambda line: None)
+        session = Session(Places(None, None, tmp_path / 'cache'), tmp_path / 'results', CPU, say=lambda line: None)
         settings = {'method': 'lgm', 'updates': [], 'gin_files': [str(base)], 'bindings': [], 'cold': True, **settings}
-        return lgm_accuracy.measure(bench, named, **settings)
+        return lgm_accuracy.measure(session, named, **settings)
 
     return run
 

@@ -1,7 +1,7 @@
 """A killed run goes on where it was and ends with the same bits; a checkpoint of something else is refused."""
 
 import pytest
-from conftest import TOY_LINES, all_records, files_below
+from conftest import TOY_LINES, all_records, files_below, methods_where
 
 from bench.core import cli
 from bench.core.errors import InputError
@@ -30,9 +30,13 @@ def killed_at(monkeypatch, step):
 
 @pytest.mark.parametrize(
     ('step', 'extra'),
-    [(5, []), (20, ["lgm.real_gradient = 'full'", 'lgm.num_probes = 2']), (30, ['lgm.chunk_size = 3'])],
-)
+    [
+        *((5, [f"run.methods = ['{name}']"]) for name in methods_where(lambda needs: not needs.real)),
+        (20, ["lgm.real_gradient = 'full'", 'lgm.num_probes = 2']), (30, ['lgm.chunk_size = 3']),
+    ],
+)  # fmt: skip
 def test_a_killed_and_resumed_run_gives_the_same_bits(command, toy, tmp_path, monkeypatch, step, extra):
+    """Every method that synthesises, killed early; LGM later too."""
     lines = [*TOY_LINES, *LINES, *extra, 'lgm.checkpoint_every = 5']
 
     def run(folder):

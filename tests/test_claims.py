@@ -3,8 +3,6 @@
 import itertools
 import os
 import shutil
-import subprocess
-import sys
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import NamedTuple
@@ -13,14 +11,23 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import ROOT, files_below
-from test_analysis import Planned, put, right, suite_files, toy_data
+from test_analysis import EverythingIsThere, Planned, dataset_of, features_world, grey, put, right, suite_files, toy_data
 
 from bench import claims
-from bench.analysis.claims import CLAIMS, FAILS, HOLDS, UNKNOWN, Verdict, judge
+from bench.analysis import alignment, verdicts
+from bench.analysis import suite as suite_module
+from bench.analysis.claims import CLAIMS
+from bench.analysis.evidence import Evidence
+from bench.analysis.report import Report
+from bench.analysis.suite import FAILS, HOLDS, SUITE, UNKNOWN, Suite, Verdict, judge
+from bench.config.gin_files import loaded
 from bench.core import cli
 from bench.core.errors import InputError
+from bench.distillation.distilled_set import DistilledSet
 from bench.results import published
+from tests import commands
 
+FILES = sorted((ROOT / 'gin' / 'claims').glob('*.gin'))
 CLIP, DINO, MIM, MOCO = BACKBONES = ('tiny_clip', 'tiny_dino', 'tiny_mim', 'tiny_moco')
 COUNT = 200  # test images: a difference of 10 of them is settled
 REAL = {'random': 0.4, 'centroid': 0.6, 'herding': 0.6, 'k_center': 0.58, 'neighbors': 0.55}
@@ -89,17 +96,41 @@ def cell_folder(folder, at):
     ]  # fmt: skip
 
 
-def write_analyses(folder, *, spearman=0.9, p=0.02, percentiles=(100,) * 8):
-    folder.mkdir(exist_ok=True)
+def correlations(*, spearman=0.9, p=0.02):
+    """Return what alignment finds: only one of its rows is asked for."""
     row = {'pearson': 0.8, 'p_pearson': p, 'spearman': spearman, 'p_spearman': p, 'pairs': 12}
     others = {'pearson': -0.8, 'p_pearson': 1, 'spearman': -0.8, 'p_spearman': 1, 'pairs': 12}
-    table = [
+    table = pd.DataFrame([
         {'measure': measure, 'with': target, **(row if (measure, target) == ('mutual_knn', 'transfer') else others)}
         for measure in ('cka', 'mutual_knn') for target in ('percent_of_own', 'transfer')
+    ])  # fmt: skip
+    return lambda evidence, **settings: Report('', '', {'Correlation': table})
+
+
+def write_images(folder, *, percentiles=(100,) * 8):
+    """Write the table of embedding as it was made where the images are."""
+    (folder / 'analysis').mkdir(exist_ok=True)
+    images = [
+        {'backbone': b, 'percentile': p, 'set': f'lgm-{b}-{b}-1-0-paper-v1-hard'}
+        for b in BACKBONES for p in (percentiles if b == MOCO else [100] * 8)
     ]  # fmt: skip
-    pd.DataFrame(table).to_csv(folder / 'alignment.csv', index=False)
-    images = [{'backbone': b, 'percentile': p} for b in BACKBONES for p in (percentiles if b == MOCO else [100] * 8)]
-    pd.DataFrame(images).to_csv(folder / 'embedding_images.csv', index=False)
+    pd.DataFrame(images).to_csv(folder / 'analysis' / 'embedding_images.csv', index=False)
+
+
+@pytest.fixture(autouse=True)
+def aligned(monkeypatch):
+    """Test pictures would take a while to draw and encode: a test of its own judges with features."""
+    monkeypatch.setattr(suite_module, 'alignment', correlations())
+
+
+def suite_of(path, evidence):
+    with loaded([str(path)], [], command=SUITE) as config:
+        return Suite(evidence=evidence, **config.command_settings())
+
+
+def suites(folder):
+    """Return the suites of gin/claims, the embedded one first."""
+    return sorted((suite_of(path, Evidence(folder)) for path in FILES), key=lambda suite: suite.dataset != 'plumage')
 
 
 @pytest.fixture(scope='module')
@@ -107,7 +138,7 @@ def made(tmp_path_factory):
     folder = tmp_path_factory.mktemp('made')
     for at, shares in world().items():
         write_cell(folder, at, shares)
-    write_analyses(folder / 'analysis')
+    write_images(folder)
     return folder
 
 
@@ -123,7 +154,7 @@ def results(made, tmp_path):
 
 
 def verdict_of(number, folder):
-    return judge(claim_of(number), claims.suites(folder)[0])
+    return judge(claim_of(number), suites(folder)[0])
 
 
 def claim_of(number):
@@ -146,10 +177,8 @@ BREAKS = {
     14: ({own('lgm', b): [0.7, 0.8, 0.9] for b in BACKBONES}, 'lgm 10.00 (8 degrees), random 5.00 (8 degrees)'),
     15: ({own('centroid', b, protocol='ridge-v1'): [0.8] for b in BACKBONES}, 'Turned round: lgm over centroid'),
 }
-CHANGED_ANALYSES = {
-    10: [{'p': 0.06}, {'spearman': -0.9}],
-    13: [{'percentiles': (95,) * 8}, {'percentiles': (100, 95) * 4}],  # on one backbone none beyond, or only half of them
-}
+CHANGED_ALIGNMENT = [{'p': 0.06}, {'spearman': -0.9}]
+CHANGED_IMAGES = [{'percentiles': (95,) * 8}, {'percentiles': (100, 95) * 4}]  # on one backbone none beyond, or only half
 # A record that is not there, and how it is named.
 GONE = {
     1: (own('herding', MOCO), 'herding on plumage x tiny_moco'),
@@ -161,8 +190,10 @@ GONE = {
     7: (At('no_augmentation', DINO, CLIP), 'no_augmentation from tiny_dino on plumage x tiny_clip'),
     8: (At('no_pyramid', MIM, MIM), 'no_pyramid on plumage x tiny_mim'),
     9: (At('three_views', MIM, MIM), 'three_views on plumage x tiny_mim'),
+    10: (At('lgm', MIM, MOCO), 'lgm from tiny_mim on plumage x tiny_moco'),
     11: (own('k_center', MIM, dataset='plumage_spurious'), 'k_center on plumage_spurious x tiny_mim'),
     12: (own('random', MIM, dataset='plumage_families'), 'random on plumage_families x tiny_mim'),
+    13: (own('lgm', MOCO), 'lgm, seed 0, on plumage through every backbone'),
     14: (own('random', MOCO), 'random on plumage x tiny_moco'),
     15: (own('k_center', CLIP, protocol='ridge-v1'), 'k_center on plumage x tiny_clip, ridge-v1'),
 }
@@ -175,15 +206,15 @@ def test_every_claim_has_a_number_and_a_test_of_its_own():
     assert [claim.number for claim in CLAIMS] == list(range(1, 16))
     for part in ('text', 'test', 'decide'):
         assert len({getattr(claim, part) for claim in CLAIMS}) == 15
-    for claim, suite in itertools.product(CLAIMS, claims.suites(ROOT / 'nowhere')):
+    for claim, suite in itertools.product(CLAIMS, suites(ROOT / 'nowhere')):
         cited = claim.published_for(suite)
         assert cited and '|' not in claim.text + claim.test + cited
-    assert BREAKS.keys() | CHANGED_ANALYSES.keys() == GONE.keys() | CHANGED_ANALYSES.keys() == set(range(1, 16))
+    assert BREAKS.keys() | {10, 13} == GONE.keys() == set(range(1, 16))
 
 
 def test_the_spurious_set_of_a_suite_is_the_one_that_is_cited():
     figures = published.load(ROOT / 'results')
-    cited = {suite.spurious: claim_of(11).published_for(suite) for suite in claims.suites(ROOT / 'nowhere')}
+    cited = {suite.spurious: claim_of(11).published_for(suite) for suite in suites(ROOT / 'nowhere')}
     assert set(cited) == {'', 'plumage_spurious', 'waterbirds', 'spawrious'}
     for dataset, shown in (('waterbirds', 'Waterbirds'), ('spawrious', 'Spawrious')):
         pairs = [
@@ -198,7 +229,7 @@ def test_the_spurious_set_of_a_suite_is_the_one_that_is_cited():
 
 
 def test_the_published_alignment_is_cited_as_the_other_experiment_it_is():
-    for suite in claims.suites(ROOT / 'nowhere'):
+    for suite in suites(ROOT / 'nowhere'):
         cited = claim_of(10).published_for(suite)
         assert cited.startswith('another experiment: sets distilled on ImageNet-1k, and 1-nearest-neighbour accuracy')
         assert 'no coefficient; computed from them' in cited and 'Pearson 0.83, Spearman 0.85' in cited
@@ -212,7 +243,7 @@ def test_a_claim_holds_where_it_is_true(claim, made_suite):
 
 @pytest.fixture(scope='module')
 def made_suite(made):
-    return claims.suites(made)[0]
+    return suites(made)[0]
 
 
 @pytest.mark.parametrize('number', BREAKS)
@@ -236,23 +267,87 @@ def test_a_claim_is_not_decided_where_a_record_is_missing(number, results):
     assert verdict_of(number, results) == Verdict(UNKNOWN, f'missing: {named}')
 
 
-@pytest.mark.parametrize(('number', 'change'), [(n, change) for n in CHANGED_ANALYSES for change in CHANGED_ANALYSES[n]])
-def test_a_claim_does_not_hold_where_the_analysis_says_otherwise(number, change, results):
-    write_analyses(results / 'analysis', **change)
-    assert verdict_of(number, results).outcome == FAILS
+@pytest.mark.parametrize('change', CHANGED_ALIGNMENT)
+def test_claim_10_does_not_hold_where_the_analysis_says_otherwise(change, made_suite, monkeypatch):
+    monkeypatch.setattr(suite_module, 'alignment', correlations(**change))
+    assert judge(claim_of(10), made_suite).outcome == FAILS
 
 
-def test_a_claim_is_not_decided_where_an_analysis_is_missing(results):
-    for number, name in ((10, 'alignment'), (13, 'embedding_images')):
-        path = results / 'analysis' / f'{name}.csv'
-        path.unlink()
-        assert verdict_of(number, results) == Verdict(UNKNOWN, f'missing: the analysis {path}')
-        without = replace(claims.suites(results)[0], analyses={})
-        assert judge(claim_of(number), without) == Verdict(UNKNOWN, f'missing: the analysis {name}')
-    write_analyses(results / 'analysis')
-    images = pd.read_csv(results / 'analysis' / 'embedding_images.csv')
-    images[images.backbone != DINO].to_csv(results / 'analysis' / 'embedding_images.csv', index=False)
-    assert verdict_of(13, results) == Verdict(UNKNOWN, 'missing: tiny_dino in the analysis embedding')
+@pytest.mark.parametrize('change', CHANGED_IMAGES)
+def test_claim_13_does_not_hold_where_the_images_lie_elsewhere(change, results):
+    write_images(results, **change)
+    assert verdict_of(13, results).outcome == FAILS
+
+
+def test_a_table_of_other_images_is_not_judged(results):
+    verdict = verdict_of(13, results)
+    assert verdict.outcome == HOLDS
+    assert verdict.numbers.endswith('; from analysis/embedding_images.csv, made of the same sets')
+    path = results / 'analysis' / 'embedding_images.csv'
+    images = pd.read_csv(path)
+    missing = f'missing: the images of lgm on plumage x {DINO}, or analysis/embedding_images.csv made of them'
+    stale = images.assign(set=images['set'].where(images.backbone != DINO, 'of an earlier run'))
+    for table in (stale, images[images.backbone != DINO]):
+        table.to_csv(path, index=False)
+        assert verdict_of(13, results) == Verdict(UNKNOWN, missing)
+    images.drop(columns='set').to_csv(path, index=False)
+    assert verdict_of(13, results) == Verdict(UNKNOWN, missing.replace(DINO, CLIP))
+    path.unlink()
+    assert verdict_of(13, results) == Verdict(UNKNOWN, missing.replace(DINO, CLIP))
+
+
+ABC = ('a', 'b', 'c')
+
+
+def features_suite(folder):
+    """Return a suite whose data, features and distilled images are made up."""
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, size=(20, 1, 2, 3))
+    data = dataset_of(images, np.arange(20) % 2, images, np.arange(20) % 2, ('ant', 'bee'))
+    for s, t in itertools.product(ABC, ABC):
+        made = DistilledSet(np.arange(2), np.tile(grey(0, 255), (1, 1, 2, 1))) if s == t else None
+        put(folder, 'lgm', right(0.9 if s == t else 0.3 + 0.05 * rng.integers(10)), source=s, on=t, made=made)
+    evidence = features_world(folder, data, {name: rng.normal(size=(6, 6)) for name in ABC})
+    return Suite(evidence=evidence, name='made up', dataset='toy', backbones=ABC)
+
+
+def test_a_claim_runs_the_analysis_that_it_needs(tmp_path, monkeypatch):
+    monkeypatch.setattr(suite_module, 'alignment', alignment.alignment)
+    suite = features_suite(tmp_path)
+    found = alignment.alignment(suite.evidence, dataset='toy', backbones=ABC).tables['Correlation']
+    row = found[(found.measure == 'mutual_knn') & (found['with'] == 'transfer')].iloc[0]
+    assert judge(claim_of(10), suite).numbers.startswith(f'Pearson {row.pearson:.2f} (p = {row.p_pearson:.3f}), Spearman ')
+    assert judge(claim_of(10), replace(suite, backbones=ABC[:2])).numbers == 'missing: a third backbone'
+    # a table that lies there is of no account where the images are
+    (tmp_path / 'analysis').mkdir()
+    (tmp_path / 'analysis' / 'embedding_images.csv').write_text('backbone,percentile,set\n')
+    numbers = judge(claim_of(13), suite).numbers
+    assert numbers.startswith('images farther from their class mean than 95 % of the real ones: a ')
+    assert 'analysis/' not in numbers
+
+
+def test_data_that_is_not_here_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(suite_module, 'alignment', alignment.alignment)
+    suite = features_suite(tmp_path)
+
+    def absent(name):
+        raise InputError('give --data_root')
+
+    suite.evidence.load = replace(suite.evidence.load, dataset=absent)
+    for number in (10, 13):
+        assert judge(claim_of(number), suite) == Verdict(UNKNOWN, 'missing: the features of toy (give --data_root)')
+
+
+def test_the_best_of_the_real_ones_may_be_a_strangers(results):
+    before = {number: verdict_of(number, results) for number in (1, 11)}
+    where = {'dataset': 'plumage_spurious', 'kind': 'real'}
+    for on in BACKBONES:
+        put(results, 'my_choice', right(0.5, count=COUNT), source=on, on=on, **where)
+    assert verdict_of(11, results) == before[11], 'it is not the best'
+    for on in BACKBONES:
+        put(results, 'my_best', right(0.7, count=COUNT), source=on, on=on, **where)
+    assert verdict_of(11, results).numbers.startswith('LGM minus the best real baseline: mean -15.0 [')
+    assert verdict_of(1, results) == before[1], 'which names its baselines'
 
 
 def test_one_backbone_or_one_seed_decides_nothing_about_several(made_suite, results):
@@ -294,38 +389,41 @@ def test_two_records_for_one_cell_are_an_error_and_no_verdict(results):
 
 def test_the_suites_gin_files_make_every_record_that_a_claim_reads():
     evidence = Planned(*suite_files())
-    suite = replace(claims.suites(ROOT / 'nowhere')[0], evidence=evidence)
-    verdicts = {claim.number: judge(claim, suite) for claim in CLAIMS}
-    unknown = {number: verdict.numbers for number, verdict in verdicts.items() if verdict.outcome == UNKNOWN}
-    assert unknown.keys() == {10, 13} and all('missing: the analysis' in numbers for numbers in unknown.values())
+    suite = replace(suites(ROOT / 'nowhere')[0], evidence=evidence)
+    for claim in CLAIMS:
+        if claim.number == 13:
+            with pytest.raises(EverythingIsThere):
+                judge(claim, suite)
+        else:
+            assert judge(claim, suite).outcome != UNKNOWN
 
 
 # --- what is written --------------------------------------------------------------------------------------------------
 
 
 def test_the_page_and_the_brief_table(made):
-    suites = claims.suites(made)
-    verdicts = [
+    first, *others = suites(made)
+    judged = [
         (claim, Verdict(HOLDS if claim.number < 3 else UNKNOWN, f'numbers {claim.number}')) for claim in CLAIMS[:3]
     ]
-    page = claims.markdown([(suites[0], verdicts)], suites[1:])
+    page = verdicts.markdown([(first, judged)], others)
     lines = page.splitlines()
     assert lines[0] == '# The claims of arXiv 2511.16674, checked'
     assert '## embedded: plumage through four small encoders' in lines and '2 of 3 claims hold.' in lines
-    row = f'| 2 | {CLAIMS[1].text} | **holds** | numbers 2 | {CLAIMS[1].test} | {CLAIMS[1].published_for(suites[0])} |'
+    second = CLAIMS[1]
+    row = f'| 2 | {second.text} | **holds** | numbers 2 | {second.test} | {second.published_for(first)} |'
     assert row in lines and lines[-1] == 'Made by `python -m bench.claims`.'
-    assert (
-        'No records: grocery through MobileNetV2; CUB-200 through four large backbones; '
-        'ImageNet-100 through four large backbones.'
-    ) in lines
-    assert 'No records' not in claims.markdown([(suites[0], verdicts)], [])
-    brief = claims.brief(suites[0], verdicts).splitlines()
-    assert brief[0] == f'Suite: {suites[0].name}.' and brief[2:4] == ['| | claim | verdict |', '| ---: | --- | --- |']
-    assert brief[4:] == [f'| {c.number} | {c.text} | {v.outcome} |' for c, v in verdicts]
+    assert '- CUB-200 through four large backbones (`gin/suites/paper_table5.gin` makes them)' in lines
+    assert '- grocery through MobileNetV2 (`gin/grocery_mobilenetv2.gin` makes them)' in lines
+    assert 'No records' not in verdicts.markdown([(first, judged)], [])
+    brief = verdicts.brief(first, judged).splitlines()
+    assert brief[0] == f'Suite: {first.name}.' and brief[2:4] == ['|  | claim | verdict |', '| ---: | --- | --- |']
+    assert brief[4:] == [f'| {c.number} | {c.text} | {v.outcome} |' for c, v in judged]
 
 
 def run_main(monkeypatch, **values):
-    monkeypatch.setattr(claims.flags, 'FLAGS', SimpleNamespace(**{'into': None, **values}))
+    values = {'into': None, 'gin_file': [], 'gin_bindings': [], 'plugin': [], **values}
+    monkeypatch.setattr(claims.flags, 'FLAGS', SimpleNamespace(**values))
     return claims.main()
 
 
@@ -340,7 +438,7 @@ def test_a_document_shows_the_verdicts_between_its_markers(results, monkeypatch)
     assert 'stale' not in shown and shown.count('| holds |') == 15
     page = (results / 'claims.md').read_text()
     assert page.count('\n## ') == 2 and '15 of 15 claims hold.' in page and '0 of 15 claims hold.' in page
-    monkeypatch.setattr(claims, 'judge', lambda claim, suite: Verdict(HOLDS, 'for speed'))
+    monkeypatch.setattr(suite_module, 'judge', lambda claim, suite: Verdict(HOLDS, 'for speed'))
     for _ in range(2):  # a second time changes nothing
         run_main(monkeypatch, results_dir=str(results), into=str(document))
         assert document.read_text() == shown
@@ -355,22 +453,38 @@ def test_nothing_to_judge_is_one_line_and_writes_nothing(tmp_path, monkeypatch, 
         run_main(monkeypatch, results_dir=str(tmp_path / 'none'))
     put(tmp_path, 'lgm', right(0.5), source='other', on='other', dataset='plumage')  # on a backbone of no suite
     before = files_below(tmp_path)
-    monkeypatch.setattr(claims.flags, 'FLAGS', SimpleNamespace(results_dir=str(tmp_path), into=None))
+    values = {'results_dir': str(tmp_path), 'into': None, 'gin_file': [], 'gin_bindings': [], 'plugin': []}
+    monkeypatch.setattr(claims.flags, 'FLAGS', SimpleNamespace(**values))
     assert cli.guarded(claims.main, ['bench.claims'], name='bench.claims') == 2
     said = f'{tmp_path} has no records of lgm on any suite; make suite, or python -m bench.run, makes them'
     assert capsys.readouterr() == ('', f'bench.claims: {said}\n') and files_below(tmp_path) == before
 
 
-def test_the_command_needs_neither_torch_nor_gin(results):
-    code = (
-        "import runpy, sys\n"
-        "try: runpy.run_module('bench.claims', run_name='__main__', alter_sys=True)\n"
-        "finally: print({'torch', 'gin'} & set(sys.modules))"
-    )
-    command = [sys.executable, '-c', code, f'--results_dir={results}']
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0 and done.stderr == f'wrote {results / "claims.md"}\n', done.stderr
-    lines = done.stdout.splitlines()
-    assert lines[0] == 'embedded: plumage through four small encoders' and lines[-1] == 'set()' and len(lines) == 17
-    assert lines[1] == f'   1  {HOLDS:18}  {CLAIMS[0].text}'
+@pytest.mark.parametrize('path', FILES, ids=lambda path: path.stem)
+def test_the_command_judges_the_suite_of_a_file_and_uses_each_of_its_bindings(path, results):
+    suite = suite_of(path, Evidence(results))
+    assert suite.has_records() == (path.stem == 'embedded') and (ROOT / suite.made_by).is_file()
+    first = suite.backbones[0]
+    put(results, 'lgm', right(0.5, count=COUNT), source=first, on=first, dataset=suite.dataset, seed=9)
+    done = commands.run('bench.claims', f'--gin_file={path}', f'--results_dir={results}')
+    assert (done.status, done.err) == (0, f'wrote {results / "claims.md"}\n')
+    lines = done.out.splitlines()
+    outcome = judge(CLAIMS[0], suite_of(path, Evidence(results))).outcome
+    assert lines[0] == suite.name and lines[1] == f'   1  {outcome:18}  {CLAIMS[0].text}' and len(lines) == 16
     assert (results / 'claims.md').is_file()
+
+
+@pytest.mark.parametrize(
+    ('line', 'said'),
+    [
+        ("claims.dataset = ''", 'claims.dataset: expected the dataset of a suite, as in gin/claims/embedded.gin; got none'),
+        ("claims.backbones = 'tiny_moco'", "claims.backbones: expected a list, got 'tiny_moco'"),
+        ("claims.datasets = 'plumage'", "claims has no parameter 'datasets'"),
+        ('lgm.num_updates = 3', 'nothing in this run uses the binding lgm.num_updates'),
+    ],
+)
+def test_a_file_that_describes_no_suite_is_one_line(line, said, results):
+    before = files_below(results)
+    arguments = [f'--gin_file={ROOT / "gin" / "claims" / "embedded.gin"}', f'--gin_bindings={line}']
+    done = commands.run('bench.claims', *arguments, f'--results_dir={results}')
+    assert done.status == 2 and said in done.err and done.err.count('\n') == 1 and files_below(results) == before

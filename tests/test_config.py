@@ -8,10 +8,10 @@ import pytest
 
 from bench.config import gin_files as config
 from bench.config import registry
-from bench.config.gin_files import ROOT, RUN, loaded
+from bench.config.gin_files import ROOT, loaded
 from bench.core import ranges
 from bench.core.errors import InputError
-from bench.pipeline.grid import cells, grid
+from bench.pipeline.grid import RUN, cells, grid
 
 GRID = ["run.datasets = ['toy_data']", "run.backbones = ['toy_net']"]
 
@@ -23,12 +23,12 @@ def world(own_plugins):
 
 
 def settings_of(lines, name='lgm', kind='method', files=()):
-    with loaded(files, lines) as bound:
+    with loaded(files, lines, command=RUN) as bound:
         return bound.choose(kind, name).settings
 
 
 def grid_of(lines, files=()):
-    with loaded(files, [*GRID, *lines] if not files else lines) as bound:
+    with loaded(files, [*GRID, *lines] if not files else lines, command=RUN) as bound:
         return grid(bound)
 
 
@@ -75,7 +75,7 @@ def test_a_file_here_comes_before_one_of_that_name_in_the_repository(tmp_path, m
 
 def test_a_label_is_a_scope_that_inherits_what_is_bound_without_one():
     plainly = ['lgm.num_updates = 5', 'lgm.num_views = 3']
-    with loaded([], [*plainly, "flat/lgm.parameterization = 'pixels'", 'flat/lgm.num_views = 4']) as bound:
+    with loaded([], [*plainly, "flat/lgm.parameterization = 'pixels'", 'flat/lgm.num_views = 4'], command=RUN) as bound:
         flat, plain = bound.choose('method', 'flat=lgm'), bound.choose('method', 'lgm')
     assert (flat.label, flat.name, plain.label) == ('flat', 'lgm', 'lgm')
     assert flat.settings == {**plain.settings, 'parameterization': 'pixels', 'num_views': 4}
@@ -118,7 +118,7 @@ def test_a_macro_given_by_flag_narrows_the_grid_of_a_file(tmp_path):
 
 
 def test_a_name_with_a_hyphen_is_bound_with_an_underscore():
-    with loaded([], ['paper_v1.epochs = 3']) as bound:
+    with loaded([], ['paper_v1.epochs = 3'], command=RUN) as bound:
         assert bound.choose('protocol', 'paper-v1').settings['epochs'] == 3
         assert bound.choose('protocol', 'paper-v1-exact').settings['epochs'] == 1000
         with pytest.raises(InputError, match="unknown protocol 'paper_v1'; did you mean paper-v1"):
@@ -133,14 +133,14 @@ def test_whole_and_broken_numbers_of_one_value_are_one_setting():
 
 def test_the_record_keeps_what_was_asked_with_scopes_and_later_lines_winning(tmp_path):
     file = write(tmp_path, 'a.gin', 'lgm.num_updates = 1', 'run.ipc = (1, 5)', 'N = 3', 'lgm.num_views = %N')
-    with loaded([file], ['lgm.num_updates = 2', 'a/b/lgm.num_views = 4']) as bound:
+    with loaded([file], ['lgm.num_updates = 2', 'a/b/lgm.num_views = 4'], command=RUN) as bound:
         assert bound.asked() == {
             'lgm.num_updates': 2, 'run.ipc': [1, 5], 'N': 3, 'lgm.num_views': '%N', 'a/b/lgm.num_views': 4,
         }  # fmt: skip
 
 
 def test_plain_functions_are_not_affected_by_bindings(toy):
-    with loaded([], ['toy_data.num_classes = 2']) as bound:
+    with loaded([], ['toy_data.num_classes = 2'], command=RUN) as bound:
         assert bound.choose('dataset', 'toy_data').settings['num_classes'] == 2
         assert toy.toy_data(None).train.num_classes == 6
         assert registry.find('dataset', 'toy_data')[0].load()(None).train.num_classes == 6
@@ -179,7 +179,7 @@ def test_a_line_that_cannot_be_read_is_named(line, message):
 
 
 def grid_of_line(line):
-    with loaded([], [line, *GRID, "run.methods = ['lgm', 'random']"]) as bound:
+    with loaded([], [line, *GRID, "run.methods = ['lgm', 'random']"], command=RUN) as bound:
         grid(bound)
 
 
@@ -266,13 +266,13 @@ def test_files_that_cannot_be_read_are_named(tmp_path):
 
 
 def test_gin_is_cleared_after_success_and_after_errors():
-    with loaded([], ['lgm.num_updates = 3']):
+    with loaded([], ['lgm.num_updates = 3'], command=RUN):
         assert gin.config._CONFIG
     assert not gin.config._CONFIG and not gin.config.config_is_locked()
-    with pytest.raises(RuntimeError), loaded([], ['lgm.num_updates = 3']):
+    with pytest.raises(RuntimeError), loaded([], ['lgm.num_updates = 3'], command=RUN):
         raise RuntimeError
     assert not gin.config._CONFIG and not gin.config.config_is_locked()
-    with pytest.raises(InputError), loaded([], ['lgm.num_updates = 3', 'lgm.nothing = 3']):
+    with pytest.raises(InputError), loaded([], ['lgm.num_updates = 3', 'lgm.nothing = 3'], command=RUN):
         pass
     assert not gin.config._CONFIG
     assert settings_of([])['num_updates'] == 5001

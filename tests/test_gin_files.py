@@ -6,9 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from bench.analysis.suite import SUITE as SUITE_ROW
+from bench.analyze import ANALYZE
 from bench.config import registry
 from bench.config.gin_files import find_file, loaded
-from bench.pipeline.grid import grid
+from bench.pipeline.grid import RUN, grid
+from bench.pretrain.__main__ import PRETRAIN
 from tests.conftest import ROOT
 
 RUNS = sorted((ROOT / 'gin').glob('*.gin'))
@@ -21,6 +24,8 @@ PAPER = [path for path in SUITE if path.stem.startswith('paper_')]
 # of one method: what it is compared with stands in the file that they belong to
 LGM_ALONE = ('ablation', 'paper_table3', 'paper_table6')
 ALL = sorted((ROOT / 'gin').rglob('*.gin'))
+# by folder; of the other files it is bench.run
+COMMANDS = {'analysis': ANALYZE, 'claims': SUITE_ROW, 'pretrain': PRETRAIN}
 METHODS = sorted((ROOT / 'gin' / 'methods').glob('*.gin'))
 SMALL = [
     "run.datasets = ['toy_data']", "run.backbones = ['toy_net']", 'run.eval_backbones = None',
@@ -31,9 +36,9 @@ SMALL = [
 
 
 def test_every_folder_of_gin_files_is_tested():
-    """`analysis` in test_analysis.py, `pretrain` in test_pretrain.py, `worlds` through the files that include them."""
+    """`analysis`, `claims` and `pretrain` in the tests of that name, `worlds` through the files that include them."""
     folders = {path.parent.name for path in ALL}
-    assert folders == {'gin', 'methods', 'suites', 'worlds', 'analysis', 'pretrain'}
+    assert folders == {'gin', 'methods', 'suites', 'worlds', 'analysis', 'claims', 'pretrain'}
     named = ''.join(path.read_text() for path in ALL)
     for path in [*(ROOT / 'gin' / 'worlds').glob('*.gin'), *(ROOT / 'gin' / 'suites').glob('*.gin')]:
         assert path in SUITE or f"include '{path.relative_to(ROOT)}'" in named
@@ -41,7 +46,7 @@ def test_every_folder_of_gin_files_is_tested():
 
 @pytest.mark.parametrize('path', [*RUNS, *SUITE], ids=lambda path: path.stem)
 def test_it_lists_its_cells_with_every_binding_in_use(path, toy):
-    with loaded([str(path)], []) as config:
+    with loaded([str(path)], [], command=RUN) as config:
         cells = grid(config)
     names = {cell.method.row.name for cell in cells}
     assert {'random', 'full'} <= names or path.stem in LGM_ALONE
@@ -52,7 +57,7 @@ def test_it_lists_its_cells_with_every_binding_in_use(path, toy):
 
 @pytest.mark.parametrize('path', PAPER, ids=lambda path: path.stem)
 def test_the_command_lists_the_cells_of_a_published_table_and_touches_nothing(path, run_bench, tmp_path):
-    with loaded([str(path)], []) as config:
+    with loaded([str(path)], [], command=RUN) as config:
         keys = [cell.key for cell in grid(config)]
     outcome = run_bench(f'--gin_file={path}', '--dry_run')
     lines = outcome.out.splitlines()
@@ -87,7 +92,7 @@ def includes(path):
 
 def resets(path):
     """Return what is bound anew, with another value, by a file that does not include all that bound it before."""
-    with loaded([str(path)], []) as config:
+    with loaded([str(path)], [], command=COMMANDS.get(path.parent.name, RUN)) as config:
         statements = config.statements
     values, files, found = {}, defaultdict(set), []
     for statement in statements:
@@ -129,7 +134,7 @@ def test_a_reset_is_noticed_wherever_it_stands(tmp_path):
 @pytest.mark.parametrize('path', METHODS, ids=lambda path: path.stem)
 def test_a_methods_file_binds_its_method_alone_and_runs(path, run_bench):
     name = max((name for name in registry.rows('method') if path.stem.startswith(name)), key=len)  # lgm_fast binds lgm
-    with loaded([str(path)], []) as config:
+    with loaded([str(path)], [], command=RUN) as config:
         assert {statement.selector for statement in config.statements} == {name}
     bindings = [f'--gin_bindings={line}' for line in [*SMALL, f"run.methods = ['lgm', '{name}']"]]
     outcome = run_bench(f'--gin_file={path}', *bindings)
@@ -137,6 +142,6 @@ def test_a_methods_file_binds_its_method_alone_and_runs(path, run_bench):
 
 
 def test_the_released_settings_are_the_functions_defaults_but_for_the_balance():
-    with loaded(['gin/methods/lgm_released.gin'], ["run.methods = ['lgm']"]) as config:
+    with loaded(['gin/methods/lgm_released.gin'], ["run.methods = ['lgm']"], command=RUN) as config:
         choice = config.choose('method', 'lgm')
     assert choice.settings == {**choice.row.defaults(), 'class_balanced': False}

@@ -7,7 +7,7 @@ import pytest
 
 from bench.config.gin_files import loaded
 from bench.core.errors import InputError
-from bench.pipeline.grid import grid
+from bench.pipeline.grid import RUN, grid
 from bench.probes import protocols
 
 TOY = ["run.datasets = ['toy_data']", "run.backbones = ['toy_net']"]
@@ -20,7 +20,7 @@ def world(own_plugins):
 
 
 def cells_of(*lines):
-    with loaded([], [*TOY, *lines]) as bound:
+    with loaded([], [*TOY, *lines], command=RUN) as bound:
         return grid(bound)
 
 

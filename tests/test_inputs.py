@@ -72,7 +72,7 @@ def refused(run_bench, tmp_path):
             ["run.methods = ['short=lgm']", 'short/lgm.learning_rate = -1'],
             'short/lgm.learning_rate: expected a number > 0, got -1',
         ),
-        (["run.methods = ['neighbors']", "neighbors.of = 'centroid'"], "neighbors starts from the images that another"),
+        (["run.methods = ['neighbors']", "neighbors.of = 'centroid'"], "neighbors starts from the images of another"),
         ([RANDOM, 'paper_v1.epochs = 0'], 'paper_v1.epochs: expected an integer >= 1, got 0'),
         ([RANDOM, 'toy_net.broken = True'], 'toy_net: its weights are missing; put them there'),
     ],

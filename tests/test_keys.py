@@ -21,9 +21,9 @@ from bench.core.errors import InputError
 from bench.core.ranges import Fraction, PositiveInt, Since
 from bench.features import store as features
 from bench.features.views import CenterView, RandomView
-from bench.pipeline.grid import grid
+from bench.pipeline.grid import RUN, grid
+from bench.pipeline.replay import cell_of
 from bench.probes import protocols
-from bench.replay import cell_of
 from bench.results.record import CodeFacts, MethodFacts
 from bench.results.store import load
 
@@ -40,7 +40,7 @@ Later = Annotated[Fraction, Since('2026-11', neutral=0.0)]
 
 
 def cells_of(*lines):
-    with loaded([], [*GRID, *lines]) as bound:
+    with loaded([], [*GRID, *lines], command=RUN) as bound:
         return grid(bound)
 
 

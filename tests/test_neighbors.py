@@ -12,7 +12,7 @@ from bench.core.types import Split
 from bench.distillation.distilled_set import DistilledSet
 from bench.distillation.task import Task, method
 from bench.features.similarity import nearest_in_class, unit
-from bench.pipeline.grid import grid
+from bench.pipeline.grid import RUN, grid
 from bench.results.store import load
 from methods.neighbors import neighbors
 
@@ -71,7 +71,7 @@ def plane_task(pixels, labels, *, indices=None):
 
 
 def grid_of(*lines):
-    with loaded([], [*TOY, *lines]) as config:
+    with loaded([], [*TOY, *lines], command=RUN) as config:
         return grid(config)
 
 
@@ -198,9 +198,9 @@ def test_seeds_are_those_of_the_other_method_which_comes_first():
     'of, message',
     [
         ('lgn', "neighbors starts from the images of another method: unknown method 'lgn'; did you mean lgm"),
-        ('neighbors', 'neighbors starts from the images that another method makes, got itself'),
-        ('centroid', "that another method makes, got 'centroid', which chooses real ones"),
-        ('full', "that another method makes, got 'full', which chooses real ones"),
+        ('neighbors', 'neighbors starts from the images of another method: expected one that makes its own, got itself'),
+        ('centroid', "expected one that makes its own, got 'centroid', which chooses real images"),
+        ('full', "expected one that makes its own, got 'full', which chooses real images"),
     ],
 )
 def test_what_gives_no_images_is_refused_before_any_work(of, message, run_bench, tmp_path):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from conftest import Pictures
+from conftest import Pictures, files_below
 from PIL import Image
 
 from bench.config import registry
@@ -149,7 +149,7 @@ def test_a_long_set_shows_its_first_images_and_says_so_and_a_huge_real_one_has_n
     assert len(seen['rows']) == 100 and seen['title'].endswith('; first 100 of 101 images')
     drawn = []
     monkeypatch.setattr(gallery, 'contact_sheet', lambda images, names, path: drawn.append(len(images)) or path)
-    gallery.draw(DistilledSet.synthetic(plain([RED] * 501), np.zeros(501)), tmp_path, task=task)
+    gallery.draw(DistilledSet.synthetic(plain([RED] * 501), np.zeros(501)), tmp_path / 'a', task=task)
     assert drawn == [500]
     huge = DistilledSet(np.zeros(501), indices_N=np.zeros(501, int))
     assert gallery.draw(huge, tmp_path / 'b', task=task) == {}
@@ -167,7 +167,7 @@ def fader(task, *, frames: int = 3):
     return DistilledSet.synthetic(np.full((task.train.num_classes, 3, 9, 9), 0.5), np.arange(task.train.num_classes))
 
 
-def test_a_run_leaves_them_beside_synthetic_sets_and_keeps_them(run_bench, tmp_path):
+def test_a_run_leaves_them_beside_synthetic_sets_and_draws_them_once(run_bench, tmp_path, monkeypatch):
     registry.register('method', registry.Row('fader', fader, 'fades'))
     outcome = run_bench(bind=["run.methods = ['fader', 'still=fader', 'herding']", 'still/fader.frames = 0'])
     assert outcome.status == 0, outcome
@@ -182,10 +182,23 @@ def test_a_run_leaves_them_beside_synthetic_sets_and_keeps_them(run_bench, tmp_p
     assert len(frames_of(film)[0]) == 3
     for line in (f'time-lapse of fader: {film}', f'nearest photographs of fader: {near_sheet}'):
         assert line in outcome.out
-    before = [(path.read_bytes(), path.stat().st_mtime_ns) for path in (film, near_sheet)]
-    again = run_bench(bind=["run.methods = ['fader']", 'paper_v1.init_sigma = 0.02'])
+    before = files_below(results / 'distilled')
+    with monkeypatch.context() as patched:
+        for name in ('contact_sheet', 'neighbor_rows'):
+            patched.setattr(gallery, name, None)  # whoever draws again falls over it
+        again = run_bench(bind=["run.methods = ['fader']", 'paper_v1.init_sigma = 0.02'])
     assert again.status == 0 and '1 cells, 0 of them done' in again.out and f'time-lapse of fader: {film}' in again.out
-    assert [(path.read_bytes(), path.stat().st_mtime_ns) for path in (film, near_sheet)] == before
+    assert files_below(results / 'distilled') == before
+    # a run that was killed before it drew leaves a set without pictures; they are drawn when it is loaded
+    near_sheet.unlink()
+    sheet = beside['fader'] / 'contact_sheet.png'
+    sheet.unlink()
+    assert run_bench(bind=["run.methods = ['fader']", 'paper_v1.init_sigma = 0.03']).status == 0
+    assert files_below(results / 'distilled') == before
+    # a set that is made anew is drawn anew
+    sheet.write_bytes(b'old')
+    assert run_bench('--force', bind=["run.methods = ['fader']"]).status == 0
+    assert sheet.read_bytes() == before[str(sheet.relative_to(results / 'distilled'))]
 
 
 def test_tensorboard_shows_them_beside_the_contact_sheet(run_bench, tmp_path):

@@ -223,7 +223,7 @@ def test_bindings_do_not_reach_python_callers():
     assert (settings['epochs'], recipe.settings['projection_dim']) == (77, 3)
     again, recipe = command.configured([MOCO], [])
     assert again['epochs'] != 77 and recipe.settings['projection_dim'] == 128
-    with loaded([MOCO], ['moco.projection_dim = 3']):
+    with loaded([MOCO], ['moco.projection_dim = 3'], command=command.PRETRAIN):
         network = torch.nn.Module()
         network.num_features = 4
         assert moco(network).modules[1][-1].out_features == 128

@@ -11,7 +11,7 @@ from bench.analysis.ablation import PUBLISHED as ABLATION_MEANS
 from bench.analysis.evidence import short_name
 from bench.config.gin_files import loaded
 from bench.core.errors import InputError
-from bench.pipeline.grid import grid
+from bench.pipeline.grid import RUN, grid
 from bench.results import published
 
 BACKBONES = ('clip_vitb16', 'dinov2_vitb14', 'eva02_vitb14', 'mocov3_vitb16')
@@ -28,7 +28,7 @@ PAIRS = sorted(path for path in (ROOT / 'gin').glob('*.gin') if '# Published' in
 
 
 def cells_of(path):
-    with loaded([str(path)], []) as config:
+    with loaded([str(path)], [], command=RUN) as config:
         return grid(config)
 
 

@@ -10,12 +10,13 @@ import pytest
 from test_leaderboard import ORIGIN
 
 from bench.core import disk
+from bench.core.disk import safe_name
 from bench.core.types import Dataset, ProbeScore, Split
 from bench.results import provenance
 from bench.results.check import RecordError
 from bench.results.make import failed_record, make_record
 from bench.results.record import Correct, DistilledFacts, MethodFacts, Seconds, Skipped, WorstGroup
-from bench.results.store import as_json, find, load, load_table, path_of, safe_name, write
+from bench.results.store import as_json, find, load, load_table, path_of, write
 
 CELL = {
     'dataset': 'toy', 'method': 'random', 'source_backbone': 'any', 'eval_backbone': 'timm:a/b', 'ipc': 1, 'seed': 3,

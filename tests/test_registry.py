@@ -8,9 +8,12 @@ import pytest
 from conftest import ROOT
 
 from bench import list as bench_list
+from bench.analyze import ANALYZE
 from bench.config import gin_files as config
 from bench.config import plugins, registry
 from bench.core.errors import InputError
+from bench.pipeline.grid import RUN
+from bench.pretrain.__main__ import PRETRAIN
 
 PLUGIN = '''"""A file of a user."""
 
@@ -48,7 +51,7 @@ def test_every_kind_has_names_of_its_own_that_are_no_commands():
     assert {'simclr', 'moco', 'dino', 'mim', 'clip'} <= set(registry.rows('recipe'))
     assert {'transfer', 'alignment'} <= set(registry.rows('analysis'))
     identifiers = {row.identifier for kind in registry.KINDS for row in registry.rows(kind).values()}
-    assert not identifiers & set(config.COMMANDS)
+    assert not identifiers & {row.identifier for row in (RUN, ANALYZE, PRETRAIN)}
 
 
 @pytest.mark.parametrize('kind', ['recipe', 'analysis'])
@@ -203,7 +206,7 @@ def as_entry_point(tmp_path, monkeypatch):
 
 
 def settings_of_mine():
-    with config.loaded([], BINDINGS) as bound:
+    with config.loaded([], BINDINGS, command=RUN) as bound:
         choices = [bound.choose('method', name) for name in ('mine', 'x=mine')]
         return [[c.settings[name] for name in ('num_updates', 'noise_std', 'strength')] for c in choices]
 

@@ -10,13 +10,13 @@ import pytest
 import torch
 from conftest import ROOT, all_records, files_below
 
-from bench import replay
 from bench.config import registry
 from bench.core.errors import InputError
 from bench.core.hashing import short_hash
 from bench.core.types import Places
-from bench.pipeline.execute import Bench
-from bench.replay import TOLERANCE, Replay, cell_of
+from bench.pipeline import replay
+from bench.pipeline.replay import TOLERANCE, Replay, cell_of
+from bench.pipeline.session import Session
 from bench.results.record import Correct, Record
 from bench.results.store import dumps, load
 from tests import commands
@@ -30,9 +30,9 @@ WORLD = [
 ]  # fmt: skip
 
 
-def bench_in(folder, **more):
+def session_in(folder):
     places = Places(None, None, folder / 'cache')
-    return Bench(places, folder / 'results', torch.device('cpu'), say=lambda line: None, **more)
+    return Session(places, folder / 'results', torch.device('cpu'), say=lambda line: None)
 
 
 @pytest.fixture
@@ -111,28 +111,28 @@ def test_every_kind_of_cell_of_the_toy_world_replays_identically(run_bench, tmp_
     made = all_records(tmp_path / 'results')
     cells = {(r.cell.method, r.cell.eval_backbone) for r in made}
     assert len(cells) == len(made) == 12 and {('mine', 'other'), ('neighbors', 'other'), ('full', 'toy_net')} <= cells
-    bench = bench_in(tmp_path / 'again')
+    session = session_in(tmp_path / 'again')
     for record in made:
         assert '+' in record.cell.protocol, 'with settings of its own'
-        found = replay.replay(record, bench)
+        found = replay.replay(record, session)
         assert found.same_platform and found.identical and found.same_images and found.difference == 0
         assert str(found) == f'identical: {100 * record.mean:.2f} %, every test image answered alike'
-    before = files_below(bench.results_dir)
+    before = files_below(session.results_dir)
     with pytest.raises(InputError, match=f'holds record {made[0].key} already: replay into another results folder'):
-        replay.replay(made[0], bench)
-    assert files_below(bench.results_dir) == before
+        replay.replay(made[0], session)
+    assert files_below(session.results_dir) == before
 
 
 def test_a_failed_record_is_refused(toy_record, tmp_path):
     with pytest.raises(InputError, match=f'record {toy_record.key} is of a cell that failed'):
-        replay.replay(replace(toy_record, status='failed'), bench_in(tmp_path / 'again'))
+        replay.replay(replace(toy_record, status='failed'), session_in(tmp_path / 'again'))
     assert not (tmp_path / 'again').exists()
 
 
 def test_other_data_are_refused(toy_record, tmp_path):
     other = replace(toy_record, fingerprints=replace(toy_record.fingerprints, eval_weights='retrained'))
     with pytest.raises(InputError, match='was made from other data or weights than those found here'):
-        replay.replay(other, bench_in(tmp_path / 'again'))
+        replay.replay(other, session_in(tmp_path / 'again'))
 
 
 def test_a_cell_that_fails_is_no_replay_even_where_an_earlier_one_is_kept(toy_record, tmp_path, monkeypatch):
@@ -144,11 +144,11 @@ def test_a_cell_that_fails_is_no_replay_even_where_an_earlier_one_is_kept(toy_re
     with monkeypatch.context() as patched:
         patched.setattr(methods.lgm, 'gradient_distance', broken)
         with pytest.raises(RuntimeError, match='toy_data x toy_net: lgm .*: RuntimeError: no gradient today'):
-            replay.replay(toy_record, bench_in(tmp_path / 'again'))
-    assert replay.replay(toy_record, bench_in(tmp_path / 'again', force=True)).identical
+            replay.replay(toy_record, session_in(tmp_path / 'again'))
+    assert replay.replay(toy_record, session_in(tmp_path / 'again'), force=True).identical
     monkeypatch.setattr(methods.lgm, 'gradient_distance', broken)
     with pytest.raises(RuntimeError, match='toy_data x toy_net: lgm .*: it failed: see above'):
-        replay.replay(toy_record, bench_in(tmp_path / 'again', force=True))
+        replay.replay(toy_record, session_in(tmp_path / 'again'), force=True)
 
 
 def test_what_differs_is_said(toy_record):
@@ -223,9 +223,9 @@ def test_committed_records_of_the_suite_replay(tmp_path, one_thread):
     kept = committed(COMMITTED)
     if not kept:
         pytest.skip('no committed records of random, centroid and lgm on plumage_spurious yet: make suite makes them')
-    bench = bench_in(tmp_path)
+    session = session_in(tmp_path)
     for record in kept:
-        found = replay.replay(record, bench)
+        found = replay.replay(record, session)
         said = f'{record.cell.method} {record.key}: {found}'
         if found.same_platform:
             assert found.identical and found.same_images, said

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from conftest import methods_where
 
 from bench.config.registry import find
 from bench.core.errors import InputError
@@ -21,6 +22,7 @@ class PlaneTask(Task):
 
 
 PLANE = {}
+SELECTORS = methods_where(lambda needs: needs.real and needs.ipc and needs.of is None)
 
 
 def task_of(f_ND, labels_N, *, ipc=1, seed=0):
@@ -99,9 +101,9 @@ def test_herding_takes_what_its_plain_formula_would_the_first_of_equals(kind):
         assert herd(f_MD, count) == plain_herd(f_MD, count)
 
 
-def test_one_image_a_class_herding_is_the_centroid_and_more_are_distinct():
+def test_with_one_image_per_class_herding_is_the_centroid_and_more_are_distinct():
     assert choose('herding', random_task(1)) == choose('centroid', random_task(1))
-    for name in ('herding', 'centroid', 'k_center', 'random'):
+    for name in SELECTORS:
         chosen = choose(name, random_task(7))
         assert len(set(chosen)) == len(chosen) == 21, name
         assert np.bincount(random_task(7).train.labels_N[chosen]).tolist() == [7, 7, 7], name
@@ -189,7 +191,7 @@ def test_full_takes_everything_in_order():
     np.testing.assert_array_equal(distilled.labels_N, random_task(0).train.labels_N)
 
 
-@pytest.mark.parametrize('name', ['random', 'centroid', 'herding', 'k_center'])
+@pytest.mark.parametrize('name', SELECTORS)
 def test_a_class_with_too_few_images_is_named(name):
     with pytest.raises(InputError, match="ipc = 2: class 'b' has 1 training images; choose ipc <= 1"):
         choose(name, task_of([[0, 0], [1, 0], [2, 0]], [0, 0, 1], ipc=2))

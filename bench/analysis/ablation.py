@@ -7,12 +7,12 @@ import numpy as np
 import pandas as pd
 
 from bench.analysis.bootstrap import Sample, mean_of
-from bench.analysis.evidence import Evidence, cell_name, check_backbones
+from bench.analysis.evidence import OTHERS, Evidence, check_backbones, with_others
 from bench.analysis.report import Report
 from bench.core.ranges import PositiveInt
 
-# label of a variant -> how it is shown; the labels are those of gin/suites/ablation.gin
-VARIANTS = {
+# Label of a variant -> how it is shown; others are shown by their label. The labels are those of gin/suites/ablation.gin.
+SHOWN = {
     'lgm': 'full', 'no_decorrelation': '- decorrelation', 'no_pyramid': '- pyramid', 'no_augmentation': '- augmentation',
     'one_view': 'A = 1', 'three_views': 'A = 3', 'ten_views': 'A = 10',
 }  # fmt: skip
@@ -27,7 +27,7 @@ def ablation(
     *,
     dataset: str = 'plumage',
     backbones: Sequence[str] = (),
-    variants: Sequence[str] = tuple(VARIANTS),
+    variants: Sequence[str] = ('lgm', OTHERS),
     ipc: PositiveInt = 1,
     protocol: str = 'paper-v1',
 ) -> Report:
@@ -37,7 +37,7 @@ def ablation(
       evidence: records.
       dataset: a data set's label.
       backbones: labels, each a source and an eval backbone.
-      variants: labels of methods; the first is the full method.
+      variants: labels; the first is the full method. '*' stands for all its other variants (`label=name`) with every cell.
       ipc: images per class.
       protocol: a probe protocol.
 
@@ -45,18 +45,13 @@ def ablation(
       Missing: if a cell has no record.
     """
     check_backbones(backbones, least=2, analysis='ablation')
-    found, missing = {}, []
-    for variant in variants:
-        for source in backbones:
-            for tested in backbones:
-                scores = evidence.scores(
-                    dataset=dataset, method=variant, source_backbone=source, eval_backbone=tested, ipc=ipc, protocol=protocol
-                )
-                if scores is None:
-                    missing.append(cell_name(dataset, variant, source, tested, ipc))
-                else:
-                    found[variant, source, tested] = scores.accuracy()
-    evidence.require(missing)
+    where: dict[str, Any] = {'dataset': dataset, 'ipc': ipc, 'protocol': protocol}
+    found, missing = evidence.matrix(list(dict.fromkeys(name for name in variants if name != OTHERS)), backbones, **where)
+    if OTHERS in variants:
+        others, gaps = evidence.matrix(evidence.variants_of(variants[0], **where), backbones, **where)
+        variants = with_others(variants, [name for name in gaps if not gaps[name]])
+        found |= others
+    evidence.require(cell for cells in missing.values() for cell in cells)
     settings = {
         'same model': {v: [found[v, s, s] for s in backbones] for v in variants},
         'other models': {v: [found[v, s, t] for s in backbones for t in backbones if s != t] for v in variants},
@@ -66,10 +61,10 @@ def ablation(
     ]
     cells = pd.DataFrame([
         {
-            'variant': v, 'source': s, 'eval': t, 'accuracy': 100 * figure.mean, 'low': 100 * figure.low,
-            'high': 100 * figure.high, 'seeds': figure.n,
+            'variant': v, 'source': s, 'eval': t, 'accuracy': 100 * found[v, s, t].mean, 'low': 100 * found[v, s, t].low,
+            'high': 100 * found[v, s, t].high, 'seeds': found[v, s, t].n,
         }
-        for (v, s, t), figure in found.items()
+        for v in variants for s in backbones for t in backbones
     ])  # fmt: skip
     text = (
         f'Test accuracy in percent on {dataset}, probe {protocol}: mean over {len(backbones)} backbones (same model: images '
@@ -85,7 +80,7 @@ def _row(variant: str, which: str, figures: dict[str, list[Sample]], full: str) 
     change = mean_of([a - b for a, b in zip(figures[variant], figures[full], strict=True)])
     published = PUBLISHED.get(variant, (np.nan, np.nan))
     return {
-        'setting': which, 'variant': VARIANTS.get(variant, variant), 'accuracy': 100 * mean.mean, 'low': 100 * mean.low,
+        'setting': which, 'variant': SHOWN.get(variant, variant), 'accuracy': 100 * mean.mean, 'low': 100 * mean.low,
         'high': 100 * mean.high, 'minus_full': 100 * change.mean, 'minus_full_low': 100 * change.low,
         'minus_full_high': 100 * change.high, 'pairs': len(figures[variant]), 'seeds': mean.n,
         'published': published[which != 'same model'],
@@ -102,7 +97,7 @@ def _figure(settings: dict[str, dict[str, list[Sample]]], variants: Sequence[str
         ends = [[100 * (m.mean - m.low) for m in means], [100 * (m.high - m.mean) for m in means]]
         axis.bar(range(len(variants)), heights, yerr=np.maximum(ends, 0), capsize=3, color='#4878a8')
         axis.axhline(heights[0], color='#c8452c', linewidth=0.8)
-        axis.set_xticks(range(len(variants)), [VARIANTS.get(v, v) for v in variants], rotation=40, ha='right', fontsize=8)
+        axis.set_xticks(range(len(variants)), [SHOWN.get(v, v) for v in variants], rotation=40, ha='right', fontsize=8)
         axis.set_title(which, fontsize=10)
         axis.set_ylabel('test accuracy, %' if which == 'same model' else '')
     return figure

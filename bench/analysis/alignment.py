@@ -61,7 +61,7 @@ def alignment(
         for pair in [*pairs, *((b, b) for b in backbones)]
     }
     evidence.require(cell_name(dataset, method, *pair, ipc) for pair, found in scores.items() if found is None)
-    accuracy = {pair: found.accuracy() for pair, found in scores.items()}
+    accuracy = {pair: found.accuracy() for pair, found in scores.items() if found}
     test = evidence.dataset(dataset).test
     features = {name: np.asarray(evidence.features(test, evidence.backbone(name))) for name in backbones}
     alike = {
@@ -82,18 +82,23 @@ def alignment(
         for measure in MEASURES
         for target in ('transfer', 'percent_of_own')
     ])
-    possible = math.factorial(len(backbones))
-    text = (
-        f'Alignment on the {len(test)} test images of {dataset}: mutual k-NN (k = {neighbors}, cosine) is the share of the '
-        'nearest neighbours of an image that two backbones agree on; CKA is linear centred kernel alignment. Transfer is '
-        f'the test accuracy of {method} ({ipc} image(s) a class, {protocol}), also as a percentage of what the eval '
-        'backbone reaches with images of its own. P-values are one-sided, by relabelling the backbones, because pairs that '
-        f'share one are not independent: {min(possible, _EXACT)} permutations, so the smallest possible is '
-        f'{1 / min(possible, _EXACT):.3g}. Published is another experiment: {PUBLISHED}.'
-    )
+    text = _meaning(dataset, len(test), method, neighbors=neighbors, ipc=ipc, protocol=protocol, backbones=len(backbones))
     formats = dict.fromkeys(('mutual_knn', 'cka', 'p_pearson', 'p_spearman'), '.3f') | {'pearson': '.2f', 'spearman': '.2f'}
     return Report(
         f'Alignment and transfer on {dataset}', text, {'Correlation': correlations, 'Pairs': rows}, _figure(rows), formats
+    )
+
+
+def _meaning(dataset: str, count: int, method: str, *, neighbors: int, ipc: int, protocol: str, backbones: int) -> str:
+    """Return how to read the tables."""
+    tried = min(math.factorial(backbones), _EXACT)
+    return (
+        f'Alignment on the {count} test images of {dataset}: mutual k-NN (k = {neighbors}, cosine) is the share of the '
+        'nearest neighbours of an image that two backbones agree on; CKA is linear centred kernel alignment. Transfer is '
+        f'the test accuracy of {method} ({ipc} image(s) per class, {protocol}), also as a percentage of what the eval '
+        'backbone reaches with images of its own. P-values are one-sided, by relabelling the backbones, because pairs that '
+        f'share one are not independent: {tried} permutations, so the smallest possible is '
+        f'{1 / tried:.3g}. Published is another experiment: {PUBLISHED}.'
     )
 
 

@@ -90,7 +90,7 @@ class Scores:
 def scores_of(paths: Iterable[str]) -> Scores:
     """Read the correctness bits of the records of one cell and its other seeds."""
     paths = sorted(paths)
-    rows = [load(path).correct.unpack().mean(axis=0) for path in paths]
+    rows = [record.correct.unpack().mean(axis=0) for record in map(load, paths) if record.correct]
     return Scores(np.stack(rows), name=' '.join(Path(path).stem for path in paths))
 
 

@@ -54,18 +54,17 @@ def embedding(
         for label in range(train.num_classes):
             members_ND, made_KD = f_ND[train.labels_N == label], f_MD[distilled.labels_N == label]
             found += [
-                {'backbone': name, 'class': train.class_names[label], **place} for place in places(members_ND, made_KD)
+                {'backbone': name, 'class': train.class_names[label], **place, 'set': distilled.hash}
+                for place in places(members_ND, made_KD)
             ]
     images = pd.DataFrame(found)
-    summary = pd.DataFrame([_summary(name, part) for name, part in images.groupby('backbone', sort=False)])
+    summary = pd.DataFrame([_summary(str(name), part) for name, part in images.groupby('backbone', sort=False)])
     text = (
-        f'Images of {method} ({ipc} a class, seed {seed}) among the training images of {dataset}; features of the '
-        'test view. Percentile: the share of the real images of a class that lie nearer to the class mean (each is '
-        'left out of '
-        'the mean that it is compared with); 100 is farther than all of them. `times median` is the distance over '
-        'the median of the '
-        'real ones. '
-        f'The figure shows the first {_SHOWN_CLASSES} classes in the plane of their two largest principal components.'
+        f'Images of {method} ({ipc} per class, seed {seed}) among the training images of {dataset}; features of the test '
+        'view. Percentile: the share of the real images of a class that lie nearer to the class mean (each is left out of '
+        'the mean that it is compared with); 100 is farther than all of them. `times median` is the distance over the '
+        'median of the real ones. `set` is the hash of the distilled set, as in its record. The figure shows the first '
+        f'{_SHOWN_CLASSES} classes in the plane of their two largest principal components.'
     )
     return Report(
         f'Distilled images among real ones on {dataset}', text, {'Backbones': summary, 'Images': images},

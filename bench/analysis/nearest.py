@@ -43,8 +43,8 @@ def nearest(
       Missing: if a record or a distilled set is missing.
     """
     check_backbones(backbones, least=1, analysis='nearest')
-    train = evidence.dataset(dataset).train
     sets = evidence.distilled_sets(dataset, method, backbones, ipc=ipc, seed=seed, protocol=protocol)
+    train = evidence.dataset(dataset).train
     rows, pictures, chosen = [], {}, {}
     for name, distilled in sets.items():
         backbone = evidence.backbone(name)
@@ -69,9 +69,8 @@ def nearest(
     ]
     text = (
         f'For every encoder the images that {method} made through it for {dataset} (upper rows) and, below each, the '
-        'training image of its class with the highest cosine to it in that encoder. The table says how near that '
-        'is, and how '
-        'often the nearest of all training images is of the right class.'
+        'training image of its class with the highest cosine to it in that encoder. The table says how near that is, and '
+        'how often the nearest of all training images is of the right class.'
     )
     tables = {'Encoders': pd.DataFrame(rows), 'Same choice': pd.DataFrame(agreement)}
     formats = {'mean_cosine_to_nearest_of_class': '.3f'}

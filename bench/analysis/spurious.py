@@ -11,13 +11,10 @@ import numpy as np
 import pandas as pd
 
 from bench.analysis.bootstrap import Scores
-from bench.analysis.evidence import Evidence, cell_name, check_backbones, ipc_of, source_of
+from bench.analysis.evidence import OTHERS, Evidence, cell_name, check_backbones, with_others
 from bench.analysis.report import Report
-from bench.analysis.transfer import REAL
+from bench.core.errors import InputError
 from bench.core.ranges import PositiveInt
-from bench.datasets.plumage.spurious import BACKGROUND_NAMES, HOME_OF_CLASS, background_of, class_of
-
-METHODS = ('full', 'lgm', 'lgm_plus', *REAL)
 
 
 def spurious(
@@ -25,7 +22,7 @@ def spurious(
     *,
     dataset: str = 'plumage_spurious',
     backbones: Sequence[str] = (),
-    methods: Sequence[str] = METHODS,
+    methods: Sequence[str] = ('full', OTHERS),
     ipc: PositiveInt = 1,
     protocol: str = 'paper-v1',
     background_protocol: str = 'ridge-v1',
@@ -34,32 +31,32 @@ def spurious(
 
     Args:
       evidence: records, distilled sets and features.
-      dataset: one made by `bench.datasets.plumage.spurious`, whose classes have homes.
+      dataset: one that says what its groups are and where its classes are at home (`Dataset.groups`, `homes`).
       backbones: labels.
-      methods: labels.
+      methods: labels. '*' stands for all others with records on every backbone, without variants (`label=name`).
       ipc: images per class.
       protocol: of the records.
       background_protocol: by which the background's probe is trained on the distilled images.
 
     Raises:
       Missing: if a record or the images of a method are missing.
+      InputError: for a data set whose classes have no homes.
     """
     check_backbones(backbones, least=1, analysis='spurious')
-    rows, missing = {}, []
-    for method in methods:
-        for backbone in backbones:
-            source = source_of(method, backbone)
-            found = evidence.seeds(
-                dataset=dataset, method=method, source_backbone=source, eval_backbone=backbone, protocol=protocol,
-                ipc=ipc_of(method, ipc),
-            )  # fmt: skip
-            if len(found):
-                rows[method, backbone] = found
-            else:
-                missing.append(cell_name(dataset, method, source, backbone, ipc_of(method, ipc)))
-    evidence.require(missing)
+    where = {'dataset': dataset, 'protocol': protocol}
+    methods = with_others(methods, (
+        name for name in evidence.named_methods(**where, ipc=ipc)
+        if all(len(_own(evidence, name, backbone, ipc=ipc, **where)) for backbone in backbones)
+    ))
+    rows = {(m, b): _own(evidence, m, b, ipc=ipc, **where) for m in methods for b in backbones}
+    evidence.require(
+        cell_name(dataset, m, evidence.source_of(m, b), b, evidence.ipc_of(m, ipc))
+        for (m, b), found in rows.items() if not len(found)
+    )
     data = evidence.dataset(dataset)
-    at_home_N = background_of(data.test.groups_N) == np.array(HOME_OF_CLASS)[class_of(data.test.groups_N)]
+    if not data.homes:
+        raise InputError(f'spurious.dataset: expected one whose classes have homes, such as waterbirds, got {dataset!r}')
+    at_home_N = data.backgrounds_of(data.test.groups_N) == data.homes_of(data.test.labels_N)
     table = pd.DataFrame([
         _row(evidence, data, method, backbone, found, at_home_N, background_protocol)
         for (method, backbone), found in rows.items()
@@ -67,59 +64,73 @@ def spurious(
     groups = pd.DataFrame([row for found in rows.values() for row in _groups(evidence, found)])
     gaps = table.pivot(index='backbone', columns='method', values='gap')
     encoders = gaps.loc[list(backbones), list(methods)].reset_index()
-    text = (
-        f'{dataset}: every class is at home on one of {" and ".join(BACKGROUND_NAMES)}; that is where most of its training '
-        'images are, and half of its test images. Percent of test images; mean over method seeds. `gap` is the accuracy at '
-        'home minus the accuracy away: 0 for a probe that looks at birds alone. `adjusted` weighs groups by their training '
-        f'size. `tells background` is the accuracy of a probe ({background_protocol}) for the background that was trained '
-        'on the same images, each labelled with the home of its class (50 is chance): high means that these images show '
-        'their homes.'
-    )
     return Report(
-        f'Spurious backgrounds: {dataset}', text, {'Methods': table, 'Gap by encoder': encoders, 'Groups': groups},
+        f'Spurious backgrounds: {dataset}', _meaning(data, at_home_N, background_protocol),
+        {'Methods': table, 'Gap by encoder': encoders, 'Groups': groups},
         _figure(table, backbones, methods),
     )
+
+
+def _meaning(data: Any, at_home_N: np.ndarray, protocol: str) -> str:
+    """Return how to read the tables."""
+    homes = sorted(set(data.homes), key=data.backgrounds.index)
+    return (
+        f'{data.name}: every class has a home among {", ".join(homes)}. Most of its training images show it, and '
+        f'{100 * at_home_N.mean():.0f} % of the test images do. Percent of test images; mean over method seeds. `gap` is '
+        'the accuracy at home minus the accuracy away: 0 for a probe that looks at the objects alone, empty where no test '
+        'image is at home. `adjusted` weighs groups by their training size. `tells background` is the accuracy of a probe '
+        f'({protocol}) for the background. It is trained on the same images, each labelled with the home of its '
+        f'class ({100 / len(homes):.0f} is chance): high means that these images show their homes.'
+    )
+
+
+def _own(evidence: Evidence, method: str, backbone: str, *, ipc: int, **where: Any) -> Any:
+    """Return the records of a method's own images on a backbone, one for each seed."""
+    source, size = evidence.source_of(method, backbone), evidence.ipc_of(method, ipc)
+    return evidence.seeds(method=method, source_backbone=source, eval_backbone=backbone, ipc=size, **where)
 
 
 def _row(
     evidence: Evidence, data: Any, method: str, backbone: str, found: Any, at_home_N: np.ndarray, protocol: str
 ) -> dict[str, Any]:
     scores = evidence.scores_of_rows(found)
-    home, away = (Scores(scores.correct_SN[:, mask], scores.name).accuracy() for mask in (at_home_N, ~at_home_N))
+    home, away = (_accuracy_of(scores, mask) for mask in (at_home_N, ~at_home_N))
     told = [_tells_background(evidence, data, evidence.distilled(row), backbone, protocol) for _, row in found.iterrows()]
     return {
-        'method': method, 'backbone': backbone, 'accuracy': 100 * scores.accuracy().mean, 'at_home': 100 * home.mean,
-        'away': 100 * away.mean, 'gap': 100 * (home.mean - away.mean), 'worst_group': 100 * float(found.worst_group.mean()),
-        'adjusted': 100 * float(found.group_adjusted.mean()), 'tells_background': 100 * float(np.mean(told)),
-        'seeds': len(found),
+        'method': method, 'backbone': backbone, 'accuracy': 100 * scores.accuracy().mean, 'at_home': 100 * home,
+        'away': 100 * away, 'gap': 100 * (home - away), 'worst_group': 100 * float(found.worst_group.mean()),
+        'adjusted': 100 * float(pd.to_numeric(found.group_adjusted).mean()),
+        'tells_background': 100 * float(np.mean(told)), 'seeds': len(found),
     }  # fmt: skip
+
+
+def _accuracy_of(scores: Scores, some_N: np.ndarray) -> float:
+    """Return the mean accuracy on some of the test images, NaN for none."""
+    return Scores(scores.correct_SN[:, some_N], scores.name).accuracy().mean if some_N.any() else float('nan')
 
 
 def _tells_background(evidence: Evidence, data: Any, distilled: Any, backbone: str, protocol: str) -> float:
     """Return the test accuracy, for the background, of a probe trained on images that are labelled with their homes."""
-    from bench.probes.task import ProbeTask
-
-    homes_N = np.array(HOME_OF_CLASS)[distilled.labels_N]
-    test = replace(data.test, labels_N=background_of(data.test.groups_N), class_names=BACKGROUND_NAMES)
-    rules = evidence.choose('protocol', protocol)
-    targets_NC = np.eye(len(BACKGROUND_NAMES), dtype=np.float32)[homes_N]
-    task = ProbeTask(
-        train=distilled.split(data.train), targets_NC=targets_NC, is_full=False,
-        test=test, backbone=evidence.backbone(backbone), store=evidence.bench.store,
+    targets_NC = np.eye(len(data.backgrounds), dtype=np.float32)[data.homes_of(distilled.labels_N)]
+    test = replace(data.test, labels_N=data.backgrounds_of(data.test.groups_N), class_names=data.backgrounds)
+    score = evidence.probe(
+        protocol, train=distilled.split(data.train), targets_NC=targets_NC, is_full=False, test=test,
+        backbone=evidence.backbone(backbone),
     )
-    return float(rules.row.load()(task, **rules.settings).correct_RN.mean())
+    return float(score.correct_RN.mean())
 
 
 def _groups(evidence: Evidence, found: Any) -> list[dict[str, Any]]:
-    """Return one row for each group, mean over the seeds."""
-    per_seed = [evidence.record(path).per_group.groups for path in found.path]
+    """Return one row for each group with test images, mean over the seeds."""
+    records = [evidence.record(path) for path in found.path]
+    per_seed = [record.per_group.groups for record in records if record.per_group]
     first = found.iloc[0]
     return [
         {
             'method': first.method, 'backbone': first.eval_backbone, 'group': groups[0].name, 'n_test': groups[0].n,
             'n_train': groups[0].n_train, 'accuracy': 100 * float(np.mean([group.accuracy for group in groups])),
         }
-        for groups in zip(*per_seed, strict=True)
+        for groups in zip(*per_seed, strict=True) if groups[0].n
     ]  # fmt: skip
 
 

@@ -7,21 +7,19 @@ import numpy as np
 import pandas as pd
 
 from bench.analysis.bootstrap import Sample, mean_of
-from bench.analysis.evidence import Evidence, cell_name, check_backbones, ipc_of, short_name, source_of
+from bench.analysis.evidence import OTHERS, Accuracies, Evidence, check_backbones, short_name, with_others
 from bench.analysis.report import Report
 from bench.core.ranges import PositiveInt
 from bench.results.record import ANY_SOURCE
 
-REAL = ('random', 'centroid', 'herding', 'k_center', 'neighbors')
-METHODS = ('lgm', 'lgm_plus', 'sfm', 'frf', 'dm', 'clp', 'neighbors', 'centroid', 'k_center', 'random')
-
+FULL = 'full'
 
 def transfer(
     evidence: Evidence,
     *,
     dataset: str = 'plumage',
     backbones: Sequence[str] = (),
-    methods: Sequence[str] = METHODS,
+    methods: Sequence[str] = (OTHERS,),
     ipc: PositiveInt = 1,
     protocol: str = 'paper-v1',
 ) -> Report:
@@ -31,59 +29,60 @@ def transfer(
       evidence: records.
       dataset: a data set's label.
       backbones: labels; rows and columns of the matrices.
-      methods: labels; `random` looks at no backbone and has one row.
+      methods: labels; one that looks at no backbone has one row. '*' stands for all others with every cell of their matrix,
+        without variants (`label=name`) and without a second method that picked the same images.
       ipc: images per class.
       protocol: a probe protocol.
 
     Raises:
-      Missing: if a cell of the matrices has no record.
+      Missing: if a cell of the matrices has no record, or a backbone has none of full data or of real images.
     """
     check_backbones(backbones, least=1, analysis='transfer')
-    found, missing = {}, []
-    for method in dict.fromkeys([*methods, *REAL, 'full']):
-        for tested in backbones:
-            for source in sources_of(method, backbones):
-                scores = evidence.scores(
-                    dataset=dataset, method=method, source_backbone=source, eval_backbone=tested, protocol=protocol,
-                    ipc=ipc_of(method, ipc),
-                )
-                # of what is only a reference, the diagonal will do, and herding is centroid at one image a class
-                needed = method in methods or (source in (tested, ANY_SOURCE) and method != 'herding')
-                if scores is None and needed:
-                    missing.append(cell_name(dataset, method, source, tested, ipc_of(method, ipc)))
-                elif scores is not None:
-                    found[method, source, tested] = scores.accuracy()
-    evidence.require(missing)
-    best = {tested: _best_real(found, tested) for tested in backbones}
-    full = {tested: found['full', ANY_SOURCE, tested] for tested in backbones}
-    cells = pd.DataFrame([
-        _row(method, source, tested, figure, best[tested], full[tested])
-        for (method, source, tested), figure in found.items()
-        if method in methods
-    ])
-    summary = pd.DataFrame([_summary(found, method, backbones, best) for method in methods])
+    where = {'dataset': dataset, 'protocol': protocol}
+    real = evidence.real_methods(**where, ipc=ipc)
+    asked = list(dict.fromkeys(name for name in methods if name != OTHERS))
+    known = dict.fromkeys([*asked, *real, *(evidence.named_methods(**where, ipc=ipc) if OTHERS in methods else ()), FULL])
+    found, missing = evidence.matrix(list(known), backbones, ipc=ipc, **where)
+    whole = [name for name in known if not missing[name] and name != FULL]
+    methods = with_others(methods, _distinct(evidence, asked, whole, backbones, ipc=ipc, **where))
+    evidence.require(cell for name in [*methods, FULL] for cell in missing[name])
+    own = {tested: _own_real(found, real, tested) for tested in backbones}
+    evidence.require(f'{dataset} x {tested}: a choice of real images ipc {ipc}' for tested in backbones if not own[tested])
+    best = {tested: max(own[tested].items(), key=lambda item: item[1].mean) for tested in backbones}
+    full = {tested: found[FULL, evidence.source_of(FULL, tested), tested] for tested in backbones}
+    cells = [_row(*cell, figure, best[cell[2]], full[cell[2]]) for cell, figure in found.items() if cell[0] in methods]
+    sources = {method: evidence.sources_of(method, backbones) for method in methods}
+    means = [_summary(found, method, sources[method], backbones, best) for method in methods]
     names = ', '.join(f'{tested} {method}' for tested, (method, _) in best.items())
     text = (
-        f'Test accuracy in percent on {dataset}, {ipc} image(s) a class, probe {protocol}, with 95 % intervals (bootstrap '
+        f'Test accuracy in percent on {dataset}, {ipc} image(s) per class, probe {protocol}, with 95 % intervals (bootstrap '
         'over method seeds and test images). Rows of a heat map: the backbone through which the images were made or '
         'chosen; columns: the one whose probe was trained on them. `minus best real` compares with the best real baseline '
-        f'chosen through the eval backbone itself ({names}).'
+        f'chosen through the eval backbone itself ({names}), of {", ".join(real)}.'
     )
-    tables = {'Means': summary, 'Cells': cells}
-    return Report(f'Transfer on {dataset}', text, tables, _figure(found, methods, backbones, best))
+    tables = {'Means': pd.DataFrame(means), 'Cells': pd.DataFrame(cells)}
+    return Report(f'Transfer on {dataset}', text, tables, _figure(found, sources, backbones, best))
 
 
-def sources_of(method: str, backbones: Sequence[str]) -> Sequence[str]:
-    """Return the source backbones of a method's records: all, or 'any' where it looks at none."""
-    return tuple(dict.fromkeys(source_of(method, backbone) for backbone in backbones))
+def _distinct(
+    evidence: Evidence, asked: Sequence[str], methods: Sequence[str], backbones: Sequence[str], **where: Any
+) -> list[str]:
+    """Return the methods without those that chose the very images of another one, as herding and centroid do at ipc 1."""
+    kept: dict[frozenset[Any], str] = {}
+    for method in [*asked, *methods]:
+        rows = evidence.rows(method=method, **where)
+        rows = rows[rows.source_backbone.isin([*backbones, ANY_SOURCE])]
+        images = frozenset(zip(rows.source_backbone, rows.seed, rows.distilled_hash, strict=True))
+        kept.setdefault(images, method)
+    return list(kept.values())
 
 
-def _best_real(found: dict[tuple[str, str, str], Sample], tested: str) -> tuple[str, Sample]:
-    own = {
+def _own_real(found: Accuracies, real: Sequence[str], tested: str) -> dict[str, Sample]:
+    """Return the real-image baselines that were chosen through the eval backbone itself, or through none."""
+    return {
         method: figure for (method, source, to), figure in found.items()
-        if method in REAL and to == tested and source in (tested, ANY_SOURCE)
+        if method in real and to == tested and source in (tested, ANY_SOURCE)
     }  # fmt: skip
-    return max(own.items(), key=lambda item: item[1].mean)
 
 
 def _row(
@@ -99,17 +98,17 @@ def _row(
 
 
 def _summary(
-    found: dict[tuple[str, str, str], Sample], method: str, backbones: Sequence[str], best: dict[str, tuple[str, Sample]]
+    found: Accuracies, method: str, sources: Sequence[str], backbones: Sequence[str], best: dict[str, tuple[str, Sample]]
 ) -> dict[str, Any]:
-    same = [found[method, s, t] for s in sources_of(method, backbones) for t in backbones if s in (t, ANY_SOURCE)]
+    same = [found[method, s, t] for s in sources for t in backbones if s in (t, ANY_SOURCE)]
     row = {'method': method, 'same_model': 100 * mean_of(same).mean, 'same_model_interval': _interval(mean_of(same))}
-    pairs = [(s, t) for s in sources_of(method, backbones) for t in backbones if s not in (t, ANY_SOURCE)]
+    pairs = [(s, t) for s in sources for t in backbones if s not in (t, ANY_SOURCE)]
     if not pairs:
         return row
     crossed = mean_of([found[method, s, t] for s, t in pairs])
     above = mean_of([found[method, s, t] - best[t][1] for s, t in pairs])
     by_source = {s: np.mean([found[method, s, t].mean for s2, t in pairs if s2 == s]) for s in backbones}
-    source = max(by_source, key=by_source.get)
+    source = max(by_source, key=lambda s: by_source[s])
     return row | {
         'other_models': 100 * crossed.mean, 'other_models_interval': _interval(crossed),
         'other_minus_best_real': 100 * above.mean, 'other_minus_best_real_interval': _interval(above),
@@ -122,12 +121,12 @@ def _interval(figure: Sample) -> str:
 
 
 def _figure(
-    found: dict[tuple[str, str, str], Sample], methods: Sequence[str], backbones: Sequence[str],
-    best: dict[str, tuple[str, Sample]],
+    found: Accuracies, sources_of: dict[str, Sequence[str]], backbones: Sequence[str], best: dict[str, tuple[str, Sample]]
 ) -> Any:
-    """Heat maps of all methods on one colour scale; bold where a cell is above the best real baseline of its column."""
+    """Draw heat maps of all methods on one colour scale; bold where a cell is above the best real baseline of its column."""
     from matplotlib.figure import Figure
 
+    methods = list(sources_of)
     columns = min(4, len(methods))
     rows = -(-len(methods) // columns)
     figure = Figure(figsize=(2.6 * columns, 2.5 * rows + 0.4), layout='constrained')
@@ -135,7 +134,7 @@ def _figure(
     high = max(f.mean for (method, _, _), f in found.items() if method in methods)
     short = [short_name(name) for name in backbones]
     for axis, method in zip(axes, methods, strict=False):
-        sources = sources_of(method, backbones)
+        sources = sources_of[method]
         values = np.array([[100 * found[method, s, t].mean for t in backbones] for s in sources])
         image = axis.imshow(values, vmin=0, vmax=100 * high, cmap='viridis')
         for (i, j), value in np.ndenumerate(values):

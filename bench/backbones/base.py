@@ -3,6 +3,7 @@
 Shape suffixes: N images, C colour channels, H height, W width, D feature width.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import torch
@@ -94,7 +95,7 @@ def _rgb(values: tuple[float, ...]) -> tuple[float, float, float]:
 def weights_fingerprint(network: nn.Module) -> str:
     """Return a hash of every parameter and buffer: name, shape, dtype and bytes."""
 
-    def chunks():
+    def chunks() -> Iterator[bytes]:
         for key, value in sorted(network.state_dict().items()):
             value = value.detach().cpu().contiguous()
             yield f'{key}{tuple(value.shape)}{value.dtype}'.encode()

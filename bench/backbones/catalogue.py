@@ -11,6 +11,7 @@ from typing import Any
 
 from bench.backbones.tiny.facts import NETWORK_OF
 from bench.backbones.weights import Origin, local_file
+from bench.core.tables import markdown
 
 _Triple = tuple[float, float, float]
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -164,15 +165,13 @@ def catalogue_table() -> str:
     head = (
         'name', 'loader, model and tag', 'feature', 'width', 'side', 'normalisation', 'resize', 'weights', 'licence', 'from'
     )  # fmt: skip
-    rules = ('---:' if name in ('width', 'side') else '---' for name in head)
-    lines = [f'| {" | ".join(head)} |', f'| {" | ".join(rules)} |']
+    rows = []
     for published in CATALOGUE.values():
         origin = published.origin
         known = _NORMALISATIONS.get((published.mean, published.std), f'{published.mean[0]:g} / {published.std[0]:g}')
         weights = f'[{origin.repository or origin.url.rpartition("/")[2]}]({origin.address}), {published.megabytes} MB'
-        cells = (
-            f'`{published.name}`', f'{published.loader} `{published.argument}`', published.feature, published.width,
-            published.input_side, known, published.interpolation, weights, published.licence, published.citation,
-        )  # fmt: skip
-        lines.append(f'| {" | ".join(map(str, cells))} |')
-    return '\n'.join(lines)
+        rows.append((
+            f'`{published.name}`', f'{published.loader} `{published.argument}`', published.feature, str(published.width),
+            str(published.input_side), known, published.interpolation, weights, published.licence, published.citation,
+        ))  # fmt: skip
+    return markdown(head, rows, right={head.index('width'), head.index('side')})

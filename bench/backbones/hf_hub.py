@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from bench.backbones import open_clip_source, timm_source
 from bench.backbones.base import Backbone
 from bench.backbones.remembered import weights_in
@@ -29,7 +31,7 @@ def _weights(argument: str, places: Places, **settings: Any) -> list[Path] | Non
 def hf_hub(
     argument: str,
     places: Places,
-    device,
+    device: torch.device,
     *,
     input_side: PositiveInt | None = None,
     precision: Precision = 'float32',
@@ -101,7 +103,7 @@ def _config(repository: str, file: str, revision: str) -> dict[str, Any]:
         return {}
 
 
-def _open_clip(repository: str, weights: Weights, device, side: int | None, precision: Precision) -> Backbone:
+def _open_clip(repository: str, weights: Weights, device: torch.device, side: int | None, precision: Precision) -> Backbone:
     import open_clip as library
     from open_clip.pretrained import download_pretrained_from_hf
 

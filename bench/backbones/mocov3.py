@@ -9,6 +9,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+import torch
+
 from bench.backbones import timm_source
 from bench.backbones.base import Backbone
 from bench.backbones.catalogue import IMAGENET
@@ -22,7 +24,7 @@ _PREPROCESSING = {'mean': IMAGENET[0], 'std': IMAGENET[1], 'interpolation': 'bil
 def load(
     argument: str,
     weights: Weights,
-    device,
+    device: torch.device,
     *,
     model_kwargs: Mapping[str, Any] | None = None,
     input_side: int | None = None,

@@ -4,6 +4,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from bench.backbones import mocov3, open_clip_source, timm_source
 from bench.backbones.base import Backbone
 from bench.backbones.catalogue import CATALOGUE, PublishedBackbone
@@ -26,7 +28,7 @@ def _files(name: str, places: Places, *, checkpoint: str, revision: str, **setti
 def named(
     name: str,
     places: Places,
-    device,
+    device: torch.device,
     *,
     checkpoint: str = '',
     revision: str = '',

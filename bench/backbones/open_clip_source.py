@@ -6,6 +6,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from bench.backbones.base import Backbone, frozen_backbone
 from bench.backbones.remembered import weights_in
 from bench.backbones.state_dicts import load_checkpoint
@@ -32,7 +34,7 @@ def _weights(argument: str, places: Places, *, checkpoint: str, **settings: Any)
 def open_clip(
     argument: str,
     places: Places,
-    device,
+    device: torch.device,
     *,
     checkpoint: str = '',
     precision: Precision = 'float32',
@@ -57,7 +59,7 @@ def open_clip(
 
 
 def load(
-    argument: str, weights: Weights, device, *, input_side: int | None = None, precision: Precision = 'float32'
+    argument: str, weights: Weights, device: torch.device, *, input_side: int | None = None, precision: Precision = 'float32'
 ) -> Backbone:
     """Return an image tower with these weights; see `open_clip`.
 
@@ -90,7 +92,7 @@ def load(
     return tower(model, device, name=weights.label, source=f'open_clip:{argument} from {shown}', precision=precision)
 
 
-def tower(model, device, *, name: str, source: str, precision: Precision) -> Backbone:
+def tower(model: Any, device: torch.device, *, name: str, source: str, precision: Precision) -> Backbone:
     """Return the image tower of an open_clip model, with the preprocessing that the model was created with."""
     import open_clip as library
 
@@ -119,7 +121,7 @@ def origin_of(facts: dict[str, Any], revision: str = '') -> Origin:
     return Origin(repository, (*safe, file) if file else FILES, revision=revision)
 
 
-def load_tower(model, path: Path, *, name: str) -> None:
+def load_tower(model: Any, path: Path, *, name: str) -> None:
     """Load the image tower of an open_clip model from a file of the tower or of the whole model."""
 
     def image_tower(state: dict[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
 
 from bench.backbones.base import Backbone, frozen_backbone
 from bench.backbones.remembered import weights_in
@@ -16,6 +19,9 @@ from bench.core.errors import InputError, near
 from bench.core.online import give_up_soon
 from bench.core.ranges import PositiveInt
 from bench.core.types import Places, Precision
+
+if TYPE_CHECKING:
+    from timm.models import PretrainedCfg
 
 
 def _weights(argument: str, places: Places, *, checkpoint: str, **settings: Any) -> list[Path] | None:
@@ -27,7 +33,7 @@ def _weights(argument: str, places: Places, *, checkpoint: str, **settings: Any)
 def timm(
     argument: str,
     places: Places,
-    device,
+    device: torch.device,
     *,
     checkpoint: str = '',
     model_kwargs: Mapping[str, Any] | None = None,
@@ -66,7 +72,7 @@ def timm(
 def load(
     argument: str,
     weights: Weights,
-    device,
+    device: torch.device,
     *,
     model_kwargs: Mapping[str, Any] | None = None,
     pretrained_cfg: Mapping[str, Any] | None = None,
@@ -126,7 +132,7 @@ def load(
     )
 
 
-def origin_of(config, revision: str = '') -> Origin:
+def origin_of(config: 'PretrainedCfg', revision: str = '') -> Origin:
     """Return the origin of the weights of a pretrained configuration."""
     if config.hf_hub_id:
         repository = config.hf_hub_id.partition('@')[0]
@@ -135,7 +141,7 @@ def origin_of(config, revision: str = '') -> Origin:
     return Origin(url=config.url if isinstance(config.url, str) else '')
 
 
-def _config(argument: str):
+def _config(argument: str) -> 'PretrainedCfg':
     """Return timm's metadata of a model, or of a repository on the hub for an argument `hf-hub:<repository>`.
 
     Raises:
@@ -163,13 +169,13 @@ def _check_name(argument: str) -> None:
         raise InputError(f'timm has no weights {tag!r} for {stem}; it has: {", ".join(tags) or "none"}')
 
 
-def _published_layouts(network) -> tuple[Conversion, ...]:
+def _published_layouts(network: nn.Module) -> tuple[Conversion, ...]:
     """Return timm's own conversion of original checkpoints, which also resizes position embeddings."""
     convert = getattr(sys.modules[type(network).__module__], 'checkpoint_filter_fn', None)
     return (partial(convert, model=network),) if convert else ()
 
 
-def _unused(network) -> tuple[str, ...]:
+def _unused(network: Any) -> tuple[str, ...]:
     """Return prefixes of keys that features do not use: timm's classifier, and all that `reset_classifier` removes."""
     tensors = (*network.parameters(), *network.buffers())
     bare = copy.deepcopy(network, {id(tensor): tensor for tensor in tensors})  # shares all weights
@@ -179,6 +185,6 @@ def _unused(network) -> tuple[str, ...]:
     return (*named, *sorted(network.state_dict().keys() - bare.state_dict().keys()))
 
 
-def _pooling(network) -> str:
+def _pooling(network: nn.Module) -> str:
     pool = getattr(network, 'global_pool', '')
     return pool if isinstance(pool, str) and pool else getattr(pool, 'pool_type', "the model's own rule")

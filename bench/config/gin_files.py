@@ -1,8 +1,8 @@
 """Gin at the outermost layer: files and bindings in, plain settings out.
 
-This is the only place that makes registered factories and the parameters of commands (`run`, `pretrain`, `analyze`)
-configurable. Gin wraps a stand-in that returns the bound values. The factories stay plain functions, and calls from Python
-are not affected by bindings.
+This is the only place that makes registered factories and the parameters of a command (`run`, `analyze`) configurable. Gin
+wraps a stand-in that returns the bound values. The factories stay plain functions, and calls from Python are not affected
+by bindings.
 
 A name in `run.methods` (or datasets, backbones) may be `label=name`: the registered `name` under the gin scope `label`,
 shown as `label`. `run.methods = ['lgm', 'no_pyramid=lgm']` with `no_pyramid/lgm.parameterization = 'pixels'` is an ablation.
@@ -27,12 +27,6 @@ from bench.core import ranges
 from bench.core.errors import InputError, near
 from bench.core.hashing import canonical_json
 from bench.core.paths import ROOT
-
-RUN = Row('run', 'bench.pipeline.grid:cells', 'the grid: what is run against what')
-PRETRAIN = Row('pretrain', 'bench.pretrain.train:pretrain', 'the training of an embedded encoder')
-ANALYZE = Row('analyze', 'bench.analyze:settings', 'which analysis, and what made its records')
-# configurable parameters of commands, besides the rows of the registry
-COMMANDS = {row.name: row for row in (RUN, PRETRAIN, ANALYZE)}
 
 _FLAG = '--gin_bindings'
 _UNBOUND = object()
@@ -64,6 +58,15 @@ class Choice:
         return self.settings.get('input_side') or self.row.input_side
 
     @property
+    def arguments(self) -> tuple[str, ...]:
+        """What its factory takes first: the argument of an open name, nothing for a plain one."""
+        return (self.argument,) if self.argument else ()
+
+    def call(self, *given: Any) -> Any:
+        """Call its factory with its argument, with what is given, such as places or a task, and with its settings."""
+        return self.row.load()(*self.arguments, *given, **self.settings)
+
+    @property
     def lasting(self) -> dict[str, Any]:
         """The settings that are part of a key: all except those at their neutral value."""
         return ranges.lasting(self.row.load(), self.settings)
@@ -76,8 +79,9 @@ class Choice:
 
 @dataclass
 class Config:
-    """The parsed files and bindings; valid inside `loaded`."""
+    """The parsed files and bindings; valid inside `loaded`. `command` is the row of the command that reads them."""
 
+    command: Row | None = None
     statements: list[config_parser.BindingStatement] = field(default_factory=list)
     macros_used: set[str] = field(default_factory=set)
     included: set[str] = field(default_factory=set)  # paths of included files
@@ -90,7 +94,8 @@ class Config:
           InputError: if the name is unknown or a setting is out of range.
         """
         if not isinstance(name, str):
-            raise InputError(f'run.{kind}s: expected names in quotes, got {name!r}')
+            owner = self.command.name if self.command else 'config'
+            raise InputError(f'{owner}.{registry.plural(kind)}: expected names in quotes, got {name!r}')
         label, _, target = name.rpartition('=')
         row, argument = registry.find(kind, target)
         if label and not config_parser.IDENTIFIER_RE.match(label):
@@ -119,7 +124,12 @@ class Config:
             raise InputError(f'{row.identifier}: its settings must be plain values, {error}') from error
         return settings
 
-    def check_all_used(self, *, chosen_in: str = 'run.methods, run.datasets, run.backbones or run.protocol') -> None:
+    def command_settings(self) -> dict[str, Any]:
+        """Return every setting of the command that reads the files."""
+        assert self.command is not None, 'loaded() was given no command'
+        return self.settings('command', self.command)
+
+    def check_all_used(self, *, chosen_in: str, narrowed_by: str = '') -> None:
         """Check that every binding is used.
 
         A flag may narrow the grid of a file or the scope of an analysis: `--gin_bindings="run.methods = ['lgm']"`, or a
@@ -128,12 +138,12 @@ class Config:
 
         Args:
           chosen_in: the parameters that select what is used, for the message.
+          narrowed_by: the command or analysis whose bindings may narrow the run if a flag sets them, such as `run`.
 
         Raises:
           InputError: names the first unused binding and its location.
         """
-        narrowing = {'run', *registry.rows('analysis')}
-        narrowed = any(not _in_file(s) and (s.selector in narrowing or not s.arg_name) for s in self.statements)
+        narrowed = any(not _in_file(s) and (s.selector == narrowed_by or not s.arg_name) for s in self.statements)
         for statement in self.statements:
             if narrowed and _in_file(statement):
                 continue
@@ -164,19 +174,20 @@ class Config:
 
 
 @contextmanager
-def loaded(gin_files: Sequence[str], bindings: Sequence[str]) -> Iterator[Config]:
+def loaded(gin_files: Sequence[str], bindings: Sequence[str], *, command: Row | None = None) -> Iterator[Config]:
     """Parse gin files and bindings; gin's state is cleared before and after.
 
     Args:
       gin_files: paths, relative to the working directory or else to the repository.
       bindings: lines such as `run.ipc = [1, 5]`; they override the files.
+      command: the row of the command's own parameters; None if only rows of the registry may be bound.
 
     Raises:
       InputError: if a file is missing or has a syntax error, or a name or parameter is unknown.
     """
     gin.clear_config()
     try:
-        config = Config()
+        config = Config(command)
         files = [find_file(path) for path in gin_files]
         for path in files:
             _scan_file(path, config)
@@ -240,16 +251,17 @@ def _scan(where: str, config: Config, text: str, *, inside: tuple[str, ...] = ()
             _scan_file(path, config, inside=inside)
         elif isinstance(statement, config_parser.BindingStatement):
             if statement.arg_name:
-                _check_known(statement)
+                _check_known(statement, config.command)
             config.statements.append(statement)
 
 
-def _check_known(statement: config_parser.BindingStatement) -> None:
+def _check_known(statement: config_parser.BindingStatement, command: Row | None) -> None:
     identifier = statement.selector.rpartition('.')[2]
-    found = ('command', COMMANDS[identifier]) if identifier in COMMANDS else registry.find_identifier(identifier)
+    commands = {command.identifier: command} if command else {}
+    found = ('command', commands[identifier]) if identifier in commands else registry.find_identifier(identifier)
     if found is None:
         names = [row.identifier for kind in registry.KINDS for row in registry.rows(kind).values()]
-        hint = near(identifier, [*COMMANDS, *names])
+        hint = near(identifier, [*commands, *names])
         raise InputError(f'gin: nothing is called {identifier!r} ({_where(statement)}){hint}')
     kind, row = found
     parameters = row.defaults()

@@ -1,6 +1,7 @@
 """Atomic writes: a file or folder is complete or does not exist."""
 
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -40,3 +41,8 @@ def write_atomic(path: Path, content: str | bytes) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def safe_name(name: str) -> str:
+    """Return a name as one folder name: `timm:a/b` -> `timm_a_b`. Keys keep what lies below clashing names apart."""
+    return re.sub(r'^\.+|[^A-Za-z0-9._-]', '_', name)[:120] or '_'

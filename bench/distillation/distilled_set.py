@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from bench.core.disk import new_folder
+from bench.core.disk import new_folder, safe_name
 from bench.core.errors import InputError
 from bench.core.hashing import hash_bytes
 from bench.core.types import Images, Split
@@ -122,6 +122,40 @@ class DistilledSet:
         if loaded.hash != meta['hash']:
             raise InputError(f'distilled set {folder} is damaged (its hash differs); delete the folder to make it again')
         return loaded
+
+
+def folder_of(
+    results_dir: Path, *, dataset: str, source: str, method: str, ipc: int | None, seed: int, made_from: str
+) -> Path:
+    """Return the folder of a distilled set.
+
+    Args:
+      results_dir: the results folder.
+      dataset: a label, as `source` (a backbone's, or 'any') and `method` are.
+      source: the backbone that it was made through.
+      method: what made it.
+      ipc: images per class, None where the method has none.
+      seed: of the method.
+      made_from: hash of all that decides the set.
+    """
+    size = f'ipc{ipc}-' if ipc else ''
+    name = f'{size}seed{seed}-{made_from}'
+    return Path(results_dir, 'distilled', *map(safe_name, (dataset, source, method)), name)
+
+
+def find(results_dir: Path, *, digest: str, **cell: Any) -> DistilledSet | None:
+    """Return the distilled set with a hash, None where it is not there.
+
+    Args:
+      results_dir: the results folder.
+      digest: the set's hash.
+      cell: what `folder_of` takes, without `made_from`, which may have changed since.
+    """
+    pattern = folder_of(results_dir, **cell, made_from='*')
+    for folder in sorted(pattern.parent.glob(pattern.name)):
+        if folder.suffix != '.checkpoint' and (found := DistilledSet.load(folder)).hash == digest:
+            return found
+    return None
 
 
 def _check_soft_labels(soft_labels_NC: np.ndarray, labels_N: np.ndarray) -> None:

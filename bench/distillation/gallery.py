@@ -18,7 +18,7 @@ def draw(distilled: DistilledSet, folder: Path, *, task: Task, film: Timelapse |
     """Write the pictures of a distilled set into its folder.
 
     For a large set of synthetic images they show the first images; for a large set of real images there are none. Existing
-    pictures are kept if they can only be drawn during distillation or need a pass through the backbone.
+    pictures are kept; only a new film replaces an existing one.
 
     Args:
       distilled: the set.
@@ -31,18 +31,18 @@ def draw(distilled: DistilledSet, folder: Path, *, task: Task, film: Timelapse |
     """
     if len(distilled) > MAX_IMAGES and distilled.kind == 'real':
         return {}
-    images = distilled.split(task.train).images
-    names = [task.train.class_names[label] for label in distilled.labels_N[:MAX_IMAGES]]
-    shown = {'pictures': contact_sheet([images[i] for i in range(len(names))], names, folder / 'contact_sheet.png')}
-    if distilled.kind == 'real':
-        return shown
-    timelapse, neighbors = folder / 'timelapse.gif', folder / 'neighbors.png'
-    if film is not None:
-        film.write(timelapse, total=len(distilled))
-    if task.backbone is not None and not neighbors.exists():
-        _draw_neighbors(distilled, neighbors, task=task)
-    both = {'time-lapse': timelapse, 'nearest photographs': neighbors}
-    return shown | {title: path for title, path in both.items() if path.exists()}
+    sheet, timelapse, neighbors = (folder / name for name in ('contact_sheet.png', 'timelapse.gif', 'neighbors.png'))
+    if not sheet.exists():
+        images = distilled.split(task.train).images
+        names = [task.train.class_names[label] for label in distilled.labels_N[:MAX_IMAGES]]
+        contact_sheet([images[i] for i in range(len(names))], names, sheet)
+    if distilled.kind == 'synthetic':
+        if film is not None:
+            film.write(timelapse, total=len(distilled))
+        if task.backbone is not None and not neighbors.exists():
+            _draw_neighbors(distilled, neighbors, task=task)
+    drawn = {'pictures': sheet, 'time-lapse': timelapse, 'nearest photographs': neighbors}
+    return {title: path for title, path in drawn.items() if path.exists()}
 
 
 def diversity_of(distilled: DistilledSet, *, task: Task) -> float | None:

@@ -6,6 +6,10 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass
@@ -17,7 +21,7 @@ class Cost:
 
 
 @contextmanager
-def measured(device) -> Iterator[Cost]:
+def measured(device: 'torch.device') -> Iterator[Cost]:
     """Measure a block that runs on a torch device.
 
     On a CPU, the peak is that of the whole process while the block ran (on Linux; elsewhere, since the process started).

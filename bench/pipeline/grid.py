@@ -6,7 +6,8 @@ from functools import cached_property
 from typing import Any
 
 from bench.config import source as source_code
-from bench.config.gin_files import RUN, Choice, Config
+from bench.config.gin_files import Choice, Config
+from bench.config.registry import Row
 from bench.core.errors import InputError
 from bench.core.hashing import short_hash
 from bench.distillation.task import Needs, needs_of
@@ -16,9 +17,10 @@ from bench.results.record import ANY_SOURCE
 
 @dataclass(frozen=True)
 class Cell:
-    """One thing to measure. `source` is None for a method that looks at no backbone, `ipc` for one without.
+    """One thing to measure.
 
-    `of` is the method whose distilled set this one starts from, None for most.
+    `source` is None for a method that looks at no backbone, `ipc` for one that takes no images per class. `of` is the
+    method whose distilled set this one starts from, None for most.
     """
 
     dataset: Choice
@@ -72,7 +74,7 @@ class Cell:
 
     @property
     def code_facts(self) -> dict[str, dict[str, Any]]:
-        """What a record tells of the code: of the method, of the protocol, and of all that comes from plug-ins."""
+        """What a record tells of code: of the method, of the protocol, and of every part that comes from a plug-in."""
         parts = {
             'dataset': self.dataset, 'method': self.method, 'of': self.of, 'source': self.source, 'eval': self.eval,
             'protocol': self.protocol,
@@ -91,6 +93,11 @@ class Cell:
         return {'protocol': self.protocol.code, 'features': features()}
 
     @property
+    def backbones(self) -> tuple[Choice, ...]:
+        """The backbone that its method works on, where there is one, and the one that its probe is tested on."""
+        return tuple(choice for choice in (self.source, self.eval) if choice)
+
+    @property
     def source_cell(self) -> 'Cell | None':
         """The cell whose distilled set this one starts from."""
         if self.of is None:
@@ -102,7 +109,7 @@ class Cell:
         )
 
     def check(self, input_side: int | None) -> None:
-        """Check the settings of its methods, as far as the side of the source backbone (pixels) tells.
+        """Check the settings of its methods. `input_side` is that of the source backbone in pixels, None if not known yet.
 
         Raises:
           InputError: for settings that cannot work together.
@@ -153,7 +160,7 @@ def cells(
     seeds_for: Mapping[str, Sequence[int]] | None = None,
     protocol: Sequence[str] | str = 'paper-v1',
 ) -> list[Cell]:
-    """Return the cells of the grid, without repeats: a method that uses no seed, ipc or backbone has fewer.
+    """Return the cells of the grid, each once. A method that uses no seed, ipc or backbone has fewer.
 
     Args:
       config: resolves names to settings.
@@ -183,11 +190,11 @@ def cells(
     own_seeds = _own_seeds(seeds_for or {}, chosen_methods)
     found: dict[str, Cell] = {}
     for dataset in chosen_datasets:
-        # what others start from comes first: its pictures and numbers are shown while it is made
+        # first the methods that others start from: their pictures and numbers are shown while they are made
         for method in sorted(chosen_methods, key=lambda method: starts[method.label] is not None):
             start = starts[method.label]
             needs = _needs(method, start)
-            # those of the method that it starts from, or a slow one would be made for every other seed too
+            # the seeds of the method that it starts from: a slow one is not made for other seeds as well
             inherited = own_seeds.get(start.label, method_seeds) if start else method_seeds
             pairs = [(None, e) for e in evals]
             if needs.backbone:
@@ -201,14 +208,22 @@ def cells(
     return list(found.values())
 
 
+RUN = Row('run', cells, 'the grid: what is run against what')
+
+
 def grid(config: Config) -> list[Cell]:
     """Return the cells of the bound `run`, every binding used.
+
+    Args:
+      config: loaded for the command RUN.
 
     Raises:
       InputError: as `cells`, for a binding that nothing uses, and for settings of a method that cannot work together.
     """
-    found = cells(config, **config.settings('command', RUN))
-    config.check_all_used()
+    found = cells(config, **config.command_settings())
+    config.check_all_used(
+        chosen_in='run.methods, run.datasets, run.backbones or run.protocol', narrowed_by=RUN.name
+    )
     for cell in found:
         cell.check(cell.source.input_side if cell.source else None)
     return found
@@ -242,8 +257,11 @@ def _start_of(config: Config, method: Choice, chosen: list[Choice]) -> Choice | 
         raise InputError(f'{method.label} starts from the images of another method: {error}') from error
     theirs = needs_of(start.row.load())
     if theirs.real or theirs.of:
-        problem = 'itself' if start == method else f'{name!r}, which {"chooses real ones" if theirs.real else "does so too"}'
-        raise InputError(f'{method.label} starts from the images that another method makes, got {problem}')
+        makes = 'chooses real images' if theirs.real else 'starts from those of another method too'
+        got = 'itself' if start == method else f'{name!r}, which {makes}'
+        raise InputError(
+            f'{method.label} starts from the images of another method: expected one that makes its own, got {got}'
+        )
     return start
 
 

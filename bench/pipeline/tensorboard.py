@@ -5,10 +5,10 @@ from pathlib import Path
 from shutil import rmtree
 from typing import Any
 
+from bench.core.disk import safe_name
 from bench.core.ranges import shown_type
 from bench.pipeline.grid import Cell
 from bench.results.record import Record
-from bench.results.store import safe_name
 
 # TensorBoard's writer checks every byte in Python: larger pictures would cost seconds each.
 _SHOWN_IMAGES, _SHOWN_SIDE, _SHEET_SIDE = 32, 96, 1024
@@ -24,9 +24,9 @@ def run_dir(results_dir: Path, cell: Cell) -> Path:
 
 
 def hyper_parameters(cell: Cell) -> dict[str, bool | float | str]:
-    """Return the place of a cell in the grid and its method's settings, `method.setting` -> value.
+    """Return what a cell is in the grid, and its method's settings as `method.setting` -> value.
 
-    A name has values of one type in all runs (`bench.core.ranges.shown_type`). What is None is left out.
+    A name has values of one type in all runs (`bench.core.ranges.shown_type`). Values that are None are left out.
     """
     method = cell.method
     values = {

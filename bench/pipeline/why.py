@@ -1,4 +1,4 @@
-"""Why a cell is to do: what its own record says, what it was made from, or by what it differs from the nearest one."""
+"""Why a cell is to do: it failed, its record is of other data or weights, or the nearest record has other settings."""
 
 import json
 from dataclasses import dataclass, field
@@ -11,8 +11,9 @@ from bench.core.hashing import canonical_json, differences
 from bench.core.types import Dataset
 from bench.datasets.published.catalogue import CATALOGUE
 from bench.datasets.published.obtain import absent
-from bench.pipeline.execute import Bench, other_inputs
 from bench.pipeline.grid import Cell
+from bench.pipeline.prepare import other_inputs
+from bench.pipeline.session import Session
 from bench.results.check import RecordError
 from bench.results.record import Record
 from bench.results.store import load, path_of
@@ -30,7 +31,7 @@ class Why:
     fetched or built.
     """
 
-    bench: Bench
+    session: Session
     unseen: set[str] = field(default_factory=set)
     _read: dict[Path, list[dict[str, Any]]] = field(default_factory=dict)
     _data: dict[str, Dataset | None] = field(default_factory=dict)
@@ -38,13 +39,15 @@ class Why:
     def __call__(self, cell: Cell, record: Record | None) -> str:
         """Return why a cell is to do, in one line, '' for one that is done.
 
-        `data: <whose>` or `weights: <whose>` where a finished record was made from others: a run then asks what to do.
-        `failed: <error>`; `settings: <name> = <value>, was <value>`, `code: <whose> = ...` or both, against the record of
-        the same cell that differs least; else `new`.
+        `data: ...` or `weights: ...`: the finished record was made from others; a run stops and says what to do.
+        `failed: <error>`: the record tells of an error.
+        `settings: <name> = <value>, was <value>`, `code: <whose> = ...` or both: how the nearest record of the same cell
+        differs.
+        `new`: there is no such record.
 
         Args:
           cell: what is to do.
-          record: what lies in its place, or None.
+          record: the cell's own, finished or failed, or None.
         """
         if record is not None and record.status == 'ok':
             return self._made_from_others(cell, record)
@@ -57,8 +60,7 @@ class Why:
         return '; '.join(f'{what}: {", ".join(said)}' for what, said in changes.items() if said)
 
     def _made_from_others(self, cell: Cell, record: Record) -> str:
-        backbones = {choice.label: choice for choice in (cell.source, cell.eval) if choice}
-        weights = {label: self.bench.known_weights(choice) for label, choice in backbones.items()}
+        weights = {choice.label: self.session.known_weights(choice) for choice in cell.backbones}
         self.unseen |= {f'weights of {label}' for label, known in weights.items() if known is None}
         other = other_inputs(record, cell, dataset=self._dataset(cell.dataset), weights=weights)
         return f'{"weights" if "weights" in other else "data"}: the record is of {other}' if other else ''
@@ -67,8 +69,8 @@ class Why:
         """Return a data set that is here, None where it would have to be fetched."""
         if choice.label not in self._data:
             try:
-                here = _is_here(choice, self.bench)
-                self._data[choice.label] = self.bench.dataset(choice) if here else None
+                here = _is_here(choice, self.session.places.data_root)
+                self._data[choice.label] = self.session.dataset(choice) if here else None
             except InputError:
                 self._data[choice.label] = None
         if self._data[choice.label] is None:
@@ -78,7 +80,7 @@ class Why:
     def _others(self, cell: Cell) -> list[dict[str, Any]]:
         """Return the configurations of the records of this cell with other settings or code."""
         config = cell.config
-        folder = path_of(self.bench.results_dir, config, cell.key).parent
+        folder = path_of(self.session.results_dir, config, cell.key).parent
         if folder not in self._read:
             self._read[folder] = []
             for path in sorted(folder.glob('*.json')):
@@ -93,9 +95,9 @@ class Why:
         ]  # fmt: skip
 
 
-def _is_here(choice: Choice, bench: Bench) -> bool:
-    """Return whether a data set can be loaded without the network."""
-    entry, root = CATALOGUE.get(choice.row.name), bench.places.data_root
+def _is_here(choice: Choice, root: Path | None) -> bool:
+    """Return whether a data set can be loaded without the network; `root` is the folder of the data sets."""
+    entry = CATALOGUE.get(choice.row.name)
     if entry is not None:
         return root is not None and not absent(entry, root)
     return choice.row.name != 'hf'

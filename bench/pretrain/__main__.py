@@ -15,7 +15,8 @@ from safetensors.torch import save
 from bench.backbones.tiny.encoders import encoder_from_file
 from bench.backbones.tiny.facts import FEATURE_SCALE, NETWORK_OF, WEIGHTS_DIR
 from bench.config import plugins, registry
-from bench.config.gin_files import PRETRAIN, Choice, loaded
+from bench.config.gin_files import Choice, loaded
+from bench.config.registry import Row
 from bench.core import cli
 from bench.core.disk import write_atomic
 from bench.core.errors import InputError
@@ -23,6 +24,8 @@ from bench.core.types import Places
 from bench.machine.device import choose_device
 from bench.pretrain.card import card, full_probe
 from bench.pretrain.train import pretrain
+
+PRETRAIN = Row('pretrain', pretrain, 'the training of an embedded encoder')
 
 
 def run(
@@ -70,8 +73,8 @@ def run(
 
 def configured(gin_files: list[str], bindings: list[str]) -> tuple[dict[str, Any], Choice]:
     """Return the settings of the training and the recipe; see `run`."""
-    with loaded(gin_files, bindings) as config:
-        settings = config.settings('command', PRETRAIN)
+    with loaded(gin_files, bindings, command=PRETRAIN) as config:
+        settings = config.command_settings()
         if not settings['recipe']:
             raise InputError(f'pretrain.recipe: expected one of {", ".join(registry.rows("recipe"))}, got none')
         recipe = config.choose('recipe', settings['recipe'])

@@ -190,7 +190,9 @@ def follow(copy: nn.Module, original: nn.Module, momentum: float, done: float) -
         ours.lerp_(theirs, 1 - keep)
 
 
-def _optimizer(model: nn.Module, learning_rate: float, weight_decay: float, *, total: int, warmup_share: float):
+def _optimizer(
+    model: nn.Module, learning_rate: float, weight_decay: float, *, total: int, warmup_share: float
+) -> tuple[torch.optim.AdamW, torch.optim.lr_scheduler.LambdaLR]:
     """Return AdamW (no weight decay on biases and norms) and its schedule with warm-up and cosine decay."""
     warmup = max(1, round(warmup_share * total))
     parameters = [p for p in model.parameters() if p.requires_grad]

@@ -2,12 +2,11 @@
 
 import dataclasses
 import json
-import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from bench.core.disk import write_atomic
+from bench.core.disk import safe_name, write_atomic
 from bench.results.check import RecordError, parse, problem_of
 from bench.results.record import Record
 
@@ -16,11 +15,6 @@ def path_of(results_dir: Path | str, cell: Mapping[str, Any], key: str) -> Path:
     """Return where the record of a cell lies, from the cell's configuration."""
     folders = (safe_name(cell[name]) for name in ('dataset', 'eval_backbone', 'method'))
     return Path(results_dir, 'records', *folders, f'{key}.json')
-
-
-def safe_name(name: str) -> str:
-    """Return a name as one folder name: `timm:a/b` -> `timm_a_b`. Keys keep records of clashing names apart."""
-    return re.sub(r'^\.+|[^A-Za-z0-9._-]', '_', name)[:120] or '_'
 
 
 def find(results_dir: Path | str, *, cell: Mapping[str, Any], key: str) -> Record | None:

@@ -8,7 +8,7 @@ import multiprocessing
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -111,7 +111,7 @@ def _draw_file(images: RenderedImages) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def _drawn(jobs: list[tuple], count: int):
+def _drawn(jobs: list[tuple], count: int) -> Iterator[tuple[int, np.ndarray]]:
     """Yield (start, pixels) of every job, from a process pool if that is faster."""
     workers = min(_cpu_count(), 16)
     # A loader worker is a daemon and cannot have children, so it draws by itself.

@@ -8,13 +8,18 @@ Shape suffixes: K points, H height, W width, C colour channels.
 """
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 from PIL import Image, ImageDraw
 
-from bench.datasets.plumage.pen import CANVAS, CIRCLE, SCALE, SIDE, Colour, ellipse, ink, jitter, mix, shade, snap
+from bench.datasets.plumage.pen import CANVAS, CIRCLE, SCALE, SIDE, Colour, Point, ellipse, ink, jitter, mix, shade, snap
 from bench.datasets.plumage.scenes import paint
-from bench.datasets.plumage.species import FAMILIES, MARKS, SPECIES, Species
+from bench.datasets.plumage.species import FAMILIES, MARKS, SPECIES, Family, Species
+
+Shape = tuple[list[Point], Colour]
+Sizes = dict[str, float]  # mark -> its factor
+Marked = Callable[[str, Colour, Colour], Colour]  # mark, plain colour, own colour -> colour
 
 RENDER_VERSION = 3
 # These constants set the difficulty. A mark's colour is a blend of the plain colour and its own, by a share drawn from
@@ -67,7 +72,7 @@ def render(species: int, rng: np.random.Generator, *, ground: str | None = None)
 # --- the bird -----------------------------------------------------------------------------------------------------
 
 
-def _bird(species: Species, rng: np.random.Generator) -> list[tuple[list, Colour]]:
+def _bird(species: Species, rng: np.random.Generator) -> list[Shape]:
     """Return the bird's polygons in its own frame, back to front."""
     family = FAMILIES[species.family]
     coat, wing_coat = jitter(family.coat, 10, rng), jitter(family.wing_coat, 9, rng)
@@ -109,11 +114,13 @@ def _bird(species: Species, rng: np.random.Generator) -> list[tuple[list, Colour
         [(base[0] - neck_half * 1.2, base[1]), (head[0] - neck_half, head[1]), (head[0] + neck_half, head[1]),
          (base[0] + neck_half * 0.9, base[1] - 0.1)], coat))
     shapes += _head(species, family, head, coat, size, marked, rng)
-    shapes += _wing(species, family, on_body(-0.16 * a, 0.12 * b), tilt, wing_coat, size, marked, rng)
+    shapes += _wing(family, on_body(-0.16 * a, 0.12 * b), tilt, wing_coat, size, marked, rng)
     return shapes
 
 
-def _head(species, family, centre, coat, size, marked, rng) -> list[tuple[list, Colour]]:
+def _head(
+    species: Species, family: Family, centre: Point, coat: Colour, size: Sizes, marked: Marked, rng: np.random.Generator
+) -> list[Shape]:
     """Return crest, bill, head, cap and eye around the head's centre."""
     r = family.head
     nod = rng.uniform(-0.3, 0.25)
@@ -145,7 +152,9 @@ def _head(species, family, centre, coat, size, marked, rng) -> list[tuple[list, 
     return shapes
 
 
-def _wing(species, family, root, tilt, wing_coat, size, marked, rng) -> list[tuple[list, Colour]]:
+def _wing(
+    family: Family, root: Point, tilt: float, wing_coat: Colour, size: Sizes, marked: Marked, rng: np.random.Generator
+) -> list[Shape]:
     """Return the folded wing, pointed at the back, and the bar across it."""
     half_length, half_height, angle = family.wing
     angle += tilt + rng.uniform(-0.15, 0.15)
@@ -166,7 +175,7 @@ def _wing(species, family, root, tilt, wing_coat, size, marked, rng) -> list[tup
     return shapes
 
 
-def _place(shapes: list[tuple[list, Colour]], rng: np.random.Generator) -> list[tuple[list, Colour]]:
+def _place(shapes: list[Shape], rng: np.random.Generator) -> list[Shape]:
     """Rotate, flip, scale and move the bird as a whole into drawn pixels (y down)."""
     turn = rng.uniform(-TURN, TURN)
     mirror = -1.0 if rng.random() < 0.5 else 1.0

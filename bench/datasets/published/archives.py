@@ -29,7 +29,9 @@ _CHUNK = 1 << 20
 class _NeverToHttp(urllib.request.HTTPRedirectHandler):
     """Follows redirects, but never from https to http, because not every dataset has a checksum."""
 
-    def redirect_request(self, req, fp, code, msg, headers, newurl):
+    def redirect_request(
+        self, req: urllib.request.Request, fp: Any, code: int, msg: str, headers: Any, newurl: str
+    ) -> urllib.request.Request | None:
         if req.full_url.startswith('https:') and not newurl.startswith('https:'):
             raise urllib.error.HTTPError(newurl, code, f'a redirect to {newurl}, which is not https', headers, fp)
         return super().redirect_request(req, fp, code, msg, headers, newurl)

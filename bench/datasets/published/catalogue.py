@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
 
+from bench.core import tables
 from bench.core.errors import InputError, near
 from bench.core.types import Dataset, Places
 from bench.datasets.published import sets
@@ -55,9 +56,7 @@ def load(name: str, places: Places) -> Dataset:
 def listing(chosen: Iterable[PublishedDataset]) -> str:
     """Return datasets as an aligned text table: sizes, groups, download and licence."""
     head = ('name', 'classes', 'train', 'test', 'groups', 'download', 'licence', 'stated at')
-    lines = [head, *(_facts(published) for published in chosen)]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(head) - 1)]
-    return '\n'.join('  '.join([*(f.ljust(w) for f, w in zip(line, widths, strict=False)), line[-1]]) for line in lines)
+    return tables.aligned([head, *(_facts(published) for published in chosen)])
 
 
 def _facts(published: PublishedDataset) -> tuple[str, ...]:
@@ -69,17 +68,16 @@ def _facts(published: PublishedDataset) -> tuple[str, ...]:
 
 def markdown() -> str:
     """Return the catalogue as a markdown table with all facts of each dataset."""
-    lines = ['| name | what | classes | train | test | groups | files, checksums | revision | licence | cite |']
-    lines += ['| --- | --- | ---: | ---: | ---: | --- | --- | --- | --- | --- |']
+    head = ('name', 'what', 'classes', 'train', 'test', 'groups', 'files, checksums', 'revision', 'licence', 'cite')
+    rows = []
     for published in CATALOGUE.values():
         name, classes, train, test, *_ = _facts(published)
         groups = ', '.join(group.name for group in published.groups)
         files = '<br>'.join(_file(file) for file in published.files)
         licence = f'[{published.licence}]({published.licence_url})'
-        about, cite = published.summary, published.citation
-        facts = (f'`{name}`', about, classes, train, test, groups, files, published.revision, licence, cite)
-        lines.append('| ' + ' | '.join(facts) + ' |')
-    return '\n'.join(lines)
+        name, about, cite = f'`{name}`', published.summary, published.citation
+        rows.append((name, about, classes, train, test, groups, files, published.revision, licence, cite))
+    return tables.markdown(head, rows, right=range(2, 5))
 
 
 def _file(file: OfficialFile) -> str:

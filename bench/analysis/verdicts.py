@@ -1,0 +1,44 @@
+"""Verdicts as markdown: the page claims.md and the short table of a README."""
+
+from collections.abc import Sequence
+
+from bench.analysis.suite import HOLDS, Claim, Suite, Verdict
+from bench.core import tables
+
+_MEANING = (
+    'Every verdict is decided by the test in its row, from records at one image per class (paper-v1 probe). Brackets are '
+    '95 % intervals of paired differences, by a bootstrap over method seeds and test images; a difference is *above 0* '
+    'where its interval is. What cannot be settled does not hold. Claims 11 and 15 deny a difference: they hold where none '
+    'is settled. Accuracies and differences are in percent.'
+)
+Judged = tuple[Suite, list[tuple[Claim, Verdict]]]
+
+
+def markdown(judged: Sequence[Judged], without: Sequence[Suite]) -> str:
+    """Return claims.md.
+
+    Args:
+      judged: suites with the verdicts on all claims.
+      without: suites that have no records.
+    """
+    lines = ['# The claims of arXiv 2511.16674, checked', '', _MEANING, '']
+    for suite, verdicts in judged:
+        held = sum(verdict.outcome == HOLDS for _, verdict in verdicts)
+        head = ('', 'claim', 'verdict', 'numbers', 'decided by', 'published')
+        rows = [
+            (str(c.number), c.text, f'**{verdict.outcome}**', verdict.numbers, c.test, c.published_for(suite))
+            for c, verdict in verdicts
+        ]
+        lines += [f'## {suite.name}', '', f'{held} of {len(verdicts)} claims hold.', '']
+        lines += [tables.markdown(head, rows, right={0}), '']
+    if without:
+        lines += ['No records:', '']
+        lines += [f'- {suite.name}' + (f' (`{suite.made_by}` makes them)' if suite.made_by else '') for suite in without]
+        lines.append('')
+    return '\n'.join([*lines, 'Made by `python -m bench.claims`.', ''])
+
+
+def brief(suite: Suite, verdicts: list[tuple[Claim, Verdict]]) -> str:
+    """Return the verdicts of a suite as a short table for a README."""
+    rows = [(str(claim.number), claim.text, verdict.outcome) for claim, verdict in verdicts]
+    return f'Suite: {suite.name}.\n\n' + tables.markdown(('', 'claim', 'verdict'), rows, right={0})

@@ -1,0 +1,119 @@
+"""The first stage: a distilled set is loaded where it lies on disk, else made and saved. It is drawn once."""
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from bench.backbones.base import Backbone
+from bench.config.gin_files import Choice
+from bench.core.hashing import short_hash
+from bench.core.types import Split
+from bench.distillation.distilled_set import DistilledSet, folder_of
+from bench.distillation.gallery import diversity_of, draw
+from bench.distillation.pictures import Timelapse
+from bench.distillation.task import Task
+from bench.machine.checkpoints import Checkpoint
+from bench.machine.cost import measured
+from bench.machine.processes import ALONE
+from bench.pipeline.grid import Cell
+from bench.pipeline.session import Session
+from bench.pipeline.tensorboard import CellLogs
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the distilled set of a cell is made from (`made_from` in plain values), and the folder where it lies."""
+
+    train: Split
+    backbone: Backbone | None
+    folder: Path
+    made_from: dict[str, Any]
+
+    def checkpoint(self) -> Checkpoint:
+        """Return the checkpoint beside the folder, for a method that begins its work now."""
+        return Checkpoint(self.folder.with_name(f'{self.folder.name}.checkpoint'), self.made_from)
+
+
+def plan_of(session: Session, cell: Cell) -> Plan:
+    """Return the plan of a cell's distilled set. Other data, weights or settings have another folder."""
+    train = session.dataset(cell.dataset).train
+    backbone = session.backbone(cell.source) if cell.source else None
+    weights = backbone.fingerprint if backbone else None
+    folder = folder_of(
+        session.results_dir, dataset=cell.dataset.label, source=cell.config['source_backbone'], method=cell.method.label,
+        ipc=cell.ipc, seed=cell.seed, made_from=short_hash([cell.distilled_config, train.fingerprint, weights]),
+    )  # fmt: skip
+    return Plan(train, backbone, folder, {**cell.distilled_config, 'train': train.fingerprint, 'weights': weights})
+
+
+def distil(session: Session, cell: Cell, *, force: bool, logs: CellLogs) -> tuple[DistilledSet, dict[str, Any]]:
+    """Return the cell's distilled set, and what it cost: seconds, peak_memory_mb, images_encoded.
+
+    Args:
+      session: what the stages share.
+      cell: whose set it is; cells with the same `distilled_key` share it.
+      force: make it anew, unless this process has made it.
+      logs: where its curves and pictures are shown.
+
+    Raises:
+      Exception: whatever the method raises.
+    """
+    plan, store, world = plan_of(session, cell), session.store, session.world
+    kept = world.agree(plan.folder.exists() and (not force or plan.folder in session.made))
+    film = Timelapse()
+
+    def show(step: int, x_NCHW: Any) -> None:
+        logs.show(step, x_NCHW)
+        film.add(step, x_NCHW)
+
+    task = Task(
+        train=plan.train, ipc=cell.ipc or 0, seed=cell.seed, backbone=plan.backbone, store=store if plan.backbone else None,
+        log=logs.log, show=show, title=f'{cell.method.label} on {cell.dataset.label}' if world.leads else '',
+        source_set=None if kept else _source_set(session, cell, force=force), checkpoint=plan.checkpoint(), world=world,
+    )
+    # what the leading process does by itself
+    own = replace(task, store=replace(store, world=ALONE) if task.store else None, world=ALONE)
+
+    if kept:
+        distilled, cost = DistilledSet.load(plan.folder), json.loads((plan.folder / 'cost.json').read_text())
+        logs.replay(distilled.curves)
+    else:
+        if force and world.leads:
+            task.checkpoint.delete()
+        encoded = store.images_encoded
+        distilled, cost = _made(cell.method, task, device=session.device)
+        cost['images_encoded'] = store.images_encoded - encoded
+        if world.leads:
+            if (spread := diversity_of(distilled, task=own)) is not None:
+                distilled = replace(distilled, facts={**distilled.facts, 'diversity': spread})
+            distilled.save(plan.folder, cost=cost)
+            task.checkpoint.delete()
+        session.made.add(plan.folder)
+
+    if world.leads:
+        for title, path in draw(distilled, plan.folder, task=own, film=None if kept else film).items():
+            if path.suffix == '.png':
+                logs.show_picture(path)
+            session.say(f'    {title} of {cell.method.label}: {path}')
+    world.wait()
+    return distilled, cost
+
+
+def _made(method: Choice, task: Task, *, device: Any) -> tuple[DistilledSet, dict[str, Any]]:
+    """Return the set that a method makes, and its seconds and peak_memory_mb; seconds before an interruption count."""
+    with measured(device) as cost:
+        distilled = method.call(task)
+    if not isinstance(distilled, DistilledSet):
+        raise TypeError(f'method {method.name} returned {type(distilled).__name__}, expected a DistilledSet')
+    return distilled, {'seconds': task.checkpoint.earlier + cost.seconds, 'peak_memory_mb': cost.peak_memory_mb}
+
+
+def _source_set(session: Session, cell: Cell, *, force: bool) -> DistilledSet | None:
+    """Return the distilled set that the cell's method starts from, made now or loaded, without logs of its own."""
+    if cell.source_cell is None:
+        return None
+    try:
+        return distil(session, cell.source_cell, force=force, logs=CellLogs(session.results_dir, []))[0]
+    except Exception as error:
+        raise RuntimeError(f'{cell.of.label}, whose images it starts from, failed: {error}') from error

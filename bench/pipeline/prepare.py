@@ -1,0 +1,96 @@
+"""Before any work: all input is checked, and the cells that are to do are found."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from bench.core.errors import InputError
+from bench.core.types import Dataset
+from bench.distillation.task import check_ipc, needs_of
+from bench.pipeline.distil import plan_of
+from bench.pipeline.grid import Cell
+from bench.pipeline.session import Session
+from bench.results.check import RecordError
+from bench.results.record import Record
+from bench.results.store import find, path_of
+
+
+def prepare(session: Session, cells: list[Cell], *, force: bool = False) -> list[Cell]:
+    """Check all input and return the cells to do: those without a finished record, with `force` all.
+
+    Nothing is written before every mistake that can be found has been looked for.
+
+    Raises:
+      InputError: for data, weights, records or checkpoints that cannot be used.
+    """
+    for choice in {cell.dataset.label: cell.dataset for cell in cells}.values():
+        classes = session.dataset(choice).train.num_classes
+        if (idle := session.world.size - classes) > 0:
+            session.say(f'{idle} of {session.world.size} processes idle while images of {choice.label} are made: it has '
+                        f'{classes} classes')  # fmt: skip
+    todo = []
+    for cell in cells:
+        dataset = session.dataset(cell.dataset)
+        methods = filter(None, (cell.method, cell.of))
+        if cell.ipc and any(needs_of(method.row.load()).enough_images(method.settings) for method in methods):
+            check_ipc(dataset.train, cell.ipc)
+        record = finished(session.results_dir, cell)
+        if record is None or force:
+            todo.append(cell)
+            continue
+        weights = {choice.label: session.weights(choice) for choice in cell.backbones}
+        if other := other_inputs(record, cell, dataset=dataset, weights=weights):
+            raise InputError(
+                f'{path_of(session.results_dir, cell.config, cell.key)} was made from {other} than those found '
+                'now; use another --results_dir, or --force to replace the records'
+            )
+    for cell in todo:
+        for choice in cell.backbones:
+            session.backbone(choice)
+        cell.check(session.backbone(cell.source).input_side if cell.source else None)
+        if not force:
+            plan_of(session, cell).checkpoint().load()
+    return todo
+
+
+def finished(results_dir: Path, cell: Cell) -> Record | None:
+    """Return the cell's finished record, None where there is none; a failed one does not count.
+
+    Raises:
+      InputError: if the file that should hold it is no record.
+    """
+    record = found(results_dir, cell)
+    return record if record is not None and record.status == 'ok' else None
+
+
+def found(results_dir: Path, cell: Cell) -> Record | None:
+    """Return the cell's record, finished or failed, None where there is none.
+
+    Raises:
+      InputError: if the file that should hold it is no record.
+    """
+    try:
+        return find(results_dir, cell=cell.config, key=cell.key)
+    except RecordError as error:
+        raise InputError(f'{error}; it is never overwritten: move it away, or use another --results_dir') from error
+
+
+def other_inputs(
+    record: Record, cell: Cell, *, dataset: Dataset | None, weights: Mapping[str, str | None]
+) -> str:
+    """Return how a finished record's inputs differ from those found now, such as 'other plumage images'; '' if they do not.
+
+    Args:
+      record: of the cell.
+      cell: what it is of.
+      dataset: found now; None is not compared.
+      weights: fingerprints found now, by the label of the backbone; None, or none at all, is not compared.
+    """
+    kept = record.fingerprints
+    # records of schemas 1 and 2 tell no contents
+    if dataset is not None and (kept.dataset != dataset.fingerprints or kept.contents not in (None, dataset.contents)):
+        return f'other {dataset.name} images'
+    for choice, known in ((cell.source, kept.source_weights), (cell.eval, kept.eval_weights)):
+        now = weights.get(choice.label) if choice else None
+        if now and known not in (None, now):
+            return f'other weights of {choice.label}'
+    return ''

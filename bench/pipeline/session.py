@@ -1,0 +1,66 @@
+"""A session: what the stages of one process share, with the data sets and backbones that it has made."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from bench.backbones import remembered
+from bench.backbones.base import Backbone
+from bench.config.gin_files import Choice
+from bench.core.types import Dataset, Places
+from bench.features.store import FeatureStore
+from bench.machine.processes import ALONE, World
+
+
+@dataclass
+class Session:
+    """What the stages of one process share. Data sets and backbones are made on first use and kept.
+
+    `device` is a torch device, None where nothing is computed. `say` shows a line to the user. `made` holds the folders
+    of the distilled sets that this process has made: `force` makes none of them twice.
+    """
+
+    places: Places
+    results_dir: Path
+    device: Any
+    world: World = ALONE
+    say: Callable[[str], None] = print
+    made: set[Path] = field(default_factory=set)
+    _datasets: dict[str, Dataset] = field(default_factory=dict)
+    _backbones: dict[str, Backbone] = field(default_factory=dict)
+    _weights: dict[str, str | None] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.store = FeatureStore(self.places.cache_dir, world=self.world)
+
+    def dataset(self, choice: Choice) -> Dataset:
+        """Return a data set, under its label."""
+        if choice.label not in self._datasets:
+            self._datasets[choice.label] = replace(choice.call(self.places), name=choice.label)
+        return self._datasets[choice.label]
+
+    def backbone(self, choice: Choice) -> Backbone:
+        """Return a backbone on the session's device, under its label."""
+        if choice.label not in self._backbones:
+            made = choice.call(self.places, self.device)
+            self._backbones[choice.label] = replace(made, name=choice.label)
+            remembered.remember(self._memo(choice), made.fingerprint)
+        return self._backbones[choice.label]
+
+    def weights(self, choice: Choice) -> str:
+        """Return the fingerprint of a backbone's weights. Where its files do not tell it, the backbone is built."""
+        return self.known_weights(choice) or self.backbone(choice).fingerprint
+
+    def known_weights(self, choice: Choice) -> str | None:
+        """Return the fingerprint of a backbone's weights, None where the backbone would have to be built for it."""
+        if choice.label in self._backbones:
+            return self._backbones[choice.label].fingerprint
+        if choice.label not in self._weights:
+            self._weights[choice.label] = remembered.recall(self._memo(choice))
+        return self._weights[choice.label]
+
+    def _memo(self, choice: Choice) -> Path | None:
+        return remembered.entry_of(
+            choice.row.load(), choice.arguments, self.places, choice.settings, code=choice.code
+        )
