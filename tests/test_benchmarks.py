@@ -1,4 +1,4 @@
-"""The benchmarks: what they time computes the same gradient, and they say what they promise to say."""
+"""The benchmarks: both timed formulations compute the same gradient, and the reports are complete."""
 
 import json
 import multiprocessing

@@ -1,4 +1,4 @@
-"""A killed run goes on where it was and ends with the same bits; a checkpoint of something else is refused."""
+"""A killed run resumes and ends with identical bits; a checkpoint of another computation is refused."""
 
 import pytest
 from conftest import TOY_LINES, all_records, files_below, methods_where

@@ -1,4 +1,4 @@
-"""Gin at the outermost layer: what is bound reaches the settings, and every bad line ends in one clear one."""
+"""Gin at the outermost layer: bindings reach the settings, and every bad binding ends in one clear line."""
 
 import math
 from typing import Any, Literal

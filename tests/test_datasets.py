@@ -1,4 +1,4 @@
-"""Your own folders of images, the many kinds of images, and every bad input by its message."""
+"""Your own image folders, the many image formats, and the message for every bad input."""
 
 import pickle
 

@@ -1,4 +1,4 @@
-"""The feature store and the views: computed once, made again when anything differs, the same whoever asks."""
+"""The feature store and the views: computed once, recomputed when anything differs, the same for every process."""
 
 import json
 import os

@@ -89,7 +89,7 @@ class Weights:
         missing += f' ({"HF_HUB_OFFLINE is set" if is_offline() else reason})'
         if not self.stem:
             command = f'hf download {origin.repository}{f" --revision {self.revision}" if self.revision else ""}'
-            return InputError(f'{missing}; run {command} where there is a network, and copy the cache (HF_HOME) from there')
+            return InputError(f'{missing}; run {command} on a machine with a network, and copy its cache (HF_HOME)')
         size = f' ({self.megabytes} MB)' if self.megabytes else ''
         file = f'{self.stem}{origin.ending}'
         target = str(self.root / file) if self.root else f'<weights_root>/{file} with --weights_root=<weights_root>'

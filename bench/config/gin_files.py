@@ -59,11 +59,11 @@ class Choice:
 
     @property
     def arguments(self) -> tuple[str, ...]:
-        """What its factory takes first: the argument of an open name, nothing for a plain one."""
+        """The first arguments of its factory: the argument of an open name, none for a plain name."""
         return (self.argument,) if self.argument else ()
 
     def call(self, *given: Any) -> Any:
-        """Call its factory with its argument, with what is given, such as places or a task, and with its settings."""
+        """Call its factory with its argument, the given arguments (such as places or a task) and its settings."""
         return self.row.load()(*self.arguments, *given, **self.settings)
 
     @property

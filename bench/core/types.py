@@ -46,7 +46,7 @@ def data_root_of(places: Places, name: str) -> 'Path':
 
 
 class Images(Protocol):
-    """RGB pictures by number, read or drawn when asked for. Picklable, because loader workers read from it."""
+    """A sequence of RGB pictures that are read or drawn on access. Picklable, because loader workers read from it."""
 
     def __len__(self) -> int: ...
 

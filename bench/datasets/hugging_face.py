@@ -34,7 +34,7 @@ def hf(
     Args:
       argument: `<owner>/<name>` on the hub, or a folder under `data_root`.
       places: `data_root` may contain that folder.
-      config: the dataset's configuration, where it has several.
+      config: the dataset's configuration, if it has several.
       revision: git commit, tag or branch of the dataset's repository; '' takes the latest. Pin it for reproducible numbers.
       train_split: the split to train on.
       test_split: the split to test on.

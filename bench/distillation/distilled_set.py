@@ -131,12 +131,12 @@ def folder_of(
 
     Args:
       results_dir: the results folder.
-      dataset: a label, as `source` (a backbone's, or 'any') and `method` are.
-      source: the backbone that it was made through.
-      method: what made it.
-      ipc: images per class, None where the method has none.
-      seed: of the method.
-      made_from: hash of all that decides the set.
+      dataset: label of the data set.
+      source: label of the source backbone, or 'any'.
+      method: label of the method.
+      ipc: images per class, None for a method without ipc.
+      seed: seed of the method.
+      made_from: hash of everything that determines the set.
     """
     size = f'ipc{ipc}-' if ipc else ''
     name = f'{size}seed{seed}-{made_from}'
@@ -144,12 +144,12 @@ def folder_of(
 
 
 def find(results_dir: Path, *, digest: str, **cell: Any) -> DistilledSet | None:
-    """Return the distilled set with a hash, None where it is not there.
+    """Return the distilled set with a given hash, or None if there is none.
 
     Args:
       results_dir: the results folder.
-      digest: the set's hash.
-      cell: what `folder_of` takes, without `made_from`, which may have changed since.
+      digest: hash of the set.
+      cell: the arguments of `folder_of` except `made_from`, which may have changed since.
     """
     pattern = folder_of(results_dir, **cell, made_from='*')
     for folder in sorted(pattern.parent.glob(pattern.name)):

@@ -58,7 +58,7 @@ class Task:
         return self._features(self.train, view, num_views=num_views)
 
     def _features(self, split: Split, view: View, *, num_views: int = 1) -> np.ndarray:
-        assert self.store is not None, 'who gives a backbone gives a store'
+        assert self.store is not None, 'a task with a backbone has a store'
         return self.store.features(split, self.encoder, view, num_views=num_views)
 
     def members(self) -> list[np.ndarray]:

@@ -95,7 +95,8 @@ def join(device: torch.device) -> World:
         return ALONE
     if missing := [name for name in ('RANK', 'MASTER_ADDR', 'MASTER_PORT') if name not in os.environ]:
         raise InputError(f'WORLD_SIZE is set but {missing[0]} is not: start several processes with torchrun')
-    # Adam imports this; once the group is there, it would hold it beyond `leave`, and gloo's threads abort as Python ends
+    # Adam imports this module. Imported after the group was created, it would keep the group alive beyond `leave`, and
+    # gloo's threads would abort when Python exits.
     import torch._dynamo  # noqa: F401
 
     dist.init_process_group('nccl' if device.type == 'cuda' else 'gloo')

@@ -56,7 +56,7 @@ class RenderedImages:
     def __getitem__(self, index: int) -> Image.Image:
         index = int(index)
         if not -self.size <= index < self.size:
-            raise IndexError(f'{self.drawing.name} {self.split} has {self.size} images, asked for number {index}')
+            raise IndexError(f'{self.drawing.name} {self.split} has {self.size} images, got index {index}')
         return Image.fromarray(np.array(self.pixels_NHWC[index]))
 
     def __getstate__(self) -> dict:
