@@ -19,8 +19,8 @@ $(INSTALLED): requirements.txt pyproject.toml
 quickstart: $(INSTALLED)
 	$(RUN) -m bench.run --gin_file=gin/quickstart.gin --results_dir=out/quickstart
 
-# The embedded suite: two processes of one thread each, which on two cores beats one of two. Resumable: a cell with a record
-# is not run again. The committed records came from here: make suite RESULTS=results.
+# The embedded suite: two processes of one thread each, which is faster on two cores than one process of two threads. It is
+# resumable: cells that have a record are not run again. The committed records were made by: make suite RESULTS=results.
 RESULTS ?= out/suite
 SUITE := OMP_NUM_THREADS=1 $(RUN) -m bench.run --results_dir=$(RESULTS)
 ANALYSES := transfer alignment ablation spurious embedding neighbors
@@ -43,8 +43,8 @@ suite-others: $(INSTALLED)
 test: lint
 	$(RUN) -m pytest
 
-# The numerical tests as two other x86 processors compute: one without vector instructions beyond SSE4 and of one thread, one
-# with AVX2 and of two. Torch, oneDNN, MKL and numpy's OpenBLAS are asked one by one.
+# The numerical tests as on two other x86 processors: one with SSE4 only and one thread, one with AVX2 and two threads. Torch,
+# oneDNN, MKL and numpy's OpenBLAS have to be told separately.
 test-portable: $(INSTALLED)
 	ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 MKL_CBWR=COMPATIBLE OPENBLAS_CORETYPE=Nehalem OMP_NUM_THREADS=1 \
 	  $(RUN) -m pytest -m numerical

@@ -1,11 +1,11 @@
-"""The catalogue of published datasets: what there is, what is here, and how to get the rest.
+"""The catalogue of published datasets: list them, check the local copies, and prepare missing ones.
 
-    python -m bench.data list [names]                               sizes, licence, download; --into=FILE: the whole table
+    python -m bench.data list [names]                               sizes, licence, download; --into=FILE: the full table
     python -m bench.data check [names] --data_root=/data            present, absent (and what to put where) or damaged
-    python -m bench.data prepare names... --data_root=/data         fetch, verify and extract what is absent
+    python -m bench.data prepare names... --data_root=/data         download, verify and extract missing files
 
-`prepare` goes on with a broken download, and refuses what needs a licence to be accepted in person, saying what to do.
-Status 1: check found something damaged, or a dataset that was named is not there. Status 2: prepare could not get all.
+`prepare` resumes a broken download. If a licence has to be accepted in person, it says what to do instead.
+Status 1: `check` found a damaged dataset, or a named dataset is absent. Status 2: `prepare` could not get everything.
 """
 
 import sys
@@ -19,7 +19,7 @@ from bench.core.errors import InputError, reason_of
 from bench.core.tables import replace_block
 from bench.core.types import Places
 from bench.datasets.published import catalogue
-from bench.datasets.published.entry import Entry
+from bench.datasets.published.facts import PublishedDataset
 from bench.datasets.published.status import check, prepare
 
 _USAGE = 'expected python -m bench.data list [names], check [names] or prepare names...'
@@ -32,7 +32,7 @@ def main(words: Sequence[str]) -> int:
         if flags.FLAGS.into:
             replace_block(Path(flags.FLAGS.into), 'datasets', catalogue.markdown())
         else:
-            print(catalogue.listing(chosen or catalogue.ENTRIES.values()))
+            print(catalogue.listing(chosen or catalogue.CATALOGUE.values()))
         return 0
     if command not in ('check', 'prepare') or (command == 'prepare' and not names):
         raise InputError(f'{_USAGE}, got {" ".join(words) or "nothing"!r}')
@@ -49,23 +49,23 @@ def _make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         got = f'{reason_of(error)} ({error.filename})'
-        raise InputError(f'--data_root={folder}: expected a folder that is there or can be made, got: {got}') from error
+        raise InputError(f'--data_root={folder}: expected a folder that exists or can be created, got: {got}') from error
 
 
-def _check(chosen: Sequence[Entry], places: Places) -> int:
+def _check(chosen: Sequence[PublishedDataset], places: Places) -> int:
     status = 0
-    for entry in chosen or catalogue.ENTRIES.values():
-        state, text = check(entry, places)
-        print(f'{entry.name:15}  {state:7}  {text}', flush=True)
+    for published in chosen or catalogue.CATALOGUE.values():
+        state, text = check(published, places)
+        print(f'{published.name:15}  {state:7}  {text}', flush=True)
         status |= state == 'damaged' or (bool(chosen) and state == 'absent')
     return status
 
 
-def _prepare(chosen: Sequence[Entry], places: Places) -> int:
+def _prepare(chosen: Sequence[PublishedDataset], places: Places) -> int:
     status = 0
-    for entry in chosen:
+    for published in chosen:
         try:
-            print(prepare(entry, places), flush=True)
+            print(prepare(published, places), flush=True)
         except InputError as error:
             print(f'bench.data: {error}', file=sys.stderr)
             status = 2

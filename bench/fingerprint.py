@@ -1,9 +1,9 @@
-"""Features of one fixed image, compared with those kept in bench/backbones/fingerprints.json.
+"""Compare backbones' features of one fixed image with the references in bench/backbones/fingerprints.json.
 
     python -m bench.fingerprint [--backbones=tiny_dino,clip_vitb16] [--weights_root=WEIGHTS] [--device=cuda] [--write]
 
-Looks at every named backbone whose weights are on this machine; nothing is fetched. Exit status 1 if one gives other
-features than those kept. `--write` keeps what it found.
+Checks every named backbone whose weights are on this machine; nothing is downloaded. Exit status 1 if a backbone's features
+differ from its reference. `--write` stores the new references.
 """
 
 from pathlib import Path
@@ -37,5 +37,5 @@ def main() -> int:
 if __name__ == '__main__':
     flags.DEFINE_list('backbones', [], 'names; all named backbones where none is given')
     cli.define('weights_root', device='cpu')
-    flags.DEFINE_bool('write', False, f'keep what is found in {REFERENCES.name}')
+    flags.DEFINE_bool('write', False, f'store the results in {REFERENCES.name}')
     cli.start(main)

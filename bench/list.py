@@ -1,10 +1,10 @@
-"""Print every registered name with its one-line summary, and of backbones where their weights are on this machine.
+"""Print every registered name with its one-line summary; for backbones also where their weights are on this machine.
 
     python -m bench.list [--methods] [--datasets] [--backbones] [--protocols] [--recipes] [--analyses] [--plugin=...]
     python -m bench.list --backbones --weights_root=WEIGHTS
     python -m bench.list --into=docs/backbones.md    # the table of published backbones, between its markers
 
-Names are read from tables and files; nothing heavy is imported.
+Names are read from registry rows and files; no heavy library is imported.
 """
 
 from collections.abc import Sequence
@@ -19,9 +19,9 @@ from bench.core.tables import aligned, replace_block
 
 
 def listing(kinds: Sequence[str] = registry.KINDS, *, weights_root: Path | None = None) -> str:
-    """Return the names of these kinds in aligned columns, one block per kind; `timm:<model name>` for open names.
+    """Return the names of these kinds in aligned columns, one block per kind; open names appear as `timm:<model name>`.
 
-    Backbones have a column in between that says where their weights are.
+    Backbones have an additional column that says where their weights are.
     """
     blocks = []
     for kind in kinds:

@@ -1,1 +1,1 @@
-"""Measurements that print figures; none of them is a test."""
+"""Benchmarks of speed, memory and accuracy. They print measurements; they are not tests."""

@@ -1,15 +1,15 @@
-"""A dry run at the size of ImageNet-1k: what every stage takes where only the photographs and the backbone are pretended.
+"""A dry run at the size of ImageNet-1k: time and memory of every stage, with simulated photographs and a simulated backbone.
 
     python -m benchmarks.imagenet_scale [--images=1281167] [--classes=1000] [--out=out/imagenet_scale]
 
-1,281,167 training images in 1,000 classes of 732 to 1,300, as many in each as a fixed seed gives, 50,000 test images, and a
-backbone of width 768 whose features are drawn around a centre of each class: pictures are 8 x 8 pixels of one colour, the
-number of the image. All the rest is what `python -m bench.run` runs: feature store, selectors, probes, records, leaderboard.
+The dataset has 1,281,167 training images in 1,000 classes of 732 to 1,300 images (sizes drawn with a fixed seed) and 50,000
+test images. Pictures are 8 x 8 pixels of one colour that encodes the number of the image. The backbone has width 768 and
+draws features around a centre per class. Everything else is the code of `python -m bench.run`: feature store, selectors,
+probes, records, leaderboard.
 
-Every stage runs in a fresh process, watched from outside together with the processes that decode for it. `memory` is the
-largest of its peaks, the pages of memory-mapped files that it looks at included, although the system may drop these at any
-time; `own` is the part that it may not. The full-data probe makes few epochs here, and the time of the published ones is
-extrapolated. Features are deleted at the end.
+Every stage runs in a fresh process, which is monitored from outside together with its loader workers. `memory` is the peak
+including the mapped pages of memory-mapped files, which the system may drop at any time; `own` is the peak without them. The
+full-data probe runs few epochs here, and the time of the published number is extrapolated. Features are deleted at the end.
 """
 
 import multiprocessing
@@ -38,43 +38,43 @@ from bench.core.hashing import derive_seed, hash_bytes, numpy_generator
 from bench.core.types import Dataset, Places, Split
 from bench.results.record import Record
 
-# ImageNet-1k: training images, classes, images of the largest and the smallest class, classes that are not the largest.
+# ImageNet-1k: training images, classes, sizes of the largest and smallest class, number of classes below the largest size.
 IMAGES, CLASSES, LARGEST, SMALLEST, SHORT = 1_281_167, 1000, 1300, 732, 105
 MEMORY_GOAL, SELECTOR_GOAL = 6.0, 300.0
 PUBLISHED = {'epochs': 100, 'views': 8, 'repeats': 5}
 _GB = 1e9
 _PICTURE_SIDE = 8
-# Centres of classes, in units of the noise: a probe on all data is right more often than not, one image a class rarely.
+# Scale of class centres in units of the noise: a probe on all data is right more often than not, one image per class rarely.
 _CENTRE_STD = 0.2
 _NOISE_ROWS = 4096
 _SAMPLE_SECONDS = 0.25
 
 
-# --- what is pretended --------------------------------------------------------------------------------------------------
+# --- simulated data and backbone ----------------------------------------------------------------------------------------
 
 
 def class_sizes(images: int, classes: int) -> np.ndarray:
-    """Return how many of `images` each class has: most the same, about a tenth fewer, in ImageNet's proportions."""
+    """Return the size of each class, in ImageNet's proportions: most classes are equal, about a tenth are smaller."""
     mean = images / classes
     largest, smallest = round(mean * LARGEST * CLASSES / IMAGES), round(mean * SMALLEST * CLASSES / IMAGES)
     generator = numpy_generator('imagenet_scale', 'class sizes')
     short = generator.choice(classes, max(1, round(classes * SHORT / CLASSES)), replace=False)
     missing = classes * largest - images
-    # the first of them is the smallest class, the others share what else is missing at random
+    # the first of these is the smallest class; the rest of the deficit is distributed at random over the others
     first = min(largest - smallest, missing)
     edges = np.cumsum(generator.random(len(short) - 1))
     edges = np.round(edges / edges[-1] * (missing - first)) if len(edges) else edges
     sizes = np.full(classes, largest)
     sizes[short] -= np.concatenate([[first], np.diff(edges, prepend=0)]).astype(int)
     if sizes.sum() != images or sizes.min() < 1:
-        raise InputError(f'--images={images} cannot be shared by {classes} classes; give at least 10 a class')
+        raise InputError(f'--images={images} cannot be shared by {classes} classes; give at least 10 per class')
     return sizes
 
 
 def pretended_data(
     places: Places, *, images: int = IMAGES, classes: int = CLASSES, test_images: int = 50_000
 ) -> Dataset:
-    """Return numbered pictures, sorted by class as image folders are; the test split's numbers follow the others."""
+    """Return numbered pictures, sorted by class like image folders; the test split's numbers follow the training split's."""
 
     def split(name: str, first: int, labels_N: np.ndarray) -> Split:
         names = tuple(f'class {c}' for c in range(classes))
@@ -89,7 +89,7 @@ def pretended_data(
 
 
 class _Numbered:
-    """Pictures whose colour is their number."""
+    """Pictures whose colour encodes their number."""
 
     def __init__(self, first: int, count: int) -> None:
         self.first, self.count = first, count
@@ -102,7 +102,7 @@ class _Numbered:
 
 
 class Lookup(nn.Module):
-    """Reads the number of an image off its colour and returns the centre of its class plus noise of its own."""
+    """Decodes the number of an image from its colour and returns the centre of its class plus noise."""
 
     def __init__(self, labels_M: np.ndarray, *, classes: int, width: int) -> None:
         super().__init__()
@@ -115,7 +115,7 @@ class Lookup(nn.Module):
         self.register_buffer('noise_KD', torch.randn(_NOISE_ROWS, width, generator=generator) / 2**0.5)
 
     def forward(self, x_NCHW: Tensor) -> Tensor:
-        """Return f_ND for images whose channels count 0 to 255."""
+        """Return f_ND for images with channel values 0 to 255."""
         red_N, green_N, blue_N = x_NCHW[:, :, 0, 0].round().long().clamp(0, 255).unbind(dim=1)
         number_N = (red_N * 65536 + green_N * 256 + blue_N).clamp(max=len(self.labels_M) - 1)
         # two rows of a table and a length, so that no two of the images are alike
@@ -129,7 +129,7 @@ def pretended_backbone(
     places: Places, device: torch.device, *, images: int = IMAGES, classes: int = CLASSES, test_images: int = 50_000,
     width: int = 768,
 ) -> Backbone:  # fmt: skip
-    """Return the encoder of `pretended_data` of the same size."""
+    """Return the encoder for `pretended_data` of the same size."""
     data = pretended_data(places, images=images, classes=classes, test_images=test_images)
     network = Lookup(np.concatenate([data.train.labels_N, data.test.labels_N]), classes=classes, width=width)
     return frozen_backbone(
@@ -143,7 +143,7 @@ def pretended_backbone(
 
 @dataclass(frozen=True)
 class Size:
-    """What the flags ask for; `epochs`, `views` and `repeats` are the full-data probe's."""
+    """The sizes given by the flags; `epochs`, `views` and `repeats` are those of the full-data probe."""
 
     images: int = IMAGES
     classes: int = CLASSES
@@ -165,7 +165,7 @@ class Size:
         return ["run.datasets = ['pretended_data']", "run.backbones = ['pretended_backbone']", *lines]
 
 
-# Stage -> what it runs beside the bindings of the size; those of no cells are functions of a session.
+# Stage -> bindings in addition to those of the size; stages without cells are functions of a session.
 SELECTORS = {
     'random, ipc 1': ("run.methods = ['random']", "run.protocol = 'ridge-v1'"),
     'centroid, ipc 1': ("run.methods = ['centroid']", "run.protocol = 'ridge-v1'"),
@@ -180,7 +180,7 @@ STAGES = (
 
 
 def run_stage(name: str, size: Size, out: Path) -> list[Record]:
-    """Run one of `STAGES` in this process; returns the records that it wrote."""
+    """Run one of `STAGES` in this process; return the records that it wrote."""
     from bench.config.gin_files import loaded
     from bench.machine.device import keep_freed_memory
     from bench.pipeline.execute import execute
@@ -211,14 +211,14 @@ def run_stage(name: str, size: Size, out: Path) -> list[Record]:
     if name.startswith('features'):
         _fill_store(session, cells[0], size, random=name.endswith('random views'))
         return []
-    # force: a record of an earlier dry run does not spare a stage
+    # force: run the stage even if an earlier dry run left a record
     if execute(session, prepare(session, cells, force=True), force=True, asked=asked):
         raise RuntimeError(f'{name}: a cell failed, see above')
     return [record for cell in cells if (record := finished(results_dir, cell))]
 
 
 def _fill_store(session: Any, cell: Any, size: Size, *, random: bool) -> None:
-    """Encode what the selectors and the ridge probe read, or the pool of the published probe."""
+    """Encode the features of the selectors and the ridge probe, or the view pool of the published probe."""
     from bench.features.views import CenterView, RandomView
 
     data, backbone = session.dataset(cell.dataset), session.backbone(cell.eval)
@@ -235,7 +235,7 @@ def _fill_store(session: Any, cell: Any, size: Size, *, random: bool) -> None:
 
 @dataclass
 class Watch:
-    """Peak memory in bytes of a process with all that it starts: `memory` with the pages of mapped files, `own` without."""
+    """Peak memory of a process and its children in bytes: `memory` with the pages of mapped files, `own` without them."""
 
     memory: int = 0
     own: int = 0
@@ -243,7 +243,7 @@ class Watch:
 
     @contextmanager
     def over(self, pid: int) -> Iterator[None]:
-        """Look at a process every quarter of a second while the block runs."""
+        """Sample a process every quarter of a second while the block runs."""
         thread = threading.Thread(target=self._look_on, args=(pid,), daemon=True)
         thread.start()
         try:
@@ -259,7 +259,7 @@ class Watch:
                 break
 
     def look(self, pid: int) -> None:
-        """Take the peaks up to now. What processes share is counted once; the kernel's high-water mark sees all of one."""
+        """Update the peaks. Shared pages count once; the kernel's high-water mark of each process is taken into account."""
         parts = [_fields(f'/proc/{one}/smaps_rollup') for one in _tree(pid)]
         together = sum(part.get('Pss', 0) for part in parts)
         self.memory = max(self.memory, together, _fields(f'/proc/{pid}/status').get('VmHWM', 0))
@@ -267,7 +267,7 @@ class Watch:
 
 
 def _fields(path: str) -> dict[str, int]:
-    """Return the sizes that a file of the kernel's tells, in bytes; none where the process has ended."""
+    """Return the sizes listed in a file of the kernel, in bytes; {} if the process has ended."""
     try:
         lines = Path(path).read_text().splitlines()
     except OSError:
@@ -276,7 +276,7 @@ def _fields(path: str) -> dict[str, int]:
 
 
 def _tree(pid: int) -> list[int]:
-    """Return a process and all below it."""
+    """Return a process and all its descendants."""
     children = []
     for path in Path(f'/proc/{pid}/task').glob('*/children'):
         try:
@@ -299,12 +299,12 @@ def measure(name: str, size: Size, out: Path) -> dict[str, Any]:
 
 
 def _start_others(method: str) -> None:
-    """Let a spawned process start those that decode for it as bench.run would, instead of spawning them too."""
+    """Let a spawned process start its loader workers as bench.run does, instead of spawning them too."""
     multiprocessing.set_start_method(method, force=True)
 
 
 def report(rows: list[dict[str, Any]], size: Size) -> str:
-    """Return the table of stages, the summary beside the goals, and what the published probe would take."""
+    """Return the table of stages, a summary with the goals, and the time that the published probe would take."""
     lines = [f'{"stage":28} {"seconds":>8} {"method":>8} {"probe":>8} {"memory":>10} {"own":>10} {"top-1":>7}']
     for row in rows:
         parts = [f'{row["stage"]:28} {row["seconds"]:8.0f}']

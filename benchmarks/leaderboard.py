@@ -20,7 +20,7 @@ from bench.results.record import DistilledFacts, GinBindings, Seconds
 from bench.results.store import dumps, path_of
 
 REPEATS = 5
-# name, classes, test images: the sizes that the suite meets.
+# name, classes, test images: the sizes that occur in the suite.
 DATASETS = (('plumage', 20, 2000), ('grocery', 81, 2485), ('cub200', 200, 5794), ('oxford_pets', 37, 3669))
 METHODS = ('centroid', 'full', 'herding', 'k_center', 'lgm', 'lgm_real_init', 'random')
 BACKBONES = ('clip_vitb16', 'dinov2_vitb14', 'eva02_vitb14', 'timm:mobilenetv2_100')

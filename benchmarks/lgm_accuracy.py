@@ -1,14 +1,14 @@
-"""Accuracy over wall time of presets of a method: the same cells with other gin files on top, and fewer updates.
+"""Accuracy over wall time of presets of a method: the same cells with different gin files on top, and fewer updates.
 
     python -m benchmarks.lgm_accuracy --gin_file=gin/quickstart.gin --gin_bindings="run.seeds = [0]" \
         --preset=released=gin/methods/lgm_released.gin@1600 --preset=fast=gin/methods/lgm_fast.gin@80,160,320
 
-Takes the flags of bench.run. The base files give data, backbone and protocol; a preset is `name=FILE` on top of them, or
-`name=` for the base alone. Every value behind its @ is a run of its own, with so many updates and its own schedule; without
-any, those of --updates, else what the preset binds. Fewer than its last level needs are refused.
+Takes the flags of bench.run. The base files give data, backbone and protocol. A preset is `name=FILE` on top of them, or
+`name=` for the base alone. Every number after the @ is a separate run with that many updates and its own schedule. Without
+any, the numbers of --updates are used, or else the preset's own. Fewer updates than the last level needs are refused.
 
-Records are bench.run's, under --results_dir, and what is there is not run again. Every run encodes the real images itself,
-so that its seconds hold all that it needs, unless --cache_dir is given. Speed-up is against the longest run of the first
+Records are those of bench.run, under --results_dir, and existing ones are not run again. Unless --cache_dir is given, every
+run encodes the real images itself, so that its time is complete. The speed-up is relative to the longest run of the first
 preset.
 """
 
@@ -32,7 +32,7 @@ FLAGS = flags.FLAGS
 
 @dataclass(frozen=True)
 class Preset:
-    """A name for the table, the gin file that goes on top of the base ('' for none), and numbers of updates, if given."""
+    """A name for the table, the gin file on top of the base ('' for none), and numbers of updates (optional)."""
 
     name: str
     gin_file: str
@@ -57,13 +57,13 @@ def measure(
     session: Any, presets: Sequence[Preset], *, method: str, updates: Sequence[int], gin_files: Sequence[str],
     bindings: Sequence[str], cold: bool, force: bool = False,
 ) -> list[dict[str, Any]]:  # fmt: skip
-    """Run what has no record yet and return one row a preset, number of updates and place.
+    """Run all cells without a record; return one row per preset, number of updates and setting (data, backbone, ipc).
 
     Args:
       session: a `bench.pipeline.session.Session`; its results folder is read and written.
       presets: the first is the reference.
-      method: name of the method that they configure.
-      updates: values of its `num_updates` for presets without their own; empty takes what they bind.
+      method: name of the method that the presets configure.
+      updates: values of `num_updates` for presets without their own; empty takes the presets' bindings.
       gin_files: the base.
       bindings: on top of everything.
       cold: run every cell with an empty feature store.
@@ -101,7 +101,7 @@ def measure(
 def _cells(
     preset: Preset, updates: int | None, *, method: str, gin_files: Sequence[str], bindings: Sequence[str]
 ) -> tuple[list[Any], dict[str, Any]]:
-    """Return the cells of a preset under a label of their own, and the bindings they were made with."""
+    """Return the cells of a preset under its own label, and their bindings."""
     from bench.config.gin_files import loaded
     from bench.pipeline.grid import RUN, grid
 
@@ -115,7 +115,7 @@ def _cells(
 
 
 def _warm_up(session: Any, cell: Any) -> None:
-    """Encode a few images and make an update of a small workload: the first run is not to pay for imports and kernels."""
+    """Encode a few images and run one small update, so that the first run does not pay for imports and kernels."""
     from bench.features.views import RandomView
     from benchmarks.lgm_step import make_workload, timed_update
 
@@ -144,7 +144,7 @@ def _empty_store(session: Any) -> Iterator[None]:
 
 
 def _compared(rows: list[dict[str, Any]], *, first: str) -> list[dict[str, Any]]:
-    """Add to every row its place and `reference`, the longest run of the first preset there; sort by place and seconds."""
+    """Add to every row its setting (`place`) and its `reference`, the longest run of the first preset; sort the rows."""
     for row in rows:
         row['place'] = f'{row["dataset"]} x {row["eval_backbone"]}' + (f', ipc {row["ipc"]}' if row['ipc'] else '')
     longest = {
@@ -183,7 +183,7 @@ def report(rows: list[dict[str, Any]]) -> str:
 
 
 def _as_good(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the fastest run of each other preset, in each place, whose accuracy is at least the reference's."""
+    """Return, per setting and other preset, the fastest run that is at least as accurate as the reference."""
     found: dict[tuple[str, str], dict[str, Any]] = {}
     for row in sorted((row for row in rows if row['speed_up']), key=lambda row: row['seconds_method']):
         if row['preset'] != row['reference']['preset'] and row['top1_mean'] >= row['reference']['top1_mean']:

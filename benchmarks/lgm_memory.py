@@ -1,15 +1,16 @@
-"""Peak memory of an update of Linear Gradient Matching at one chunk size, for more and more classes.
+"""Peak memory of one update of Linear Gradient Matching at a fixed chunk size, for increasing numbers of classes.
 
     python -m benchmarks.lgm_memory [--classes=10,100,1000] [--chunk_size=45] [--json=FILE]
 
-Every line is one update in a fresh process. `working` is its peak less what the process held before (the interpreter, the
-backbone, cached real features of a fixed number of images), and less the images themselves: levels, their gradients and
-Adam's two moments, which have to grow with the classes and are counted exactly. What is left should not grow from three
-chunks on (the first goes backward before there are gradients, the last may be short); `features` is the part of it that
-does, the gradient of the features of all views. The default network has large maps and short features, as real ones have.
+Every line is one update in a fresh process. `working` is its peak minus the memory before the update (the interpreter, the
+backbone, cached real features of a fixed number of images) and minus the images themselves: their levels, gradients and
+Adam's two moments, which must grow with the classes and are computed exactly. From three chunks on, the rest should not grow
+(the first chunk's backward pass runs before there are gradients, and the last chunk may be short). `features` is the part
+that does grow, the gradient of the features of all views. Like real backbones, the default network has large feature maps
+and short features.
 
-The processes give every freed tensor back to the system at once, so that the peak is of memory in use. A run keeps freed
-memory for speed (bench/machine/device.py) and holds more.
+The processes return every freed tensor to the system at once, so that the peak is memory in use. A normal run keeps freed
+memory for speed (bench/machine/device.py) and therefore holds more.
 """
 
 import json
@@ -30,10 +31,10 @@ from bench.machine.cost import measured
 from benchmarks.lgm_step import Workload, cached_features, full_pyramid, random_backbone, timed_update
 from methods._synthesis.match import Chunking
 
-# How much `working` may grow from the fewest to the most classes.
+# Allowed growth of `working` from the fewest to the most classes.
 GOAL = 0.10
 _REAL_IMAGES = 2000
-# glibc maps tensors above this many bytes one by one, and unmaps them when they are freed
+# glibc maps tensors above this size separately, and unmaps them when they are freed
 _MAPPED_BYTES = '65536'
 
 
@@ -41,7 +42,7 @@ def measure(
     *, backbone: str, input_side: int | None, classes: int, augmentations: int, chunk_size: int, precision: Precision,
     device: str,
 ) -> dict[str, Any]:  # fmt: skip
-    """Return the memory of one update in this process, in MB."""
+    """Measure the memory of one update in this process, in MB."""
     frozen, _ = random_backbone(backbone, input_side=input_side, precision=precision, device=torch.device(device))
     f_VND = np.random.default_rng(0).standard_normal((1, _REAL_IMAGES, frozen.feature_dim), dtype=np.float32)
     real = cached_features(frozen, f_VND, np.arange(_REAL_IMAGES) % classes, classes)
@@ -52,7 +53,7 @@ def measure(
     work = Workload(frozen, None, pyramid, real, None, augmentations, chunk_size=chunk_size)
     for level in pyramid.levels:
         level.grad = torch.zeros_like(level)
-    work.optimizer.step()  # makes the moments, as a first update would
+    work.optimizer.step()  # creates the moments, like a first update
     seconds, _, peak_mb = timed_update(work, ours=True)
     # each level, its gradient, and two moments
     images_mb = 4 * sum(level.numel() * level.element_size() for level in pyramid.levels) / 2**20
@@ -70,7 +71,7 @@ def measure(
 
 
 def growth(rows: list[dict[str, Any]]) -> dict[int, float]:
-    """Return for each number of views how much `working_mb` grows at most, from the fewest classes of three chunks."""
+    """Return the largest growth of `working_mb` per number of views, relative to the fewest classes with three chunks."""
     found = {}
     for augmentations in sorted({row['augmentations'] for row in rows}):
         several = [row for row in rows if row['augmentations'] == augmentations and row['chunks'] > 2]
@@ -81,7 +82,7 @@ def growth(rows: list[dict[str, Any]]) -> dict[int, float]:
 
 
 def report(rows: list[dict[str, Any]]) -> str:
-    """Return the table, and the growth with the goal beside."""
+    """Return the table, and the growth compared with the goal."""
     integers = ('augmentations', 'classes', 'chunks')
     names = (*integers, 'peak_mb', 'before_mb', 'images_mb', 'working_mb', 'features_mb', 'seconds')
     lines = ['  '.join(name.rjust(11) for name in names)]
@@ -119,13 +120,13 @@ def main() -> int:
 
 
 if __name__ == '__main__':
-    flags.DEFINE_list('classes', ['10', '100', '1000'], 'how many classes, one image each')
-    flags.DEFINE_list('augmentations', ['1', '10'], 'views of each image an update')
+    flags.DEFINE_list('classes', ['10', '100', '1000'], 'numbers of classes, with one image per class')
+    flags.DEFINE_list('augmentations', ['1', '10'], 'numbers of views per image and update')
     # 10 classes x 10 views and 100 x 1 take three chunks
     flags.DEFINE_integer('chunk_size', 45, 'views in the backbone at once', lower_bound=1)
     flags.DEFINE_string('backbone', 'edgenext_xx_small', 'timm model, or tiny_simclr')
     flags.DEFINE_integer('input_side', 96, 'pixels', lower_bound=8)
     flags.DEFINE_enum('precision', 'float32', ['float32', 'bfloat16'], 'of the network')
     flags.DEFINE_enum('device', 'cpu', ['cpu', 'cuda'], 'where')
-    flags.DEFINE_string('json', None, 'file for the figures')
+    flags.DEFINE_string('json', None, 'file for the measurements')
     cli.start(main)

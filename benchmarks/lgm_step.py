@@ -1,11 +1,11 @@
-"""Time one update of Linear Gradient Matching against the released formulation, in one process, in turns.
+"""Time one update of Linear Gradient Matching against the released formulation, alternating in one process.
 
     python -m benchmarks.lgm_step [--backbone=vit_small_patch16_224] [--classes=4] [--json=FILE]
 
-Both get the same synthetic images, random views, real batch, network (random weights: timing needs no others), precision
-and Adam. The released formulation (`benchmarks.released`) uses our decoding and augmentation, and gets its real images
-decoded and augmented. Ours reads cached real features, which cost a run `num_views` forward passes over the training images
-once; that is not in the figures. That both compute the same gradient is checked in float32.
+Both get the same synthetic images, random views, real batch, network (random weights are enough for timing), precision and
+Adam. The released formulation (`benchmarks.released`) uses our decoding and augmentation, and receives decoded and augmented
+real images. Ours reads cached real features. Their encoding, `num_views` forward passes over the training images once per
+run, is not part of the measurement. Before timing, both gradients are compared in float32.
 """
 
 import copy
@@ -34,7 +34,7 @@ from bench.machine.device import choose_device, device_name
 from bench.machine.processes import ALONE
 from benchmarks import released
 from methods._synthesis import RealFeatures, Synthetic
-from methods._synthesis.augment import Augmentation, DrawnViews
+from methods._synthesis.augment import Augmentation, ViewParameters
 from methods._synthesis.gradient import random_probes
 from methods._synthesis.match import Chunking, _adam, _backward
 from methods._synthesis.pyramid import Pyramid
@@ -46,7 +46,7 @@ _SIGMA = 0.01
 
 @dataclass
 class Workload:
-    """What both formulations work on: one synthetic image a class, A views of each, and as many real images.
+    """The inputs of both formulations: one synthetic image per class, A views of each, and the same number of real images.
 
     `network` (as created) and `x_BCHW` (real images, decoded and augmented) are for the released formulation.
     """
@@ -71,8 +71,8 @@ class Workload:
         assert self.network is not None, 'made without the released formulation'
         return released.encoder(self.network, self.backbone)
 
-    def views(self) -> DrawnViews:
-        """Draw an update's views, as the loop in methods/_synthesis/match.py does."""
+    def views(self) -> ViewParameters:
+        """Draw the views of one update, like the loop in methods/_synthesis/match.py."""
         return self.augmentation.sample(
             len(self.labels_N), self.augmentations, side=self.pyramid.image_size, generator=self.generator,
             device=self.backbone.device,
@@ -86,7 +86,7 @@ class Workload:
 def make_workload(
     name: str, *, classes: int, augmentations: int, input_side: int | None, precision: Precision, device: torch.device
 ) -> Workload:
-    """Build the inputs at the finest pyramid: random images, and a real batch of `classes * augmentations` of them."""
+    """Build the inputs for a complete pyramid: random images, with a real batch of `classes * augmentations` images."""
     backbone, network = random_backbone(name, input_side=input_side, precision=precision, device=device)
     side = backbone.input_side
     x_BCHW = torch.rand(classes * augmentations, 3, side, side, device=device)
@@ -100,7 +100,7 @@ def make_workload(
 def random_backbone(
     name: str, *, input_side: int | None, precision: Precision, device: torch.device
 ) -> tuple[Backbone, nn.Module]:
-    """Return a timm model (or tiny_simclr) with random weights, frozen as a backbone and as it was created."""
+    """Return a timm model (or tiny_simclr) with random weights twice: frozen as a backbone, and as created."""
     torch.manual_seed(0)
     network, facts = _network(name, input_side)
     frozen = copy.deepcopy(network)
@@ -129,7 +129,7 @@ def cached_features(backbone: Backbone, f_VND: np.ndarray, labels_N: np.ndarray,
 
 @dataclass(frozen=True, kw_only=True)
 class _FeatureTask(Task):
-    """A task whose features are known."""
+    """A task with given features."""
 
     f_VND: np.ndarray
 
@@ -163,13 +163,13 @@ def _network(name: str, input_side: int | None) -> tuple[nn.Module, dict[str, An
 # --- one update of each -------------------------------------------------------------------------------------------------
 
 
-def our_backward(work: Workload, views: DrawnViews, backbone: Any = None) -> Tensor:
+def our_backward(work: Workload, views: ViewParameters, backbone: Any = None) -> Tensor:
     """Add our gradient to the pyramid's levels; returns the meta-loss."""
     chunking = Chunking(work.augmentations, work.chunk_size)
     return _backward(work.pyramid, work.loss, views, work.augmentation, backbone or work.backbone, chunking)
 
 
-def released_backward(work: Workload, views: DrawnViews, w_CD: Tensor, clock: 'Clock | None' = None) -> Tensor:
+def released_backward(work: Workload, views: ViewParameters, w_CD: Tensor, clock: 'Clock | None' = None) -> Tensor:
     """Add the released formulation's gradient to the pyramid's levels; returns the meta-loss."""
     probe = released.head(w_CD)
     assert work.x_BCHW is not None, 'made without the released formulation'
@@ -183,10 +183,10 @@ def released_backward(work: Workload, views: DrawnViews, w_CD: Tensor, clock: 'C
 
 
 def gradient_difference(work: Workload) -> float:
-    """Return the norm of the difference of the two formulations' level gradients over the norm of the released one.
+    """Return the norm of the difference of both formulations' level gradients, relative to that of the released one.
 
-    Both see one set of views and one probe, in float32, where rounding leaves less than 1e-4 of most networks; bfloat16
-    rounds the rewritten network (bench/backbones/freeze.py) elsewhere than the plain one.
+    Both use the same views and probe, in float32, where rounding errors are below 1e-4 for most networks. In bfloat16 the
+    rewritten network (bench/backbones/freeze.py) rounds at other points than the plain one.
     """
     work = replace(work, backbone=replace(work.backbone, precision='float32'))
     views, state = work.views(), work.real.state()
@@ -205,7 +205,7 @@ def _gradient(pyramid: Pyramid) -> Tensor:
 
 
 def draw_probe(work: Workload) -> Tensor:
-    """Draw w_CD as the loss does."""
+    """Draw w_CD like the loss."""
     real = work.real
     return random_probes(1, num_classes=real.num_classes, dim=real.dim, sigma=_SIGMA, generator=real.generator)[0]
 
@@ -214,7 +214,7 @@ def draw_probe(work: Workload) -> Tensor:
 
 
 class Clock:
-    """Spans of time within an update, without waiting for the device: events of CUDA, else the processor's clock."""
+    """Measures time spans within an update without waiting for the device: CUDA events, or else the CPU clock."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
@@ -228,12 +228,12 @@ class Clock:
         return event
 
     def seconds(self) -> float:
-        """Return the total of the spans; the device has to be done with them."""
+        """Return the total of the spans; the device must have finished them."""
         return sum(s.elapsed_time(e) / 1000 if self.device.type == 'cuda' else e - s for s, e in self.spans)
 
 
 class ClockedBackbone:
-    """A backbone that clocks its own forward and backward passes inside an update."""
+    """A backbone that times its own forward and backward passes."""
 
     def __init__(self, backbone: Backbone, clock: Clock) -> None:
         self.backbone, self.clock = backbone, clock
@@ -246,14 +246,14 @@ class ClockedBackbone:
         f_ND = self.backbone.encode(x_NCHW)
         spans.append((start, self.clock.now()))
         if f_ND.requires_grad:
-            # the backward pass through the backbone lies between these two gradients
+            # the backward pass of the backbone runs between these two gradients
             f_ND.register_hook(lambda gradient: begun.append(self.clock.now()))
             x_NCHW.register_hook(lambda gradient: spans.append((begun.pop(), self.clock.now())))
         return f_ND
 
 
 def timed_update(work: Workload, *, ours: bool) -> tuple[float, float, float]:
-    """Run one update; returns its seconds, those on the clock (ours: the backbone; released: the real side), peak MB."""
+    """Run one update; return its seconds, the seconds on the clock (ours: backbone; released: real side), and peak MB."""
     clock = Clock(work.backbone.device)
     with measured(work.backbone.device) as cost:
         views = work.views()
@@ -267,10 +267,10 @@ def timed_update(work: Workload, *, ours: bool) -> tuple[float, float, float]:
 
 
 def measure(work: Workload, *, repetitions: int) -> dict[str, Any]:
-    """Time both in turns; returns the figures, medians over the repetitions.
+    """Time both formulations alternately; return medians over the repetitions.
 
-    `peak_memory_mb` of a CPU is that of the process, the inputs and what it keeps of freed memory included; ours is taken
-    before the released formulation first runs.
+    On a CPU, `peak_memory_mb` is that of the process, including the inputs and kept freed memory. Ours is measured before
+    the released formulation runs for the first time.
     """
     memory = {'peak_memory_mb': timed_update(work, ours=True)[2]}
     memory['released_peak_memory_mb'] = timed_update(work, ours=False)[2]
@@ -305,7 +305,7 @@ def measure(work: Workload, *, repetitions: int) -> dict[str, Any]:
 
 
 def report(found: dict[str, Any]) -> str:
-    """Return the figures as text, the goals beside."""
+    """Return the measurements as text, with the goals."""
     low, high = found['spread']['ratio']
     return '\n'.join([
         f'{found["backbone"]}: {found["classes"]} images x {found["augmentations"]} views of {found["input_side"]} px, '
@@ -322,7 +322,7 @@ def report(found: dict[str, Any]) -> str:
 
 
 def has_bfloat16(device: torch.device) -> bool:
-    """Return whether the device multiplies in bfloat16 by itself."""
+    """Return whether the device has native bfloat16 arithmetic."""
     if device.type == 'cuda':
         return torch.cuda.is_bf16_supported()
     return device.type == 'cpu' and torch.ops.mkldnn._is_mkldnn_bf16_supported()
@@ -344,11 +344,11 @@ def main() -> int:
 
 if __name__ == '__main__':
     flags.DEFINE_string('backbone', 'vit_small_patch16_224', 'timm model, or tiny_simclr')
-    flags.DEFINE_integer('classes', 4, 'synthetic images, one a class', lower_bound=2)
-    flags.DEFINE_integer('augmentations', 10, 'views of each an update', lower_bound=1)
+    flags.DEFINE_integer('classes', 4, 'classes, with one synthetic image per class', lower_bound=2)
+    flags.DEFINE_integer('augmentations', 10, 'views per image and update', lower_bound=1)
     flags.DEFINE_integer('input_side', None, "pixels; default: the model's own", lower_bound=8)
     flags.DEFINE_enum('precision', None, ['float32', 'bfloat16'], 'default: bfloat16 where the device has it')
     flags.DEFINE_integer('repetitions', 5, 'timed updates of each', lower_bound=1)
     cli.define('device')
-    flags.DEFINE_string('json', None, 'file for the figures')
+    flags.DEFINE_string('json', None, 'file for the measurements')
     cli.start(main)

@@ -1,1 +1,1 @@
-"""One file = one method; the file's name is the method's name. `bench.config.registry` finds it, nothing lists it."""
+"""One file per method, named after the method. `bench.config.registry` discovers the files; there is no list."""

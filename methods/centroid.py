@@ -8,7 +8,7 @@ from bench.distillation.task import Task, method
 
 @method(seed=False, real=True)
 def centroid(task: Task) -> DistilledSet:
-    """Take the `ipc` images of each class whose features are nearest (L2) to the class mean."""
+    """Take the `ipc` images per class whose features are nearest (L2) to the class mean."""
     f_ND = task.features()
     chosen = []
     for members in task.members():

@@ -1,7 +1,8 @@
 """Closed-form linear probing: the ridge probe of the synthetic features should classify the real ones (2605.07194).
 
-Inner problem, exact and in sample space: `W = Z^T (Z Z^T + strength I)^-1 Y`. Outer loss: cross-entropy of
-`softmax(f W / temperature)` on real features. Strength, temperature and updates are not published: ours are settings.
+The inner problem is solved exactly in sample space: `W = Z^T (Z Z^T + strength I)^-1 Y`. The outer loss is the cross-entropy
+of `softmax(f W / temperature)` on real features. The paper does not give strength, temperature and number of updates; here
+they are settings with our own defaults.
 """
 
 import torch
@@ -18,13 +19,13 @@ FOLLOWS = 'lgm'
 def clp(
     real: RealFeatures, *, strength: Positive = 0.1, temperature: Positive = 0.1, batch_size: PositiveInt | None = 1024
 ) -> Loss:
-    """Return the cross-entropy on real features of the ridge probe solved on synthetic ones.
+    """Return the loss: the cross-entropy, on real features, of the ridge probe solved on synthetic features.
 
     Args:
-      real: the training split's features.
-      strength: of the ridge, relative to the mean squared norm of the synthetic features.
-      temperature: of the softmax; scores lie near 0 and 1.
-      batch_size: real images per update, from a shuffled pass; None takes all. Classes weigh alike.
+      real: features of the training split.
+      strength: ridge strength, relative to the mean squared norm of the synthetic features.
+      temperature: temperature of the softmax; scores lie near 0 and 1.
+      batch_size: real images per update, from a shuffled pass; None takes all. Classes have equal weight.
     """
 
     def loss(synthetic: Synthetic) -> Tensor:

@@ -1,7 +1,6 @@
 """Distribution matching: squared distance between class-mean features, both sides augmented.
 
-Dataset Condensation with Distribution Matching (arXiv 2110.04181), with the frozen backbone instead of random
-networks.
+Dataset Condensation with Distribution Matching (arXiv 2110.04181), with the frozen backbone instead of random networks.
 """
 
 from torch import Tensor
@@ -13,7 +12,7 @@ FOLLOWS = 'lgm'
 
 @synthesis
 def dm(real: RealFeatures) -> Loss:
-    """Return the mean squared distance of synthetic class means from the real ones, in units of the classes' spread."""
+    """Return the loss: the mean squared distance between synthetic and real class means, in units of the classes' spread."""
     target_CD = real.class_means(views=True)
     spread = (target_CD - target_CD.mean(dim=0)).square().sum(dim=1).mean()
 

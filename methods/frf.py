@@ -1,7 +1,7 @@
-"""Class means image by image: each image's own residual is turned towards that of its class (FRF).
+"""Class-mean matching per image: the residual of each image is aligned with the residual of its class (FRF).
 
-The residual of class-mean matching, compared row by row instead of by one global cosine. With several images per class,
-each has a target of its own: the mean of one cluster of the class. Else all would become the same picture.
+The residuals of class-mean matching are compared row by row instead of by one global cosine. With several images per class,
+each image has its own target, the mean of one cluster of the class; otherwise all would become the same picture.
 """
 
 import torch
@@ -15,13 +15,13 @@ FOLLOWS = 'lgm'
 
 @synthesis
 def frf(real: RealFeatures) -> Loss:
-    """Return the mean over images of `1 - cos(r_i(synthetic), r_i(real))`, `r_i = mean_{k != c} m_k - f_i`."""
+    """Return the loss: the mean over images of `1 - cos(r_i(synthetic), r_i(real))`, `r_i = mean_{k != c} m_k - f_i`."""
     means_CD = real.class_means()
 
     def loss(synthetic: Synthetic) -> Tensor:
         labels_N, count = synthetic.all_labels_N, synthetic.num_classes
-        place_N = torch.arange(len(labels_N), device=labels_N.device) % synthetic.ipc
-        own_ND = real.cluster_means(synthetic.ipc)[labels_N, place_N]
+        position_N = torch.arange(len(labels_N), device=labels_N.device) % synthetic.ipc
+        own_ND = real.cluster_means(synthetic.ipc)[labels_N, position_N]
         wanted_ND = _mean_of_others(means_CD, count)[labels_N] - own_ND
         f_ND = synthetic.gathered(synthetic.f_AND.mean(dim=0))
         found_ND = _mean_of_others(f_ND.unflatten(0, (count, -1)).mean(dim=1), count)[labels_N] - f_ND

@@ -5,7 +5,7 @@ import numpy as np
 from bench.distillation.distilled_set import DistilledSet
 from bench.distillation.task import Task, method
 
-# Distances that differ by less than this share of the largest squared norm are told apart by the plain formula.
+# Candidates whose distances differ by less than this share of the largest squared norm are compared by the exact formula.
 _ROUNDING = 1e-10
 
 
@@ -13,8 +13,8 @@ _ROUNDING = 1e-10
 def herding(task: Task) -> DistilledSet:
     """Greedily add the image that brings the mean of the chosen features nearest (L2) to the class mean.
 
-    Welling, Herding dynamical weights to learn, 2009; Rebuffi et al., iCaRL, 2017, algorithm 4. The first image is the
-    centroid's.
+    Welling, Herding dynamical weights to learn, 2009; Rebuffi et al., iCaRL, 2017, algorithm 4. At one image per class it is
+    the same as the centroid method.
     """
     f_ND = task.features()
     chosen = [members[herd(f_ND[members], task.ipc)] for members in task.members()]
@@ -23,10 +23,10 @@ def herding(task: Task) -> DistilledSet:
 
 
 def herd(f_MD: np.ndarray, count: int) -> list[int]:
-    """Return `count` distinct row numbers of f_MD, in the order in which they were chosen.
+    """Return `count` distinct row indices of f_MD, in the order of selection.
 
-    A step minimises |(sum + f) / step - mean|^2. That orders rows as |f|^2 + 2 f (sum - step * mean) does, which is one
-    product with a vector. Where this leaves rows in doubt, the first formula decides.
+    A step minimises |(sum + f) / step - mean|^2. The expression |f|^2 + 2 f (sum - step * mean) has the same order of rows
+    and needs a single matrix-vector product. Rows that are equal up to rounding are compared by the first formula.
 
     Raises:
       FloatingPointError: if a feature is not finite.

@@ -1,6 +1,6 @@
-"""Real images that cover the whole training set: global greedy farthest-point cover with a quota per class.
+"""Real images that cover the training set: global greedy k-center (farthest point) with a quota per class.
 
-Shape suffixes: N images, D feature width, C classes, P images of the pool, K chosen images, B block.
+Shape suffixes: N images, D feature width, C classes, P images in the pool, K chosen images, B block.
 """
 
 from collections.abc import Iterator
@@ -10,21 +10,21 @@ import numpy as np
 from bench.distillation.distilled_set import DistilledSet
 from bench.distillation.task import Task, method
 
-# Images whose features are held in float64 at a time.
+# Number of images whose features are held in float64 at a time.
 _BLOCK = 4096
-# The farthest images, among which the next ones are looked for without a pass over all; and how many at most.
+# Size of the pool of farthest images, in which the next choices are searched without a pass over all images, and the maximum
+# number of choices from one pool.
 _POOL, _PICKS = 4096, 512
-# Distances that differ by less than this share of the largest squared norm are equal up to rounding.
+# Distances that differ by less than this share of the largest squared norm count as equal.
 _ROUNDING = 1e-12
 
 
 @method(seed=False, real=True)
 def k_center(task: Task) -> DistilledSet:
-    """Add the image farthest (L2) from all chosen ones, among the classes that still lack images.
+    """Repeatedly add the image farthest (L2) from all chosen ones, among the classes that still need images.
 
-    Sener and Savarese, Active learning for convolutional neural networks, 2018, algorithm 1, with `ipc` images for each
-    class. It starts at the image nearest to the global mean, so nothing is drawn at random. The first of equally far
-    images is taken.
+    Sener and Savarese, Active learning for convolutional neural networks, 2018, algorithm 1, with `ipc` images per class. It
+    starts from the image nearest to the global mean, so nothing is random. Ties go to the first image.
     """
     labels_N = task.train.labels_N
     assert all(len(members) >= task.ipc for members in task.members())
@@ -34,16 +34,16 @@ def k_center(task: Task) -> DistilledSet:
 
 
 def cover(f_ND: np.ndarray, labels_N: np.ndarray, *, quota_C: np.ndarray, pool_size: int = _POOL) -> np.ndarray:
-    """Return the chosen images in the order in which they were chosen, `quota_C` of each class.
+    """Return the chosen images in the order of selection, `quota_C` per class.
 
-    Distances to the chosen set only shrink. So the farthest `pool_size` images of a pass over all are enough for the next
-    choices, as long as the farthest of them is farther than all others were at that pass. The result is the same as with
-    a pass for each choice.
+    Distances to the chosen set can only shrink. After a pass over all images, the next choices can therefore be made among
+    the farthest `pool_size` images, as long as the farthest of them is farther than every other image was at that pass. The
+    result is the same as with one pass per choice.
 
     Args:
       f_ND: features.
       labels_N: classes.
-      quota_C: how many images of each class; no class has fewer.
+      quota_C: number of images to choose per class; no class may have fewer.
       pool_size: at least 1; it does not change the result.
 
     Raises:
@@ -93,7 +93,7 @@ def _nearest_to_mean(f_ND: np.ndarray, square_N: np.ndarray, rounding: float) ->
 def _bring_nearer(
     nearest_N: np.ndarray, f_ND: np.ndarray, square_N: np.ndarray, *, rows: np.ndarray, centres: list[int]
 ) -> None:
-    """Lower the squared distances of `rows` to those to the nearest of `centres`, where these are nearer."""
+    """Lower the squared distances of `rows` to their distances from `centres`, where these are smaller."""
     f_KD, square_K = f_ND[centres].astype(np.float64), square_N[centres]
     for rows_B, f_BD in _blocks(f_ND, rows):
         distance_BK = f_BD @ (-2 * f_KD.T)
@@ -102,7 +102,7 @@ def _bring_nearer(
 
 
 def _blocks(f_ND: np.ndarray, rows: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield rows and their features in float64, a block at a time."""
+    """Yield rows and their features in float64, block by block."""
     for first in range(0, len(rows), _BLOCK):
         rows_B = rows[first : first + _BLOCK]
         yield rows_B, f_ND[rows_B].astype(np.float64)

@@ -1,7 +1,7 @@
-"""Linear Gradient Matching: synthetic images that give a random linear probe the gradient of the real data.
+"""Linear Gradient Matching: synthetic images that give random linear probes the same gradient as the real data.
 
 Dataset Distillation for Pre-Trained Self-Supervised Vision Models, arXiv 2511.16674, section 3. The defaults are the
-released settings, apart from the class-balanced real gradient; docs/protocol.md lists the deviations.
+released settings, except for the class-balanced real gradient; docs/protocol.md lists the deviations.
 """
 
 from typing import Literal
@@ -23,14 +23,15 @@ def lgm(
     real_gradient: Literal['batch', 'full'] = 'batch',
     class_balanced: bool = True,
 ) -> Loss:
-    """Return `1 - cos` between the gradients of random linear probes on synthetic and on real features.
+    """Return the loss: `1 - cos` between the gradients of random linear probes on synthetic and on real features.
 
     Args:
-      real: the training split's features.
-      num_probes: random probes per update; they share the pass through the backbone.
-      probe_sigma: standard deviation of the probes' weights; at 0 only the class means are matched.
-      real_gradient: 'batch' takes ipc * A * C images from a shuffled pass, as released; 'full' takes every image.
-      class_balanced: weigh classes, not images, alike in the real gradient; False is as released.
+      real: features of the training split.
+      num_probes: random probes per update; they share the backbone pass.
+      probe_sigma: standard deviation of the probes' weights; with 0, only the class means are matched.
+      real_gradient: 'batch' takes ipc * A * C images from a shuffled pass, as in the release; 'full' takes every image.
+      class_balanced: give equal weight to classes in the real gradient; False gives equal weight to images, as in the
+        release.
     """
 
     def loss(synthetic: Synthetic) -> Tensor:

@@ -1,10 +1,10 @@
-"""Ours: images whose class-mean features lie where a probe trained on them becomes the ridge classifier of the real data.
+"""Our method: images placed in feature space so that a probe trained on them becomes the ridge classifier of the real data.
 
-Gradients of random probes only tell the class means, so a probe of gradient-matched images is at best a nearest-mean
-classifier. The feature-space targets are solved first: for each class the direction of the class-balanced ridge
-classifier of all real views, at the real classes' distance from their common mean. Images are then fitted to the targets
-themselves, not to their direction: a common offset of all synthetic features would shift every decision. Hard labels, same
-pixels and same schedule as LGM; docs/lgm_plus.md says what was tried.
+Gradients of random probes contain little more than the class means, so a probe trained on gradient-matched images is at best
+a nearest-mean classifier. This method first computes targets in feature space. The target of a class has the direction of
+the class-balanced ridge classifier of all real views, at the real classes' distance from their common mean. The images are
+then fitted to the targets themselves, not only to their direction, because a common offset of all synthetic features would
+shift every decision. Hard labels, number of pixels and schedule are those of LGM; docs/lgm_plus.md reports the experiments.
 """
 
 import torch
@@ -18,11 +18,11 @@ FOLLOWS = 'lgm'
 
 @synthesis
 def lgm_plus(real: RealFeatures, *, strength: Positive = 10.0) -> Loss:
-    """Return the mean squared distance of class-mean features from their targets, in units of the real classes' spread.
+    """Return the loss: mean squared distance of class-mean features from their targets, in units of the classes' spread.
 
     Args:
-      real: the training split's features.
-      strength: of the ridge, relative to the mean eigenvalue of the features' covariance; large values give the class means.
+      real: features of the training split.
+      strength: ridge strength, relative to the mean eigenvalue of the features' covariance; large values give class means.
     """
     target_CD, spread = feature_targets(real, strength=strength)
 
@@ -33,10 +33,10 @@ def lgm_plus(real: RealFeatures, *, strength: Positive = 10.0) -> Loss:
 
 
 def feature_targets(real: RealFeatures, *, strength: float) -> tuple[Tensor, Tensor]:
-    """Return the target features t_CD of the classes and the real class means' mean squared distance from their centre.
+    """Return the target features t_CD of the classes, and the mean squared distance of the real class means from their mean.
 
-    With class-balanced weights, S the covariance of all real views and M the class means relative to the common mean:
-    `t = mean + s * M (S + strength * trace(S) / D)^-1`, `s` such that the targets are as far from the mean as M.
+    `t = mean + s * M (S + strength * trace(S) / D)^-1`, where S is the class-balanced covariance of all real views, M are
+    the class means relative to the common mean, and s is chosen such that the targets are as far from the mean as M.
     """
     m_CD = real.class_means(views=True)
     mean_D = m_CD.mean(dim=0)

@@ -8,7 +8,7 @@ from bench.distillation.task import Task, method
 
 @method(backbone=False, real=True)
 def random(task: Task) -> DistilledSet:
-    """Draw `ipc` images of each class without replacement; another seed draws others."""
+    """Draw `ipc` images per class without replacement; every seed draws different ones."""
     generator = task.generator('random')
     chosen_CI = [generator.choice(members, task.ipc, replace=False) for members in task.members()]
     indices_N = np.concatenate(chosen_CI)

@@ -1,7 +1,7 @@
-"""Class means instead of gradients: 1 - cos of the centred class-mean features, one global cosine (2602.05391).
+"""Class-mean matching: one minus the global cosine of the centred class-mean features (arXiv 2602.05391).
 
-Equals Linear Gradient Matching with probes of weight 0. As published, the real means are those of un-augmented images;
-gin/methods/sfm.gin takes one view of each synthetic image per update. No table of the paper could be checked.
+It equals Linear Gradient Matching with probes of weight 0. As published, the real means are those of unaugmented images, and
+gin/methods/sfm.gin uses one view of each synthetic image per update. We could not check any table of the paper.
 """
 
 import torch.nn.functional as F
@@ -14,7 +14,7 @@ FOLLOWS = 'lgm'
 
 @synthesis
 def sfm(real: RealFeatures) -> Loss:
-    """Return 1 - cos between the (C x D) residuals of the synthetic and of the real class means."""
+    """Return the loss: 1 - cos between the (C x D) residuals of the synthetic and the real class means."""
     target_CD = residuals(real.class_means())
 
     def loss(synthetic: Synthetic) -> Tensor:
@@ -24,5 +24,5 @@ def sfm(real: RealFeatures) -> Loss:
 
 
 def residuals(m_CD: Tensor) -> Tensor:
-    """Return how far the mean of the other classes lies from each class mean: `mean_{k != c} m_k - m_c`."""
+    """Return the mean of the other classes relative to each class mean: `mean_{k != c} m_k - m_c`."""
     return (m_CD.mean(dim=0) - m_CD) * (len(m_CD) / max(len(m_CD) - 1, 1))

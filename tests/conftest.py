@@ -1,4 +1,4 @@
-"""What several tests share: the toy world, the bench.run command in this process, the photographs in ../shared."""
+"""Shared fixtures: the toy world, the bench.run command in this process, the photographs in ../shared."""
 
 import os
 import sys

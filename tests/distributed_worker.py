@@ -1,4 +1,4 @@
-"""Started by torchrun: distils the toy data with the other processes and saves what came out, unrounded.
+"""Started by torchrun: distils the toy data together with the other processes and saves the unrounded result.
 
 Usage: distributed_worker.py CACHE_DIR OUT_FILE [fail]
 """

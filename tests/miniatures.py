@@ -361,20 +361,20 @@ def install(name, data_root, monkeypatch):
         with tempfile.TemporaryDirectory() as folder:
             staging = Path(folder)
             expected = BUILDERS[name](staging)
-            archives = {source.file: _packed(staging / source.file) for source in catalogue.ENTRIES[name].sources}
+            archives = {file.path: _packed(staging / file.path) for file in catalogue.CATALOGUE[name].files}
             _made[name] = (expected, archives, _patches(name, staging))
     expected, archives, patches = _made[name]
-    sources = []
-    for source in catalogue.ENTRIES[name].sources:
-        content, target = archives[source.file], data_root / source.file
+    files = []
+    for file in catalogue.CATALOGUE[name].files:
+        content, target = archives[file.path], data_root / file.path
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(content)
-        sums = {kind: hashlib.new(kind, content).hexdigest() for kind in ('md5', 'sha256') if getattr(source, kind)}
-        sources.append(replace(source, num_bytes=len(content), **sums))
+        sums = {kind: hashlib.new(kind, content).hexdigest() for kind in ('md5', 'sha256') if getattr(file, kind)}
+        files.append(replace(file, num_bytes=len(content), **sums))
     counts = {'train': len(expected.train_labels), 'test': len(expected.test_labels)}
-    groups = tuple(np.bincount(expected.train_groups).tolist()) if catalogue.ENTRIES[name].train_groups else ()
-    facts = {**counts, 'classes': len(expected.class_names), 'train_groups': groups, 'sources': tuple(sources)}
-    monkeypatch.setitem(catalogue.ENTRIES, name, replace(catalogue.ENTRIES[name], **facts))
+    groups = tuple(np.bincount(expected.train_groups).tolist()) if catalogue.CATALOGUE[name].train_groups else ()
+    facts = {**counts, 'classes': len(expected.class_names), 'train_groups': groups, 'files': tuple(files)}
+    monkeypatch.setitem(catalogue.CATALOGUE, name, replace(catalogue.CATALOGUE[name], **facts))
     for patch in patches:
         monkeypatch.setattr(*patch)
     return expected

@@ -1,6 +1,6 @@
-"""What the files of published backbones hold: keys and shapes of the original releases, at any size.
+"""The contents of published checkpoints: keys and shapes of the original releases, at any size.
 
-They were read from the releases' own code; values are made up.
+They were taken from the releases' own code; the values are random.
 """
 
 import json

@@ -98,7 +98,7 @@ def test_a_cut_connection_is_taken_up_where_it_broke(tmp_path, server):
 
 def test_what_was_brought_is_kept_for_the_next_call(tmp_path, server):
     server.cut = [1000, 0, 0, 0, 0]
-    with pytest.raises(InputError, match='cut after 1,000 of 10,240 bytes; 1,000 bytes are kept and the same'):
+    with pytest.raises(InputError, match='lost after 1,000 of 10,240 bytes; 1,000 bytes are kept and the same'):
         download(server.url(), tmp_path / 'file.bin', sha256=SHA256)
     assert [path.name for path in tmp_path.iterdir()] == ['.file.bin.part']
     server.cut, server.asked = [], []
@@ -158,13 +158,13 @@ def served(tmp_path, server, monkeypatch):
     def serve(name):
         (tmp_path / 'data').mkdir(exist_ok=True)
         install(name, tmp_path / 'data', monkeypatch)
-        sources = []
-        for number, source in enumerate(catalogue.ENTRIES[name].sources):
-            path = tmp_path / 'data' / source.file
+        files = []
+        for number, file in enumerate(catalogue.CATALOGUE[name].files):
+            path = tmp_path / 'data' / file.path
             server.files[f'/{name}/{number}'] = path.read_bytes()
             path.unlink()
-            sources.append(replace(source, url=server.url(f'/{name}/{number}')))
-        monkeypatch.setitem(catalogue.ENTRIES, name, replace(catalogue.ENTRIES[name], sources=tuple(sources)))
+            files.append(replace(file, url=server.url(f'/{name}/{number}')))
+        monkeypatch.setitem(catalogue.CATALOGUE, name, replace(catalogue.CATALOGUE[name], files=tuple(files)))
 
     return serve
 
@@ -173,8 +173,8 @@ def test_list_names_every_dataset_with_its_licence(bench_data):
     status, out, err = bench_data('list')
     assert (status, err) == (0, '')
     lines = {line.split()[0]: line for line in out.splitlines()}
-    assert set(lines) == {'name', *catalogue.ENTRIES}
-    for name, entry in catalogue.ENTRIES.items():
+    assert set(lines) == {'name', *catalogue.CATALOGUE}
+    for name, entry in catalogue.CATALOGUE.items():
         assert entry.licence in lines[name] and entry.licence_url in lines[name]
     assert '1.15 GB' in lines['cub200'] and '5,994' in lines['cub200'] and 'by hand' in lines['imagenet1k']
 
@@ -233,7 +233,7 @@ def test_a_file_where_a_folder_belongs_and_the_reverse_end_in_one_line(bench_dat
     (tmp_path / 'data').write_text('no folder')
     status, out, err = bench_data('prepare', 'cub200')
     assert (status, out, len(err.splitlines())) == (2, '', 1)
-    assert f'--data_root={tmp_path / "data"}: expected a folder that is there or can be made, got: file exists' in err
+    assert f'--data_root={tmp_path / "data"}: expected a folder that exists or can be created, got: file exists' in err
     (tmp_path / 'data').unlink()
     for name in ('cub200', 'stanford_dogs', 'eurosat'):
         served(name)
@@ -245,7 +245,7 @@ def test_a_file_where_a_folder_belongs_and_the_reverse_end_in_one_line(bench_dat
     status, out, err = bench_data('prepare', 'cub200', 'stanford_dogs', 'eurosat')
     assert (status, out, len(err.splitlines())) == (2, '', 3)
     for said in (
-        'cub200: expected to extract .*CUB_200_2011.tgz to .*, got: a file of that name; make room for it there',
+        'cub200: expected to extract .*CUB_200_2011.tgz to .*, got: a file of that name; move that away',
         'images.tar: expected to fetch it from .*, got: file exists .*/data/stanford_dogs.; nothing was kept',
         'EuroSAT.zip: expected a file, got a folder; move it away and fetch',
     ):
@@ -298,7 +298,7 @@ def test_archives_are_extracted_whole_or_not_at_all(tmp_path, suffix):
     with pytest.raises(InputError, match="expected a folder 'missing' inside"):
         extract_safely(archive, tmp_path / 'data' / 'missing', inside='missing')
     archive.write_bytes(archive.read_bytes()[:60])
-    with pytest.raises(InputError, match='expected a sound archive'):
+    with pytest.raises(InputError, match='expected a valid archive'):
         extract_safely(archive, tmp_path / 'data' / 'cut')
     assert sorted(path.name for path in (tmp_path / 'data').iterdir()) == ['all', 'set']
 
@@ -350,7 +350,7 @@ def test_links_out_and_devices_are_refused(tmp_path, kind, name, target, nested)
 def test_links_are_not_followed_out_whatever_the_filter_lets_pass(tmp_path, monkeypatch):
     monkeypatch.setattr(archives.tarfile, 'data_filter', lambda member, _: member)
     archive = tar_with_link(tmp_path / 'evil.tar', tarfile.SYMTYPE, 'a/up', 'x/../..')
-    with pytest.raises(InputError, match=r"evil.tar: expected entries that stay inside the folder, got 'x/../..'"):
+    with pytest.raises(InputError, match=r"evil.tar: expected members that stay inside the folder, got 'x/../..'"):
         extract_safely(archive, tmp_path / 'data' / 'set')
     inside = tar_with_link(tmp_path / 'fine.tar', tarfile.SYMTYPE, 'a/link.txt', 'fine.txt')
     extract_safely(inside, tmp_path / 'data' / 'set')

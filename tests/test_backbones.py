@@ -229,7 +229,7 @@ def test_a_classifier_of_another_shape_is_left_out_with_a_remark(places, checkpo
         found = timm_source.timm('mobilenetv2_035', places, CPU, checkpoint='net.safetensors', model_kwargs=kwargs)
         assert found.fingerprint == expected.fingerprint
         remark = (
-            f'timm:mobilenetv2_035: left out of {file} what does not fit and features do not use: '
+            f'timm:mobilenetv2_035: ignored keys of {file} that do not match; features do not use them: '
             f'classifier.bias, expected [{num_classes}], got [5]; '
             f'classifier.weight, expected [{num_classes}, 1280], got [5, 1280]\n'
         )
@@ -250,7 +250,7 @@ def test_features_do_not_use_what_timm_takes_away_with_the_classifier(name):
 @pytest.mark.parametrize(
     'argument, settings, message',
     [
-        ('mobilenetv2_050', FITTING, r'do not fit: .*of another shape.*, expected \[16\], got \[8\]\); check timm'),
+        ('mobilenetv2_050', FITTING, r'do not match: .*of another shape.*, expected \[16\], got \[8\]\); check timm'),
         ('test_resnet', {**FITTING, 'model_kwargs': {}}, r'\d+ missing \(first: .* \[\d.*\d+ not in the model .* \[\d'),
         ('mobilenetv2_035', {'checkpoint': 'other.safetensors'}, 'no checkpoint at .*other.safetensors.*--weights_root'),
         ('mobilenetv2_035', {'model_kwargs': {'no_such': 1}, 'checkpoint': 'x'}, 'timm does not accept these settings'),
@@ -328,7 +328,7 @@ def test_activation_and_preprocessing_are_those_of_the_tag_even_from_a_local_fil
         ('ViT-tiny/nowhere', {}, "open_clip has no weights 'nowhere' for ViT-tiny; it has: plain, quick"),
         ('ViT-tiny', {}, 'expected open_clip:<architecture>/<tag>, with a tag among: plain, quick'),
         ('ViT-tiny/plain', {'checkpoint': 'none.safetensors'}, 'no checkpoint at .*none.safetensors'),
-        ('ViT-tiny/plain', {'checkpoint': 'wrong.safetensors'}, r'the keys of .* do not fit: \d+ missing'),
+        ('ViT-tiny/plain', {'checkpoint': 'wrong.safetensors'}, r'the keys of .* do not match: \d+ missing'),
         ('ViT-B-16/laion2b_s34b_b88k', {}, 'not in the local cache and could not be fetched'),
     ],
 )

@@ -1,4 +1,4 @@
-"""The benchmarks: what they time computes the same gradient, and they say what they promise to say."""
+"""The benchmarks: both timed formulations compute the same gradient, and the reports are complete."""
 
 import json
 import multiprocessing
@@ -237,7 +237,7 @@ def test_class_sizes_are_those_of_imagenet_in_sum_and_range():
     for images, classes in ((100, 10), (5000, 50), (31, 2)):
         small = imagenet_scale.class_sizes(images, classes)
         assert len(small) == classes and small.sum() == images and small.min() > 0
-    with pytest.raises(InputError, match='give at least 10 a class'):
+    with pytest.raises(InputError, match='give at least 10 per class'):
         imagenet_scale.class_sizes(40, 50)
 
 

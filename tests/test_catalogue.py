@@ -24,7 +24,7 @@ from bench.datasets.published import catalogue, obtain, status
 from bench.datasets.published.sets import imagenet100
 from tests.miniatures import BUILDERS, install
 
-NAMES = sorted(catalogue.ENTRIES)
+NAMES = sorted(catalogue.CATALOGUE)
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def archives_of(name, root):
 
 
 def _archive_names(name):
-    return {source.file.rpartition('/')[2] for source in catalogue.ENTRIES[name].sources}
+    return {file.path.rpartition('/')[2] for file in catalogue.CATALOGUE[name].files}
 
 
 def test_every_dataset_of_the_catalogue_has_a_miniature_and_a_row():
@@ -55,12 +55,12 @@ def test_every_dataset_of_the_catalogue_has_a_miniature_and_a_row():
 
 
 NEW_SET = """
-from bench.datasets.published.entry import Entry, Source
+from bench.datasets.published.facts import PublishedDataset, OfficialFile
 from bench.datasets.published.official import Contents, Listing
 
-ENTRY = Entry(
+DATASET = PublishedDataset(
     'squares', 'two colours', classes=2, train=2, test=2, folder='squares', licence='CC0', licence_url='http://a/',
-    citation='nobody', sources=(Source('squares.tar', {url!r}, makes='squares'),),
+    citation='nobody', files=(OfficialFile('squares.tar', {url!r}, makes='squares'),),
 )
 
 
@@ -89,7 +89,7 @@ def test_a_new_dataset_is_one_file_that_appears(tmp_path):
     assert made.stdout == 'squares: 2 train and 2 test images; licence: CC0\n', made
     assert '\n  squares           two colours\n' in run('-m', 'bench.list', '--datasets').stdout
     (tmp_path / 'bench/datasets/published/sets/squares.py').rename(tmp_path / 'bench/datasets/published/sets/rings.py')
-    assert "rings.py: expected the entry of 'rings', got that of 'squares'" in run('-m', 'bench.data', 'list').stderr
+    assert "rings.py: expected the dataset 'rings', got 'squares'" in run('-m', 'bench.data', 'list').stderr
 
 
 def test_names_are_listed_without_what_takes_seconds():
@@ -118,7 +118,7 @@ def test_a_dataset_with_backgrounds_says_where_classes_are_at_home(name, places,
 def test_a_miniature_of_the_official_archives_loads(name, places, monkeypatch):
     expected = install(name, places.data_root, monkeypatch)
     kept = archives_of(name, places.data_root)
-    entry, dataset = catalogue.ENTRIES[name], load(name, places)
+    entry, dataset = catalogue.CATALOGUE[name], load(name, places)
     check_usable(dataset)
     assert archives_of(name, places.data_root) == kept, 'what the user has put there stays'
     assert dataset.name == name and dataset.train.class_names == expected.class_names
@@ -130,7 +130,7 @@ def test_a_miniature_of_the_official_archives_loads(name, places, monkeypatch):
         assert (list(split.images.files) == files) if files else len(split.images) == len(labels)
         assert (None if split.groups_N is None else split.groups_N.tolist()) == groups
         assert split.group_names == (tuple(group.name for group in entry.groups) if groups else ())
-    assert entry.sources[0].checksum in dataset.source and load(name, places).fingerprints == dataset.fingerprints
+    assert entry.files[0].checksum in dataset.source and load(name, places).fingerprints == dataset.fingerprints
 
 
 def test_cifar_rows_are_planes_of_red_green_and_blue(places, monkeypatch):
@@ -170,14 +170,14 @@ def test_a_pickle_other_than_the_published_one_is_not_opened(places, tmp_path, m
 
 @pytest.mark.parametrize('name', NAMES)
 def test_what_is_absent_is_told_with_its_address_and_place(name, places):
-    state, text = status.check(catalogue.ENTRIES[name], places)
+    state, text = status.check(catalogue.CATALOGUE[name], places)
     assert state == 'absent' and '\n' not in text
-    for source in catalogue.ENTRIES[name].sources:
-        assert str(places.data_root / source.file) in text
-        assert not source.url or source.url in text
-    assert text.count('size not known') == sum(not source.num_bytes for source in catalogue.ENTRIES[name].sources)
+    for file in catalogue.CATALOGUE[name].files:
+        assert str(places.data_root / file.path) in text
+        assert not file.url or file.url in text
+    assert text.count('size not known') == sum(not file.num_bytes for file in catalogue.CATALOGUE[name].files)
     assert not list(places.data_root.iterdir()) and not places.cache_dir.exists(), 'check fetches nothing'
-    if catalogue.ENTRIES[name].manual:
+    if catalogue.CATALOGUE[name].manual:
         with pytest.raises(InputError, match=f'{name}: expected .*, got none; copy .* to .*: '):
             load(name, places)
         assert not list(places.data_root.iterdir())
@@ -186,7 +186,7 @@ def test_what_is_absent_is_told_with_its_address_and_place(name, places):
 @pytest.mark.parametrize('name', [name for name in NAMES if name not in ('imagenet1k', 'imagenet100', 'imagenet_fruits')])
 def test_check_tells_present_from_damaged(name, places, monkeypatch):
     expected = install(name, places.data_root, monkeypatch)
-    entry = catalogue.ENTRIES[name]
+    entry = catalogue.CATALOGUE[name]
     load(name, places)
     assert status.check(entry, places)[0] == 'present'
     shutil.rmtree(places.cache_dir, ignore_errors=True)  # it remembers that the images were readable
@@ -205,7 +205,7 @@ def test_check_tells_present_from_damaged(name, places, monkeypatch):
 @pytest.mark.parametrize('name', [name for name in NAMES if name not in ('imagenet1k', 'imagenet100', 'imagenet_fruits')])
 def test_other_sizes_than_the_published_ones_are_refused(name, places, monkeypatch):
     install(name, places.data_root, monkeypatch)
-    monkeypatch.setitem(catalogue.ENTRIES, name, replace(catalogue.ENTRIES[name], test=99))
+    monkeypatch.setitem(catalogue.CATALOGUE, name, replace(catalogue.CATALOGUE[name], test=99))
     with pytest.raises(InputError, match=f"{name}: expected the published .*'test': 99"):
         load(name, places)
 
@@ -213,7 +213,7 @@ def test_other_sizes_than_the_published_ones_are_refused(name, places, monkeypat
 def test_a_wrong_number_of_training_images_in_a_group_or_class_is_refused(places, monkeypatch):
     install('waterbirds', places.data_root, monkeypatch)
     monkeypatch.setitem(
-        catalogue.ENTRIES, 'waterbirds', replace(catalogue.ENTRIES['waterbirds'], train_groups=(2, 0, 1, 1))
+        catalogue.CATALOGUE, 'waterbirds', replace(catalogue.CATALOGUE['waterbirds'], train_groups=(2, 0, 1, 1))
     )
     with pytest.raises(InputError, match=r'waterbirds: expected training groups of \(2, 0, 1, 1\), got \(2, 1, 0, 1\)'):
         load('waterbirds', places)
@@ -228,7 +228,7 @@ def test_a_wrong_number_of_training_images_in_a_group_or_class_is_refused(places
     'name, file, content, message',
     [
         ('cub200', 'train_test_split.txt', '1 1\n2 1\n3 1\n4 0\n', "published {'train': 2, .*got {'train': 3, 'test': 1"),
-        ('cub200', 'train_test_split.txt', '1 0\n2 1\n3 1\n', 'index files about the same images'),
+        ('cub200', 'train_test_split.txt', '1 0\n2 1\n3 1\n', 'index files that list the same images'),
         ('cub200', 'train_test_split.txt', '1 0\n2\n', r'split.txt:2: expected "<number> <value>", got \'2\''),
         ('cub200', 'images.txt', None, 'expected the official file .*images.txt, got none'),
         ('stanford_dogs', 'lists/train_list.mat', 'no matrix', 'train_list.mat: expected the official file, got: '),
@@ -252,7 +252,7 @@ def test_a_wrong_number_of_training_images_in_a_group_or_class_is_refused(places
 def test_index_files_that_are_not_official_are_named(name, file, content, message, places, monkeypatch):
     install(name, places.data_root, monkeypatch)
     load(name, places)
-    path = places.data_root / catalogue.ENTRIES[name].folder / file
+    path = places.data_root / catalogue.CATALOGUE[name].folder / file
     assert path.exists()
     path.unlink() if content is None else path.write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(InputError, match=message) as caught:
@@ -277,7 +277,7 @@ def test_imagenet_takes_folders_as_people_sort_them_and_needs_no_development_kit
     shutil.rmtree(root / 'ILSVRC2012_devkit_t12')
     for path in root.glob('*.tar*'):
         path.unlink()
-    assert not obtain.absent(catalogue.ENTRIES['imagenet_fruits'], places.data_root)
+    assert not obtain.absent(catalogue.CATALOGUE['imagenet_fruits'], places.data_root)
     sorted_ = load('imagenet_fruits', places)
     assert [file.rpartition('/')[2] for file in sorted_.test.images.files] == [f.rpartition('/')[2] for f in expected.test]
     assert (sorted_.test.labels_N == flat.test.labels_N).all()
@@ -306,28 +306,28 @@ def test_addresses_and_checksums_are_those_torchvision_knows():
         'cifar100': [(known.CIFAR100.url, known.CIFAR100.tgz_md5)],
     }
     for name, wanted in pairs.items():
-        assert {(source.url, source.md5) for source in catalogue.ENTRIES[name].sources} == set(wanted), name
-    ours = {source.file.rpartition('/')[2]: source.md5 for source in catalogue.ENTRIES['imagenet1k'].sources}
+        assert {(file.url, file.md5) for file in catalogue.CATALOGUE[name].files} == set(wanted), name
+    ours = {file.path.rpartition('/')[2]: file.md5 for file in catalogue.CATALOGUE['imagenet1k'].files}
     assert ours == dict(torchvision.datasets.imagenet.ARCHIVE_META.values())
 
 
 def test_every_entry_is_whole():
-    for entry in catalogue.ENTRIES.values():
+    for entry in catalogue.CATALOGUE.values():
         assert entry.licence and entry.licence_url.startswith('http') and entry.citation and entry.summary
         assert entry.classes > 1 and entry.test and entry.train != 0
         assert not entry.train_groups or sum(entry.train_groups) == entry.train
-        assert all(source.url.startswith('http') for source in entry.sources) or entry.manual
-        for source in entry.sources:
-            assert not (source.md5 and source.sha256)
-            assert not source.makes or source.makes.startswith(entry.folder)
-    licences = {entry.licence_url for entry in catalogue.ENTRIES.values() if entry.folder == 'imagenet'}
+        assert all(file.url.startswith('http') for file in entry.files) or entry.manual
+        for file in entry.files:
+            assert not (file.md5 and file.sha256)
+            assert not file.makes or file.makes.startswith(entry.folder)
+    licences = {entry.licence_url for entry in catalogue.CATALOGUE.values() if entry.folder == 'imagenet'}
     assert len(licences) == 1
 
 
 @pytest.mark.shared
 @pytest.mark.parametrize('name', NAMES)
 def test_the_real_one_where_it_is_present(name, shared, tmp_path):
-    entry = catalogue.ENTRIES[name]
+    entry = catalogue.CATALOGUE[name]
     if obtain.absent(entry, shared / 'data'):
         pytest.skip(f'{name} is not in {shared / "data"}')
     assert status.check(entry, Places(shared / 'data', None, tmp_path))[0] == 'present'

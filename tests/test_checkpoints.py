@@ -1,4 +1,4 @@
-"""A killed run goes on where it was and ends with the same bits; a checkpoint of something else is refused."""
+"""A killed run resumes and ends with identical bits; a checkpoint of another computation is refused."""
 
 import pytest
 from conftest import TOY_LINES, all_records, files_below, methods_where
@@ -86,7 +86,7 @@ def test_a_damaged_checkpoint_is_refused_and_a_save_replaces_it_whole(tmp_path):
     assert checkpoint.load() == {'step': 3}
     assert [path.name for path in tmp_path.iterdir()] == ['a.checkpoint']
     checkpoint.path.write_bytes(checkpoint.path.read_bytes()[:100])
-    with pytest.raises(InputError, match=r'a.checkpoint is damaged .* delete it to start again'):
+    with pytest.raises(InputError, match=r'a.checkpoint is damaged .* delete it to start over'):
         checkpoint.load()
     checkpoint.delete()
     assert checkpoint.load() is None

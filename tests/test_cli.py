@@ -1,4 +1,4 @@
-"""What all commands share: how they are started, and how they end where nobody reads what they say."""
+"""Shared by all commands: how they are started, and how they end if nobody reads their output."""
 
 import os
 import subprocess

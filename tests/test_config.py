@@ -1,4 +1,4 @@
-"""Gin at the outermost layer: what is bound reaches the settings, and every bad line ends in one clear one."""
+"""Gin at the outermost layer: bindings reach the settings, and every bad binding ends in one clear line."""
 
 import math
 from typing import Any, Literal
@@ -261,7 +261,7 @@ def test_files_that_cannot_be_read_are_named(tmp_path):
         settings_of([], files=[str(tmp_path / 'photo.gin')])
     for name, other in (('left', 'right'), ('right', 'left')):
         write(tmp_path, f'{name}.gin', f"include '{tmp_path}/{other}.gin'")
-    with pytest.raises(InputError, match='left.gin includes itself, by way of .*right.gin'):
+    with pytest.raises(InputError, match='left.gin includes itself, through .*right.gin'):
         settings_of([], files=[str(tmp_path / 'left.gin')])
 
 

@@ -1,4 +1,4 @@
-"""Your own folders of images, the many kinds of images, and every bad input by its message."""
+"""Your own image folders, the many image formats, and the message for every bad input."""
 
 import pickle
 
@@ -87,12 +87,12 @@ def test_folder_names_what_is_missing(places, tmp_path):
     with pytest.raises(InputError, match='expected an existing folder, got --data_root=.*nowhere'):
         folder(Places(tmp_path / 'nowhere', None, tmp_path))
     root = places.data_root
-    with pytest.raises(InputError, match="expected a folder in .*got 'birds'; there are: no folders"):
+    with pytest.raises(InputError, match="expected a folder in .*got 'birds'; existing folders: no folders"):
         folder(places, path='birds')
     with pytest.raises(InputError, match='relative to --data_root'):
         folder(places, path=str(root))
     make_folders(root, splits=('train', 'val'))
-    with pytest.raises(InputError, match='split folder .*test, got none; there are: train, val'):
+    with pytest.raises(InputError, match='split folder .*test, got none; existing folders: train, val'):
         folder(places)
     (root / 'test').mkdir()
     with pytest.raises(InputError, match='expected class folders in .*test, got none'):

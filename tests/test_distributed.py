@@ -1,4 +1,4 @@
-"""Several gloo processes give what one gives; a process that dies ends the job."""
+"""Several gloo processes give the same result as one; a process that dies ends the job."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""The feature store and the views: computed once, made again when anything differs, the same whoever asks."""
+"""The feature store and the views: computed once, recomputed when anything differs, the same for every process."""
 
 import json
 import os
@@ -129,7 +129,7 @@ def test_a_damaged_entry_is_made_again_and_said_once(store, backbone, caplog, da
     np.testing.assert_array_equal(again.features(make_split(), backbone, VIEW), expected)
     assert again.images_encoded == N
     said = [record.getMessage() for record in caplog.records if 'is damaged' in record.getMessage()]
-    assert len(said) == 1 and str(folder) in said[0] and 'made again' in said[0]
+    assert len(said) == 1 and str(folder) in said[0] and 'computed again' in said[0]
 
 
 def test_the_bytes_of_an_entry_are_read_through_once_unless_it_is_touched(store, backbone, monkeypatch):

@@ -105,7 +105,7 @@ def test_what_cannot_be_fetched_ends_in_one_line(library, places):
 
 @pytest.mark.parametrize('name', ['../elsewhere', '/etc'])
 def test_folders_outside_the_data_root_are_refused(name, places):
-    with pytest.raises(InputError, match='a folder below --data_root'):
+    with pytest.raises(InputError, match='a folder under --data_root'):
         hub.hf(name, places)
 
 

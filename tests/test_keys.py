@@ -266,7 +266,7 @@ def test_a_function_that_stands_in_no_file_is_refused(own_plugins):
     scope = {}
     exec('def typed(task):\n    return None', scope)
     registry.register('method', registry.Row('typed', scope['typed'], 'typed at a prompt'))
-    with pytest.raises(InputError, match='plug-in typed: expected a function that stands in a file; write it to one'):
+    with pytest.raises(InputError, match='plug-in typed: expected a function defined in a file; save it to one'):
         cells_of("run.methods = ['typed']")
 
 

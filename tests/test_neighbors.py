@@ -1,4 +1,4 @@
-"""The real neighbours of another method's images: who is chosen, what is made first, and what is refused."""
+"""The real neighbours of another method's images: the selection, the order of the methods, and refused settings."""
 
 from dataclasses import replace
 

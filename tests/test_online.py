@@ -1,4 +1,4 @@
-"""Without a network, what is missing is said at once, in one line; over a bad one, a transfer is tried again."""
+"""Without a network, a missing file is reported at once, in one line; with a bad connection, a transfer is retried."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""plumage: what is drawn, that it is always the same, and that it survives caches and workers."""
+"""plumage: the pictures, their reproducibility, and their caching with several workers."""
 
 import hashlib
 import multiprocessing

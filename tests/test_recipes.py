@@ -1,4 +1,4 @@
-"""The losses of pre-training: known answers, teachers that follow, nothing of a hidden patch, captions.
+"""The losses of pre-training: known answers, momentum copies, no leak from hidden patches, captions.
 
 Shape suffixes: N images, C colour channels, H height, W width, T patches, D embedding width, L words.
 """

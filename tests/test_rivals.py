@@ -1,4 +1,4 @@
-"""LGM's rivals: their losses by hand, and what they have in common with LGM."""
+"""LGM's rivals: their losses computed by hand, and their common ground with LGM."""
 
 import math
 

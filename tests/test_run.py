@@ -313,7 +313,7 @@ def test_an_interrupted_run_keeps_finished_cells_and_the_same_command_goes_on(co
     process.send_signal(signal.SIGTERM)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
-    assert 'Traceback' not in err and 'bench.run: interrupted; what was finished is kept' in err
+    assert 'Traceback' not in err and 'bench.run: interrupted; finished work is kept' in err
     assert [r.cell.method for r in all_records(tmp_path / 'results')] == ['random']
     left = [name for name in files_below(tmp_path) if '.unfinished' in name or '.tmp' in name]
     assert left == [] and not list((tmp_path / 'results' / 'distilled').rglob('lgm'))

@@ -96,7 +96,7 @@ def test_classes_that_look_alike_teach_nothing():
 
 
 def test_a_class_without_images_and_a_temperature_of_nought_are_refused():
-    with pytest.raises(ValueError, match=r'each of 3 classes, got \[2, 1, 0\]'):
+    with pytest.raises(ValueError, match=r'all 3 classes, got \[2, 1, 0\]'):
         teacher_scores(F_N1, LABELS_N, F_N1, num_classes=3)
     with pytest.raises(ValueError, match='must be positive, got 0'):
         teacher_labels(F_N1, LABELS_N, F_N1, LABELS_N, num_classes=2, temperature=0)
@@ -161,11 +161,11 @@ def test_a_set_with_soft_labels_is_another_set_of_more_bytes(tmp_path):
 
 BAD = {
     'double': (np.array([[0.75, 0.25], [0.25, 0.75]]), 'float32'),
-    'one row': (np.array([[0.75, 0.25]], dtype=np.float32), 'one row for each of 2'),
+    'one row': (np.array([[0.75, 0.25]], dtype=np.float32), r'one row per image \(2\)'),
     'no distribution': (np.array([[0.75, 0.5], [0.25, 0.75]], dtype=np.float32), 'sum to 1'),
     'negative': (np.array([[1.5, -0.5], [0.25, 0.75]], dtype=np.float32), 'sum to 1'),
     'NaN': (np.array([[np.nan, 0.5], [0.25, 0.75]], dtype=np.float32), 'sum to 1'),
-    'another class': (np.array([[0.75, 0.25], [0.75, 0.25]], dtype=np.float32), 'image 1 is labelled 1, .* says 0'),
+    'another class': (np.array([[0.75, 0.25], [0.75, 0.25]], dtype=np.float32), 'image 1 has label 1, .* peaks at 0'),
 }
 
 

@@ -164,6 +164,6 @@ def test_bad_weights_file_is_named(tmp_path, name, content):
 
 @pytest.mark.parametrize('name', ['tiny_moco', 'tiny_dino'])
 def test_weights_of_another_encoder_are_refused(name):
-    with pytest.raises(InputError, match=f'tiny_simclr.safetensors: does not fit {name}') as caught:
+    with pytest.raises(InputError, match=f'tiny_simclr.safetensors: does not match {name}') as caught:
         encoder_from_file(WEIGHTS_DIR / 'tiny_simclr.safetensors', name=name, device=CPU)
     assert '\n' not in str(caught.value) and len(str(caught.value)) < 400

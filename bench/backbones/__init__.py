@@ -1,8 +1,8 @@
-"""The table of backbones: one row per name, one file per source of weights.
+"""The registry rows of the backbones, one per name.
 
 A loader is `loader(places, device, *, settings...) -> bench.backbones.base.Backbone`; loaders of open names such as
-`timm:<model>` take what follows the colon first: `loader(argument, places, device, *, settings...)`. A row with `fixed`
-is a name for one such argument. A published backbone is an entry of `bench.backbones.catalogue`, which makes its row.
+`timm:<model>` take the part after the colon first: `loader(argument, places, device, *, settings...)`. A row with `fixed`
+is a name for one such argument. The rows of published backbones are made from `bench.backbones.catalogue`.
 """
 
 from functools import partial
@@ -18,17 +18,17 @@ _TIMM, _OPEN_CLIP = 'bench.backbones.timm_source:timm', 'bench.backbones.open_cl
 ROWS = (
     Row('timm', _TIMM, 'any timm model, weights from the hub or a local checkpoint', argument='model[.tag]'),
     Row('open_clip', _OPEN_CLIP, 'any open_clip image tower', argument='architecture/tag'),
-    Row('hf-hub', 'bench.backbones.hf_hub:hf_hub', 'any timm or open_clip repository of the hub', argument='owner/name'),
-    _tiny('tiny_simclr', summary='embedded CNN for 64 px, contrast of views; ships with the project', fixed='tiny_simclr'),
+    Row('hf-hub', 'bench.backbones.hf_hub:hf_hub', 'any timm or open_clip repository on the hub', argument='owner/name'),
+    _tiny('tiny_simclr', summary='embedded CNN for 64 px, contrast of two views (the SimCLR family)', fixed='tiny_simclr'),
     _tiny('tiny_moco', summary='embedded CNN for 64 px, momentum contrast (the MoCo family)', fixed='tiny_moco'),
     _tiny('tiny_dino', summary='embedded ViT for 64 px, self-distillation (the DINO family)', fixed='tiny_dino'),
     _tiny('tiny_mim', summary='embedded ViT for 64 px, masked image modelling (the EVA family)', fixed='tiny_mim'),
     _tiny('tiny_clip', summary='embedded CNN for 64 px, contrast with captions (the CLIP family)', fixed='tiny_clip'),
-    # the resolution is spelt out in the settings, so that it is in every cell's key
+    # the resolution is an explicit setting, so that it is part of every cell's key
     *(
-        Row(entry.name, _NAMED, entry.summary, fixed=entry.name, settings={
-            'input_side': entry.input_side, 'revision': entry.origin.revision,
+        Row(published.name, _NAMED, published.summary, fixed=published.name, settings={
+            'input_side': published.input_side, 'revision': published.origin.revision,
         })
-        for entry in CATALOGUE.values()
+        for published in CATALOGUE.values()
     ),
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""A frozen encoder with its own preprocessing facts.
+"""A frozen encoder and its preprocessing.
 
 Shape suffixes: N images, C colour channels, H height, W width, D feature width.
 """
@@ -20,8 +20,8 @@ class Backbone:
     """A frozen feature extractor; make one with `frozen_backbone`.
 
     `input_side` is in pixels, `mean` and `std` are per RGB channel for images in [0, 1], `interpolation` is the resize
-    filter the weights were trained with. `fingerprint` is a hash of the weights as loaded, whatever file they came from.
-    `feature` says in words what comes out (CLS token, mean of patches, ...).
+    filter the weights were trained with. `fingerprint` is a hash of the loaded weights; it does not depend on the file they
+    came from. `source` says where the weights came from. `feature` describes the output (CLS token, mean of patches, ...).
     """
 
     name: str
@@ -38,7 +38,7 @@ class Backbone:
     precision: Precision
 
     def encode(self, x_NCHW: Tensor) -> Tensor:
-        """Return float32 features f_ND of images in [0, 1] at `input_side`; differentiable with respect to the images."""
+        """Return float32 features f_ND of images in [0, 1] with side `input_side`; differentiable w.r.t. the images."""
         mean = torch.tensor(self.mean, device=x_NCHW.device).view(1, 3, 1, 1)
         std = torch.tensor(self.std, device=x_NCHW.device).view(1, 3, 1, 1)
         x_NCHW = ((x_NCHW - mean) / std).contiguous(memory_format=torch.channels_last)
@@ -47,7 +47,7 @@ class Backbone:
         return f_ND.float()
 
     def facts(self) -> dict[str, object]:
-        """Return what a record keeps of the backbone."""
+        """Return the facts that a record keeps of the backbone."""
         keys = ('source', 'input_side', 'mean', 'std', 'interpolation', 'feature', 'feature_dim', 'fingerprint', 'precision')
         return {key: getattr(self, key) for key in keys}
 
@@ -65,7 +65,7 @@ def frozen_backbone(
     feature: str,
     precision: Precision,
 ) -> Backbone:
-    """Freeze a network that maps normalised images to features (N, D), and measure its width.
+    """Freeze a network that maps normalised images to features (N, D), and determine its feature width.
 
     Raises:
       InputError: if the network does not return one feature row per image.
@@ -77,7 +77,7 @@ def frozen_backbone(
         shape = tuple(network(probe).shape)
     if len(shape) != 2:
         raise InputError(
-            f'backbone {name}: expected features of shape (1, D), got {shape}; choose a pooling that gives one row '
+            f'backbone {name}: expected features of shape (1, D), got {shape}; choose a pooling that returns one row '
             'per image'
         )
     return Backbone(

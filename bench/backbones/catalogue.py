@@ -1,8 +1,8 @@
-"""The catalogue of published backbones: one entry per name, with all facts of it. Imports neither torch nor a model library.
+"""The catalogue of published backbones, with all facts of each. Imports neither torch nor a model library.
 
-A name stands for an architecture, its weights, its preprocessing *and* which feature is taken; docs/backbones.md is made
-from these entries. What the libraries say of the same weights is compared with them in tests/test_backbone_catalogue.py, and
-again whenever one is loaded.
+A name stands for an architecture, its weights, its preprocessing *and* the feature that is used. docs/backbones.md is
+generated from this catalogue. tests/test_backbone_catalogue.py compares the facts with those of the libraries, and so does
+every load.
 """
 
 from dataclasses import dataclass, field
@@ -27,20 +27,21 @@ _ATTENTION = 'patch tokens pooled by attention (the head trained against text); 
 
 
 @dataclass(frozen=True)
-class Entry:
-    """A published backbone.
+class PublishedBackbone:
+    """The facts of a published backbone.
 
-    `source` is who builds it (a key of `bench.backbones.named.SOURCES`), `argument` what the source calls it, `settings`
-    what the source is told besides: the pooling is always spelt out, so that a library's default may change. `origin` says
-    where the weights are published, `megabytes` how large the file is, as far as its parameters tell. The origin's revision
-    is the default of the setting `revision`: no commit was verified when this was written, so it is the main branch.
+    `loader` builds it (a key of `bench.backbones.named.LOADERS`), `argument` is its name there, and `settings` are passed
+    to it. They always set the pooling, so that a change of a library's default has no effect. `origin` says where the
+    weights are published; `megabytes` is the size of the file, computed from its parameters. The origin's revision is the
+    default of the setting `revision`. It is the main branch, because no commit was verified when this was written.
 
-    `feature` says in words what comes out, `width` of it; `input_side` is in pixels, `mean` and `std` are of RGB in [0, 1].
+    `feature` describes the output and `width` is its dimension. `input_side` is in pixels; `mean` and `std` are per RGB
+    channel for images in [0, 1].
     """
 
     name: str
     summary: str
-    source: str
+    loader: str
     argument: str
     origin: Origin
     megabytes: int
@@ -59,30 +60,30 @@ def _timm(
     name: str, summary: str, argument: str, *, pool: str, feature: str, width: int, licence: str, citation: str,
     megabytes: int, url: str = '', input_side: int = 224, colours: tuple[_Triple, _Triple] = IMAGENET,
     interpolation: str = 'bicubic',
-) -> Entry:  # fmt: skip
+) -> PublishedBackbone:  # fmt: skip
     origin = Origin(url=url) if url else Origin(f'timm/{argument}', ('model.safetensors', 'pytorch_model.bin'))
-    return Entry(
+    return PublishedBackbone(
         name, summary, 'timm', argument, origin, megabytes, feature, width, input_side, *colours, interpolation, licence,
         citation, settings={'model_kwargs': {'global_pool': pool}},
     )
 
 
-def _clip(name: str, size: str, architecture: str, repository: str, *, width: int, megabytes: int) -> Entry:
+def _clip(name: str, size: str, architecture: str, repository: str, *, width: int, megabytes: int) -> PublishedBackbone:
     origin = Origin(repository, ('open_clip_model.safetensors', 'open_clip_pytorch_model.bin'))
-    return Entry(
+    return PublishedBackbone(
         name, f'CLIP {size}, OpenAI weights', 'open_clip', f'{architecture}/openai', origin, megabytes, _PROJECTED, width,
         224, *OPENAI, 'bicubic', 'MIT', 'Radford et al. 2021, arXiv 2103.00020',
     )
 
 
-def _dinov2(name: str, size: str, model: str, *, width: int, megabytes: int) -> Entry:
+def _dinov2(name: str, size: str, model: str, *, width: int, megabytes: int) -> PublishedBackbone:
     return _timm(
         name, f'DINOv2 {size} at 224 px', f'{model}.lvd142m', pool='token', feature=_CLS, width=width, megabytes=megabytes,
         licence='Apache-2.0', citation='Oquab et al. 2023, arXiv 2304.07193',
     )
 
 
-def _eva02(name: str, size: str, model: str, *, width: int, megabytes: int) -> Entry:
+def _eva02(name: str, size: str, model: str, *, width: int, megabytes: int) -> PublishedBackbone:
     return _timm(
         name, f'EVA-02 {size}, masked image modelling on ImageNet-22k', f'{model}.mim_in22k', pool='avg',
         feature=_MEAN_THEN_NORM, width=width, megabytes=megabytes, colours=OPENAI, licence='MIT',
@@ -90,9 +91,9 @@ def _eva02(name: str, size: str, model: str, *, width: int, megabytes: int) -> E
     )
 
 
-_MOCOV3 = Entry(
+_MOCOV3 = PublishedBackbone(
     'mocov3_vitb16', 'MoCo v3 ViT-B/16, momentum contrast on ImageNet-1k, 300 epochs', 'mocov3', 'vit_base_patch16_224',
-    # two encoders, predictor and optimiser: the size is reckoned from their parameters
+    # the file holds two encoders, a predictor and the optimizer state; the size is computed from their parameters
     Origin(url='https://dl.fbaipublicfiles.com/moco-v3/vit-b-300ep/vit-b-300ep.pth.tar'), 1730,
     _CLS, 768, 224, *IMAGENET, 'bilinear', 'CC-BY-NC-4.0', 'Chen et al. 2021, arXiv 2104.02057',
     settings={'model_kwargs': {'global_pool': 'token', 'num_classes': 0}},
@@ -102,7 +103,7 @@ _ENTRIES = (
     _clip('clip_vitb16', 'ViT-B/16', 'ViT-B-16', 'timm/vit_base_patch16_clip_224.openai', width=512, megabytes=598),
     _clip('clip_vitb32', 'ViT-B/32', 'ViT-B-32', 'timm/vit_base_patch32_clip_224.openai', width=512, megabytes=605),
     _clip('clip_vitl14', 'ViT-L/14', 'ViT-L-14', 'timm/vit_large_patch14_clip_224.openai', width=768, megabytes=1710),
-    # published for 518 px; position embeddings are resampled
+    # published at 518 px; position embeddings are resampled
     _dinov2('dinov2_vits14', 'ViT-S/14', 'vit_small_patch14_dinov2', width=384, megabytes=88),
     _dinov2('dinov2_vitb14', 'ViT-B/14', 'vit_base_patch14_dinov2', width=768, megabytes=346),
     _dinov2('dinov2_vitl14', 'ViT-L/14', 'vit_large_patch14_dinov2', width=1024, megabytes=1217),
@@ -124,13 +125,13 @@ _ENTRIES = (
         'mae_vitb16', 'MAE ViT-B/16, masked autoencoder on ImageNet-1k', 'vit_base_patch16_224.mae', pool='token',
         feature=_CLS, width=768, megabytes=343, licence='CC-BY-NC-4.0', citation='He et al. 2021, arXiv 2111.06377',
     ),
-    # open_clip has the same tower, with a text tower of three times its size
+    # open_clip has the same image tower, plus a text tower three times its size
     _timm(
         'siglip2_vitb16', 'SigLIP 2 ViT-B/16, image tower', 'vit_base_patch16_siglip_224.v2_webli', pool='map',
         feature=_ATTENTION, width=768, colours=HALF, megabytes=372, licence='Apache-2.0',
         citation='Tschannen et al. 2025, arXiv 2502.14786',
     ),
-    # the file holds both encoders and the optimiser: reckoned from their parameters
+    # the file holds both encoders and the optimizer state; the size is computed from their parameters
     _timm(
         'ijepa_vith14', 'I-JEPA ViT-H/14, joint embedding on ImageNet-1k', 'vit_huge_patch14_gap_224.in1k_ijepa', pool='avg',
         feature=_MEAN, width=1280, megabytes=10400, url='https://dl.fbaipublicfiles.com/ijepa/IN1K-vit.h.14-300e.pth.tar',
@@ -142,35 +143,35 @@ _ENTRIES = (
         licence='BSD-3-Clause', citation='He et al. 2015, arXiv 1512.03385',
     ),
 )  # fmt: skip
-CATALOGUE = {entry.name: entry for entry in _ENTRIES}
+CATALOGUE = {published.name: published for published in _ENTRIES}
 
 
 def whereabouts(name: str, weights_root: Path | None = None) -> str:
-    """Return where the weights of a backbone are on this machine, `absent` with the size of the download, '' if unknown."""
+    """Return where the weights of a backbone are on this machine: `absent` with the download size, or '' if unknown."""
     if name in NETWORK_OF:
         return 'in the project'
     if name not in CATALOGUE:
         return ''
-    entry = CATALOGUE[name]
+    published = CATALOGUE[name]
     if local_file(name, weights_root):
         return 'in weights_root'
-    if entry.origin.cached():
-        return "in the hub's cache" if entry.origin.repository else "in torch's cache"
-    return f'absent, {entry.megabytes} MB'
+    if published.origin.cached():
+        return "in the hub's cache" if published.origin.repository else "in torch's cache"
+    return f'absent, {published.megabytes} MB'
 
 
 def catalogue_table() -> str:
-    """Return the published backbones as a markdown table: what docs/backbones.md shows."""
+    """Return the markdown table of published backbones that docs/backbones.md shows."""
     head = (
-        'name', 'source, model and tag', 'feature', 'width', 'side', 'normalisation', 'resize', 'weights', 'licence', 'from'
+        'name', 'loader, model and tag', 'feature', 'width', 'side', 'normalisation', 'resize', 'weights', 'licence', 'from'
     )  # fmt: skip
     rows = []
-    for entry in CATALOGUE.values():
-        origin = entry.origin
-        known = _NORMALISATIONS.get((entry.mean, entry.std), f'{entry.mean[0]:g} / {entry.std[0]:g}')
-        weights = f'[{origin.repository or origin.url.rpartition("/")[2]}]({origin.address}), {entry.megabytes} MB'
+    for published in CATALOGUE.values():
+        origin = published.origin
+        known = _NORMALISATIONS.get((published.mean, published.std), f'{published.mean[0]:g} / {published.std[0]:g}')
+        weights = f'[{origin.repository or origin.url.rpartition("/")[2]}]({origin.address}), {published.megabytes} MB'
         rows.append((
-            f'`{entry.name}`', f'{entry.source} `{entry.argument}`', entry.feature, str(entry.width), str(entry.input_side),
-            known, entry.interpolation, weights, entry.licence, entry.citation,
+            f'`{published.name}`', f'{published.loader} `{published.argument}`', published.feature, str(published.width),
+            str(published.input_side), known, published.interpolation, weights, published.licence, published.citation,
         ))  # fmt: skip
     return markdown(head, rows, right={head.index('width'), head.index('side')})

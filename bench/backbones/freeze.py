@@ -1,8 +1,8 @@
 """Make a frozen network cheap to run and to differentiate with respect to its input, without changing what it computes.
 
-Where the time goes on a CPU in bfloat16, forward + backward: MobileNetV2 (144 px, two cores) 12.9 ms an image as created,
-5.8 as rewritten here; ViT-S/16 (224 px, one core) 165 as created, 115 as rewritten. Each rewrite is exact up to rounding;
-its result is compared with the original before it is used.
+Forward + backward time per image on a CPU in bfloat16: MobileNetV2 (144 px, two cores) takes 12.9 ms as created and 5.8 ms
+after the rewrites; ViT-S/16 (224 px, one core) takes 165 ms and 115 ms. Each rewrite is exact up to rounding, and its
+output is compared with the original network's before it is used.
 
 Shape suffixes: N images, T tokens, D feature width, C colour channels, H height, W width.
 """
@@ -18,17 +18,17 @@ from torch import Tensor, nn
 if TYPE_CHECKING:
     from timm.models.vision_transformer import Block
 
-# Rounding differs by about 1e-5 of the largest feature; a wrong rewrite differs by 1e-1 and more.
+# Relative to the largest feature. Rounding gives differences of about 1e-5, a wrong rewrite 1e-1 or more.
 _TOLERANCE = 1e-3
 
 
 def freeze(network: nn.Module, *, device: torch.device, input_side: int) -> nn.Module:
-    """Return the network on the device, in eval mode, without weight gradients, channels last, rewritten for speed.
+    """Return the network on the device: eval mode, no weight gradients, channels last, rewritten for speed.
 
     Args:
       network: maps normalised images (N, 3, `input_side`, `input_side`) to features.
-      device: where it will run.
-      input_side: pixels.
+      device: where it runs.
+      input_side: in pixels.
     """
     network = network.to(device).eval().requires_grad_(False)
     rewrites = [_fold_batch_norms, _skip_unpooled_tokens]
@@ -42,9 +42,10 @@ def freeze(network: nn.Module, *, device: torch.device, input_side: int) -> nn.M
 
 @torch.no_grad()
 def _rewritten_if_equal(network: nn.Module, rewrite: Callable[[nn.Module], bool], probe: Tensor) -> nn.Module:
-    """Return a rewritten copy, or the network itself where there is nothing to rewrite or the result differs.
+    """Return a rewritten copy, or the network itself if there is nothing to rewrite or the output changes.
 
-    It does where modules do not run in the order they are listed, or a network's own forward takes another way.
+    The output changes if modules do not run in the order in which they are listed, or if the network's `forward` bypasses
+    the rewritten module.
     """
     rewritten = copy.deepcopy(network)
     if not rewrite(rewritten):
@@ -55,7 +56,7 @@ def _rewritten_if_equal(network: nn.Module, rewrite: Callable[[nn.Module], bool]
 
 
 def _fold_batch_norms(module: nn.Module) -> bool:
-    """Fold each batch norm listed right after a convolution into its weights: in eval mode it is an affine map."""
+    """Fold each batch norm listed directly after a convolution into its weights: in eval mode it is an affine map."""
     previous: nn.Module | None = None
     found = False
     for name, child in list(module.named_children()):
@@ -103,15 +104,15 @@ def _is_strided_depthwise(conv: nn.Conv2d) -> bool:
 
 
 def _is_patch_conv(conv: nn.Conv2d) -> bool:
-    """Whether its windows tile the image; not below 4 pixels, where convolution is as fast."""
+    """Return whether the windows tile the image. Windows below 4 pixels do not count: there convolution is as fast."""
     return conv.groups == 1 and conv.stride == conv.kernel_size and conv.padding == (0, 0) and min(conv.stride) >= 4
 
 
 def _plain_attention(network: nn.Module) -> bool:
-    """Let timm's attention multiply, softmax and multiply.
+    """Let timm compute attention as separate operations (matmul, softmax, matmul).
 
-    The fused kernel for CPUs takes 50 ms of ViT-S/16's 165 in bfloat16, mostly going backward; in steps it is 23. In float32
-    the two take the same time.
+    In bfloat16 the fused CPU kernel takes 50 of ViT-S/16's 165 ms, mostly in the backward pass; the separate operations
+    take 23 ms. In float32 both take the same time.
     """
     fused: list[Any] = [module for module in network.modules() if getattr(module, 'fused_attn', False) is True]
     for module in fused:
@@ -120,7 +121,7 @@ def _plain_attention(network: nn.Module) -> bool:
 
 
 def _skip_unpooled_tokens(network: nn.Module) -> bool:
-    """Compute the last block of a vision transformer for the class token alone, where only that one is the feature."""
+    """Compute the last block of a vision transformer for the class token alone, if the class token is the feature."""
     from timm.models.vision_transformer import Attention, Block, VisionTransformer
 
     if type(network) is not VisionTransformer or network.global_pool != 'token' or not network.has_class_token:
@@ -133,10 +134,10 @@ def _skip_unpooled_tokens(network: nn.Module) -> bool:
 
 
 class _StridedDepthwise(nn.Module):
-    """A strided depthwise convolution as a dense one whose output is subsampled.
+    """A strided depthwise convolution, computed with stride 1 and then subsampled.
 
-    The input gradient of the strided form has no fast CPU kernel in bfloat16: 207 ms for 81 images of 96 x 72 x 72,
-    against 22 ms this way, though the forward pass does four times the work.
+    The input gradient of the strided form has no fast CPU kernel in bfloat16: for 81 images of 96 x 72 x 72 it takes
+    207 ms. This form takes 22 ms, although its forward pass does four times the work.
     """
 
     def __init__(self, conv: nn.Conv2d) -> None:
@@ -161,9 +162,9 @@ class _StridedDepthwise(nn.Module):
 
 
 class _PatchMatmul(nn.Module):
-    """A convolution whose windows tile the image, as one matrix product over its patches.
+    """A convolution whose windows tile the image, computed as one matrix product over the patches.
 
-    Its input gradient is 3.9 ms an image for ViT-S/16 as a convolution in bfloat16, 0.6 this way.
+    For ViT-S/16 in bfloat16, the input gradient of the convolution takes 3.9 ms per image; this form takes 0.6 ms.
     """
 
     def __init__(self, conv: nn.Conv2d) -> None:
@@ -182,7 +183,7 @@ class _PatchMatmul(nn.Module):
 
 
 class _ClassTokenBlock(nn.Module):
-    """timm's `Block` with the class token as its only output: the others are asked for keys and values alone."""
+    """timm's `Block` with the class token as its only output; the other tokens only provide keys and values."""
 
     def __init__(self, block: 'Block') -> None:
         super().__init__()

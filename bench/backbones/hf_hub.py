@@ -1,4 +1,4 @@
-"""Any repository of the Hugging Face hub that timm or open_clip can read."""
+"""Any repository on the Hugging Face hub that timm or open_clip can read."""
 
 import json
 from pathlib import Path
@@ -38,18 +38,19 @@ def hf_hub(
 ) -> Backbone:
     """Return the model of a repository as a frozen feature extractor, with the preprocessing that the repository states.
 
-    One of timm (`config.json` with an `architecture`) gives the input of its classifier, one of open_clip
-    (`open_clip_config.json`) the projected image embedding. A repository with both is timm's.
+    The feature of a timm repository (`config.json` with an `architecture`) is the input of the classifier. The feature of an
+    open_clip repository (`open_clip_config.json`) is the projected image embedding. A repository with both files counts as
+    timm's.
 
     Args:
       argument: `<organisation>/<name>`, with an optional `@revision` (commit, branch or tag).
-      places: not used: weights come from the hub's cache or the network.
+      places: not used; weights come from the hub's cache or the network.
       device: where it runs.
-      input_side: pixels; None takes the model's own.
+      input_side: in pixels; None takes the model's own.
       precision: of the network's arithmetic; features are always returned as float32.
 
     Raises:
-      InputError: if the repository is of neither kind, or cannot be fetched.
+      InputError: if the repository is of neither kind, or cannot be downloaded.
     """
     give_up_soon()
     repository, _, revision = argument.partition('@')
@@ -71,13 +72,13 @@ def hf_hub(
     except Exception as error:
         raise weights.unavailable(Origin(repository, open_clip_source.FILES, revision=revision), error) from error
     raise InputError(
-        f'{weights.label}: expected a repository of timm ({_TIMM} with an architecture) or of open_clip ({_OPEN_CLIP}); got '
-        'neither'
+        f'{weights.label}: expected a timm repository ({_TIMM} with an architecture) or an open_clip repository '
+        f'({_OPEN_CLIP}); got neither'
     )
 
 
 def _is_name(repository: str) -> bool:
-    """Return whether the hub could have a repository of this name."""
+    """Return whether this is a valid name of a repository on the hub."""
     from huggingface_hub.errors import HFValidationError
     from huggingface_hub.utils import validate_repo_id
 
@@ -89,14 +90,14 @@ def _is_name(repository: str) -> bool:
 
 
 def _config(repository: str, file: str, revision: str) -> dict[str, Any]:
-    """Return a JSON file of a repository, {} where it has none."""
+    """Return the contents of a JSON file in a repository, {} if there is no such file."""
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError
 
     try:
         return json.loads(Path(hf_hub_download(repository, file, revision=revision or None)).read_text(encoding='utf-8'))
     except EntryNotFoundError:
-        # also where it is not in the cache and there is no network: the other kind's file may be
+        # also raised offline for a file that is not in the cache; the file of the other kind may still be there
         if file == _OPEN_CLIP:
             raise
         return {}
@@ -108,7 +109,7 @@ def _open_clip(repository: str, weights: Weights, device: torch.device, side: in
 
     path = Path(download_pretrained_from_hf(repository, revision=weights.revision or None))
     with open_clip_source.silence():
-        # the folder of one commit, with the configuration beside the weights
+        # the folder of one commit holds both the configuration and the weights
         model = library.create_model(f'local-dir:{path.parent}', pretrained_text=False, force_image_size=side)
     source = f'open_clip:hf-hub:{repository}@{commit_of(path)}'
     return open_clip_source.tower(model, device, name=weights.label, source=source, precision=precision)

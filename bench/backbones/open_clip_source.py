@@ -43,15 +43,16 @@ def open_clip(
 
     Args:
       argument: `<architecture>/<tag of the pretrained weights>`, such as `ViT-B-16/openai`, with an optional `@revision` of
-        their repository; `ViT-B-16` alone needs a `checkpoint`.
+        the weights' repository; `ViT-B-16` alone needs a `checkpoint`.
       places: `weights_root` holds local checkpoints.
       device: where the tower runs.
-      checkpoint: file of weights (safetensors, or one of torch) of the whole model or of its image tower, relative to
+      checkpoint: file (safetensors or torch) with the weights of the whole model or of its image tower, relative to
         `weights_root`; '' takes the tag's weights from the hub's cache or the network.
       precision: of the network's arithmetic; features are always returned as float32.
 
     Raises:
-      InputError: unknown architecture or tag, missing checkpoint, keys that do not fit, weights that cannot be fetched.
+      InputError: if the architecture or tag is unknown, the checkpoint is missing or does not match, or the weights cannot
+        be downloaded.
     """
     wanted, weights = open_weights('open_clip', argument, checkpoint=checkpoint, root=places.weights_root)
     return load(wanted, weights, device, precision=precision)
@@ -63,19 +64,19 @@ def load(
     """Return an image tower with these weights; see `open_clip`.
 
     Args:
-      input_side: pixels; position embeddings are resampled where it is not the tower's own. None takes its own.
+      input_side: in pixels; position embeddings are resampled if it is not the tower's own. None takes the tower's own.
     """
     import open_clip as library
 
     give_up_soon()
     architecture, _, tag = argument.partition('/')
     _check_name(architecture, tag, weights)
-    # OpenAI's weights were trained with QuickGELU; without it features are quietly wrong
+    # OpenAI's weights were trained with QuickGELU; without it features are silently wrong
     facts_of_tag = library.get_pretrained_cfg(architecture, tag) if tag else {}
     origin = origin_of(facts_of_tag, weights.revision)
     try:
         with silence():
-            # the facts are the tag's even where its weights come from a local file
+            # the tag's preprocessing applies even if its weights come from a local file
             model = library.create_model(
                 architecture, pretrained=None if weights.file else _published(origin) or tag, pretrained_text=False,
                 force_quick_gelu=bool(facts_of_tag.get('quick_gelu')), force_image_size=input_side,
@@ -92,7 +93,7 @@ def load(
 
 
 def tower(model: Any, device: torch.device, *, name: str, source: str, precision: Precision) -> Backbone:
-    """Return the image tower of an open_clip model, with the facts that the model was made with."""
+    """Return the image tower of an open_clip model, with the preprocessing that the model was created with."""
     import open_clip as library
 
     facts = library.get_model_preprocess_cfg(model)
@@ -112,7 +113,7 @@ def tower(model: Any, device: torch.device, *, name: str, source: str, precision
 
 
 def origin_of(facts: dict[str, Any], revision: str = '') -> Origin:
-    """Return where open_clip takes the weights of a tag from: `hf_hub` is `<repository>/` or `<repository>/<file>`."""
+    """Return the origin of a tag's weights; `facts['hf_hub']` is `<repository>/` or `<repository>/<file>`."""
     repository, _, file = facts.get('hf_hub', '').rpartition('/')
     if not repository:
         return Origin(url=facts.get('url', ''))
@@ -121,7 +122,7 @@ def origin_of(facts: dict[str, Any], revision: str = '') -> Origin:
 
 
 def load_tower(model: Any, path: Path, *, name: str) -> None:
-    """Load the image tower of an open_clip model from a file of the whole model, in the keys of OpenAI's release."""
+    """Load the image tower of an open_clip model from a file of the tower or of the whole model."""
 
     def image_tower(state: dict[str, Any]) -> dict[str, Any]:
         from open_clip.convert import convert_state_dict
@@ -136,14 +137,14 @@ def load_tower(model: Any, path: Path, *, name: str) -> None:
 
 
 def _published(origin: Origin) -> str:
-    """Return the path of published weights, fetched if need be; '' where open_clip takes them from elsewhere."""
+    """Return the path of published weights, downloaded if necessary; '' if open_clip does not take them from the hub."""
     from open_clip.pretrained import download_pretrained_from_hf
 
     if not origin.repository:
         if is_offline():
             raise OSError('HF_HUB_OFFLINE is set')
         return ''
-    # open_clip tries the safetensors file beside it first
+    # open_clip tries the safetensors file of the same repository first
     return download_pretrained_from_hf(origin.repository, filename=origin.files[-1], revision=origin.revision or None)
 
 
@@ -164,7 +165,7 @@ def _check_name(architecture: str, tag: str, weights: Weights) -> None:
 
 @contextmanager
 def silence() -> Iterator[None]:
-    """Keep open_clip from logging that it starts from random weights, or what our one line says anyway."""
+    """Silence open_clip's log: it warns of random weights, and repeats errors that our own message already explains."""
     before = logging.root.manager.disable
     logging.disable(logging.ERROR)
     try:

@@ -1,7 +1,8 @@
-"""Fingerprints of weights, remembered: what a backbone's files hold, and how they are read, tells it without building one.
+"""A cache of weights fingerprints, so that a backbone's fingerprint is known without building the backbone.
 
-A loader names its files by `@weights_in(files)`; `files` is called like the loader, without the device, and returns all
-files that decide the weights, or None where it cannot tell.
+The cache key is the content of the weights' files and the code that reads them. A loader declares its files with
+`@weights_in(files)`; `files` is called like the loader, but without the device, and returns all files that determine the
+weights, or None if it cannot tell.
 """
 
 import importlib.metadata
@@ -20,7 +21,7 @@ Files = Callable[..., Sequence[Path] | None]
 
 
 def weights_in(files: Files) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Declare which files a loader takes its weights from: a decorator that leaves the loader as it is."""
+    """Declare which files a loader reads its weights from. The decorator returns the loader itself."""
 
     def mark(loader: Callable[..., Any]) -> Callable[..., Any]:
         loader.weights_in = files  # type: ignore[attr-defined]  # a function carries any name
@@ -32,14 +33,14 @@ def weights_in(files: Files) -> Callable[[Callable[..., Any]], Callable[..., Any
 def entry_of(
     loader: Callable[..., Any], arguments: tuple[str, ...], places: Places, settings: dict[str, Any], *, code: str
 ) -> Path | None:
-    """Return the file that remembers (or will) the fingerprint of a backbone, None where its files are not known.
+    """Return the path of the cache entry for a backbone's fingerprint, or None if its files are not known.
 
     Args:
-      loader: of the backbone.
-      arguments: what comes before `places`, the name for most.
-      places: where the files lie, and the cache.
-      settings: of the loader.
-      code: what its key says of its code.
+      loader: the backbone's loader.
+      arguments: the arguments before `places`, usually the name.
+      places: folders of the weights and of the cache.
+      settings: the loader's settings.
+      code: version of the loader's code, as in the key of a cell.
     """
     files = getattr(loader, 'weights_in', lambda *_, **settings: None)(*arguments, places, **settings)
     if files is None or not all(path.is_file() for path in files):
@@ -57,7 +58,7 @@ def entry_of(
 
 
 def recall(entry: Path | None) -> str | None:
-    """Return a remembered fingerprint, None where there is none."""
+    """Return the cached fingerprint, or None if there is none."""
     try:
         return str(json.loads(entry.read_text(encoding='utf-8'))['fingerprint']) if entry else None
     except (OSError, ValueError, KeyError, TypeError):
@@ -65,7 +66,7 @@ def recall(entry: Path | None) -> str | None:
 
 
 def remember(entry: Path | None, fingerprint: str) -> None:
-    """Keep the fingerprint of a backbone that was built."""
+    """Cache the fingerprint of a backbone that was built."""
     if entry is not None and recall(entry) != fingerprint:
         write_atomic(entry, json.dumps({'fingerprint': fingerprint}))
 

@@ -44,23 +44,24 @@ def timm(
     """Return a timm model as a frozen feature extractor: the input of its classifier, pooled as timm's default does.
 
     Args:
-      argument: timm model name, with an optional `.tag` of pretrained weights and `@revision` of their repository.
+      argument: timm model name, with an optional `.tag` of pretrained weights and an optional `@revision` of their
+        repository.
       places: `weights_root` holds local checkpoints.
       device: where the model runs.
-      checkpoint: file of weights (safetensors, or one of torch), relative to `weights_root`, in timm's layout or that of
-        the original release; '' takes the weights of `argument` from the hub's cache or the network.
+      checkpoint: file with the weights (safetensors or torch), relative to `weights_root`, in the layout of timm or of the
+        original release; '' takes the weights of `argument` from the hub's cache or the network.
       model_kwargs: passed to `timm.create_model`, such as `{'num_classes': 1001, 'pad_type': 'same'}`.
-      pretrained_cfg: overrides of the model's own metadata (mean, std, interpolation, ...), for a checkpoint trained
-        with others than timm's.
-      input_side: pixels; None takes the model's own.
+      pretrained_cfg: overrides the model's own metadata (mean, std, interpolation, ...), for a checkpoint that was trained
+        with other preprocessing.
+      input_side: in pixels; None takes the model's own.
       precision: of the network's arithmetic; features are always returned as float32.
 
     Raises:
-      InputError: unknown model, missing checkpoint, keys or shapes that do not fit, weights that cannot be fetched.
+      InputError: if the model is unknown, the checkpoint is missing or does not match, or the weights cannot be downloaded.
     """
     if argument.startswith('hf-hub:'):
-        raise InputError(f'timm:{argument}: expected a model of timm; a repository of the hub is named {argument}')
-    # the revision is part of the name and no setting of its own: settings enter the keys of records
+        raise InputError(f'timm:{argument}: expected a timm model; for a repository on the hub use the name {argument}')
+    # the revision is part of the name, not a setting, because settings enter the keys of records
     model, weights = open_weights('timm', argument, checkpoint=checkpoint, root=places.weights_root)
     return load(
         model, weights, device, model_kwargs=model_kwargs, pretrained_cfg=pretrained_cfg, input_side=input_side,
@@ -82,7 +83,7 @@ def load(
     """Return a timm model with these weights; see `timm`.
 
     Args:
-      conversions: from the keys of the weights' file to timm's, besides those that timm has for the model.
+      conversions: functions that map the keys of the weights' file to timm's, in addition to timm's own.
     """
     import timm as timm_library
     from timm.data import resolve_model_data_config
@@ -100,7 +101,7 @@ def load(
         overlay['hf_hub_id'] = f'{origin.repository}@{weights.revision}'
     try:
         if not weights.file and origin.url and not origin.cached() and is_offline():
-            raise OSError('HF_HUB_OFFLINE is set')  # timm would try
+            raise OSError('HF_HUB_OFFLINE is set')  # timm would try the network all the same
         network: Any = timm_library.create_model(
             argument, pretrained=not weights.file, pretrained_cfg_overlay=overlay or None, **kwargs
         )
@@ -132,7 +133,7 @@ def load(
 
 
 def origin_of(config: 'PretrainedCfg', revision: str = '') -> Origin:
-    """Return where timm takes the weights of a pretrained configuration from."""
+    """Return the origin of the weights of a pretrained configuration."""
     if config.hf_hub_id:
         repository = config.hf_hub_id.partition('@')[0]
         files = (config.hf_hub_filename,) if config.hf_hub_filename else ('model.safetensors', 'pytorch_model.bin')
@@ -141,10 +142,10 @@ def origin_of(config: 'PretrainedCfg', revision: str = '') -> Origin:
 
 
 def _config(argument: str) -> 'PretrainedCfg':
-    """Return timm's metadata of a model, of a repository of the hub where the argument is `hf-hub:<repository>`.
+    """Return timm's metadata of a model, or of a repository on the hub for an argument `hf-hub:<repository>`.
 
     Raises:
-      InputError: for a model or a tag that timm does not know.
+      InputError: if timm does not know the model or the tag.
     """
     from timm.models import PretrainedCfg, get_pretrained_cfg, load_model_config_from_hf
 
@@ -169,13 +170,13 @@ def _check_name(argument: str) -> None:
 
 
 def _published_layouts(network: nn.Module) -> tuple[Conversion, ...]:
-    """Return timm's own conversion from original checkpoints to its keys, and of position embeddings to another size."""
+    """Return timm's own conversion of original checkpoints, which also resizes position embeddings."""
     convert = getattr(sys.modules[type(network).__module__], 'checkpoint_filter_fn', None)
     return (partial(convert, model=network),) if convert else ()
 
 
 def _unused(network: Any) -> tuple[str, ...]:
-    """Return prefixes of keys that features do not use: what timm calls the classifier, and what it takes away with it."""
+    """Return prefixes of keys that features do not use: timm's classifier, and all that `reset_classifier` removes."""
     tensors = (*network.parameters(), *network.buffers())
     bare = copy.deepcopy(network, {id(tensor): tensor for tensor in tensors})  # shares all weights
     bare.reset_classifier(0)

@@ -1,4 +1,4 @@
-"""Where weights are on this machine, and where they are published. Imports neither torch nor a model library."""
+"""Weights files: where they are published, and where they are on this machine. Imports neither torch nor a model library."""
 
 import os
 import textwrap
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bench.core.errors import InputError
 
-# of weights files, the longer ones first: `.pth.tar` is not `.tar`
+# file extensions of weights
 ENDINGS = ('.safetensors', '.pth.tar', '.pth', '.pt', '.bin')
 
 
@@ -15,8 +15,8 @@ ENDINGS = ('.safetensors', '.pth.tar', '.pth', '.pt', '.bin')
 class Origin:
     """Where weights are published: `files` of a `repository` on the Hugging Face hub, or a `url`.
 
-    Any one of the files will do, the first is preferred. `revision` is a commit, branch or tag of the repository, '' is
-    `main`.
+    Any one of the files is enough; earlier ones are preferred. `revision` is a commit, branch or tag of the repository; ''
+    means `main`.
     """
 
     repository: str = ''
@@ -37,7 +37,7 @@ class Origin:
         return next((ending for ending in ENDINGS if name.endswith(ending)), Path(name).suffix)
 
     def cached(self) -> Path | None:
-        """Return the file in the cache of the hub (HF_HOME) or of torch (TORCH_HOME), None where there is none."""
+        """Return the file in the hub's cache (HF_HOME) or in torch's (TORCH_HOME), or None if it is not cached."""
         if not self.repository:
             path = torch_cache() / self.url.rpartition('/')[2]
             return path if self.url and path.is_file() else None
@@ -50,12 +50,12 @@ class Origin:
         return None
 
     def files_here(self) -> list[Path] | None:
-        """Return the cached file as a list, None where there is none."""
+        """Return the cached file as a list, or None if it is not cached."""
         path = self.cached()
         return [path] if path else None
 
     def pinned(self) -> str:
-        """Return the url, or the repository with the commit that the cache holds: `timm/resnet18.a1_in1k@<commit>`."""
+        """Return the url, or the repository with the cached commit: `timm/resnet18.a1_in1k@<commit>`."""
         path = self.cached() if self.repository else None
         commit = commit_of(path) if path else ''
         return f'{self.repository}@{commit}' if commit else self.repository or self.url
@@ -63,12 +63,12 @@ class Origin:
 
 @dataclass(frozen=True)
 class Weights:
-    """Which weights a backbone is asked for: those of a `file`, or the published ones at a `revision` ('' is `main`).
+    """The weights requested for a backbone: those in a `file`, or the published ones at a `revision` ('' means `main`).
 
-    `label` is what messages call the backbone, `shown` the file as the user gave it, `root` the folder of local checkpoints.
-    A file fetched by hand is called `stem` ('' where there is no place for one), and `setting` is what must be bound to it,
-    '' where it is found by its name.
-    `megabytes` is the size of the published file, 0 where it is not known.
+    `label` is the backbone's name in messages, `shown` the file as the user gave it, `root` the folder of local checkpoints.
+    `stem` is the name, without extension, for a file that was downloaded by hand ('' if such a file cannot be used).
+    `setting` is the setting that must be bound to that file, '' if the file is found by its name. `megabytes` is the size of
+    the published file, 0 if unknown.
     """
 
     label: str
@@ -81,7 +81,7 @@ class Weights:
     megabytes: int = 0
 
     def unavailable(self, origin: Origin, error: Exception) -> InputError:
-        """Return the error for published weights that could not be had: what to fetch, and where to put it."""
+        """Return the error for published weights that could not be loaded: it says what to download and where to put it."""
         reason = textwrap.shorten(_reason(error).splitlines()[0], 200, placeholder=' ...')
         if (path := origin.cached()) is not None:
             return InputError(f'{self.label}: its weights at {path} cannot be used ({reason}); fetch them again')
@@ -89,16 +89,16 @@ class Weights:
         missing += f' ({"HF_HUB_OFFLINE is set" if is_offline() else reason})'
         if not self.stem:
             command = f'hf download {origin.repository}{f" --revision {self.revision}" if self.revision else ""}'
-            return InputError(f'{missing}; run {command} where there is a network, and copy the cache (HF_HOME) from there')
+            return InputError(f'{missing}; run {command} on a machine with a network, and copy its cache (HF_HOME)')
         size = f' ({self.megabytes} MB)' if self.megabytes else ''
         file = f'{self.stem}{origin.ending}'
-        place = str(self.root / file) if self.root else f'<weights_root>/{file} with --weights_root=<weights_root>'
+        target = str(self.root / file) if self.root else f'<weights_root>/{file} with --weights_root=<weights_root>'
         binding = f", and bind {self.setting} = '{file}'" if self.setting else ''
-        return InputError(f'{missing}; fetch {origin.address}{size}, put it at {place}{binding}')
+        return InputError(f'{missing}; fetch {origin.address}{size}, put it at {target}{binding}')
 
 
 def _reason(error: BaseException) -> str:
-    """Return what an error says, or that the hub cannot be reached where this is behind it: libraries guess much more."""
+    """Return the message of an error, or of the offline error that caused it, which is clearer than a library's guesses."""
     from huggingface_hub.errors import OfflineModeIsEnabled
 
     behind: BaseException | None = error
@@ -108,10 +108,10 @@ def _reason(error: BaseException) -> str:
 
 
 def open_weights(kind: str, argument: str, *, checkpoint: str, root: Path | None) -> tuple[str, Weights]:
-    """Return what an open name such as `timm:<argument>` asks for: the argument without its `@revision`, and the weights.
+    """Parse an open name such as `timm:<argument>`; return the argument without its `@revision`, and the weights.
 
     Raises:
-      InputError: for a checkpoint and a revision at once.
+      InputError: if both a checkpoint and a revision are given.
     """
     label = f'{kind}:{argument}'
     argument, _, revision = argument.partition('@')
@@ -122,10 +122,10 @@ def open_weights(kind: str, argument: str, *, checkpoint: str, root: Path | None
 
 
 def of_checkpoint(label: str, checkpoint: str, *, root: Path | None, revision: str) -> dict:
-    """Return `file` and `shown` of the weights for a bound checkpoint, nothing for an unbound one.
+    """Return the fields `file` and `shown` of `Weights` for a bound checkpoint, {} if none is bound.
 
     Raises:
-      InputError: for a checkpoint and a revision at once.
+      InputError: if both a checkpoint and a revision are given.
     """
     if checkpoint and revision:
         raise InputError(
@@ -136,22 +136,22 @@ def of_checkpoint(label: str, checkpoint: str, *, root: Path | None, revision: s
 
 
 def without_revisions(label: str, origin: Origin) -> InputError:
-    """Return the error for a revision of weights that no repository of the hub holds."""
-    place = origin.url or 'no published place'
-    return InputError(f'{label}: its weights come from {place}, which has no revisions; drop the revision')
+    """Return the error for a revision of weights that are not in a repository on the hub."""
+    address = origin.url or 'no published address'
+    return InputError(f'{label}: its weights come from {address}, which has no revisions; drop the revision')
 
 
 def local_file(name: str, root: Path | None) -> Path | None:
-    """Return `<root>/<name><ending>` where such a file of weights lies there, else None."""
+    """Return the file `<root>/<name><ending>` if there is one, else None."""
     found = (root / f'{name}{ending}' for ending in ENDINGS) if root else ()
     return next((path for path in found if path.is_file()), None)
 
 
 def fetch(origin: Origin) -> Path:
-    """Return the file of a url, from torch's cache or else fetched into it, with a progress line.
+    """Return the file of a url from torch's cache; download it with a progress line if it is not there.
 
     Raises:
-      OSError: if it is not there and cannot be fetched.
+      OSError: if it is not cached and cannot be downloaded.
     """
     if (path := origin.cached()) is not None:
         return path
@@ -166,7 +166,7 @@ def fetch(origin: Origin) -> Path:
 
 
 def commit_of(path: Path) -> str:
-    """Return the commit under whose snapshot a file of the hub's cache lies, '' for any other file."""
+    """Return the commit of a file in the hub's cache, '' for any other file."""
     parts = path.parts
     return parts[-parts[::-1].index('snapshots')] if 'snapshots' in parts[:-1] else ''
 
@@ -179,6 +179,6 @@ def is_offline() -> bool:
 
 
 def torch_cache() -> Path:
-    """Return the folder into which torch fetches weights, `torch.hub.get_dir()` / checkpoints, without importing torch."""
+    """Return the folder of torch's downloads, `torch.hub.get_dir()` / checkpoints, without importing torch."""
     cache = os.environ.get('XDG_CACHE_HOME') or '~/.cache'
     return Path(os.environ.get('TORCH_HOME') or f'{cache}/torch').expanduser() / 'hub' / 'checkpoints'

@@ -1,1 +1,1 @@
-"""Names and settings: the registry, plug-ins, gin files. The one room that imports gin."""
+"""Names and settings: the registry, plug-ins, gin files. The only room that imports gin."""

@@ -1,11 +1,11 @@
 """Gin at the outermost layer: files and bindings in, plain settings out.
 
-Every registered factory, and what the command that reads the files takes (`run`, `analyze`), is made configurable here
-and nowhere else. What gin wraps is a stand-in that returns what was bound. So the factories stay plain functions, and
-bindings do not reach callers in Python.
+This is the only place that makes registered factories and the parameters of a command (`run`, `analyze`) configurable. Gin
+wraps a stand-in that returns the bound values. The factories stay plain functions, and calls from Python are not affected
+by bindings.
 
-A name in `run.methods` (or datasets, backbones) may be `label=name`: the entry `name` under the gin scope `label`, shown
-as `label`. `run.methods = ['lgm', 'no_pyramid=lgm']` with `no_pyramid/lgm.parameterization = 'pixels'` is an ablation.
+A name in `run.methods` (or datasets, backbones) may be `label=name`: the registered `name` under the gin scope `label`,
+shown as `label`. `run.methods = ['lgm', 'no_pyramid=lgm']` with `no_pyramid/lgm.parameterization = 'pixels'` is an ablation.
 """
 
 import inspect
@@ -35,7 +35,7 @@ _collectors: dict[str, tuple[Any, Any]] = {}
 
 @dataclass(frozen=True)
 class Choice:
-    """An entry chosen for a run: its label (shown, and the gin scope), its row, and all its settings."""
+    """A row of the registry chosen for a run, with its label (its displayed name and gin scope) and all its settings."""
 
     kind: str
     label: str
@@ -49,31 +49,31 @@ class Choice:
 
     @property
     def bound_as(self) -> str:
-        """What its settings are bound under: `lgm`, or `label/lgm`."""
+        """The name under which its settings are bound: `lgm`, or `label/lgm`."""
         return self.row.identifier if self.label == self.name else f'{self.label}/{self.row.identifier}'
 
     @property
     def input_side(self) -> int | None:
-        """The side of a backbone's input in pixels, None where only the loaded network tells."""
+        """The side of a backbone's input in pixels, or None if it is known only after loading the network."""
         return self.settings.get('input_side') or self.row.input_side
 
     @property
     def arguments(self) -> tuple[str, ...]:
-        """What its factory takes first: the argument of an open name, nothing for a plain one."""
+        """The first arguments of its factory: the argument of an open name, none for a plain name."""
         return (self.argument,) if self.argument else ()
 
     def call(self, *given: Any) -> Any:
-        """Call its factory with its argument, with what is given, such as places or a task, and with its settings."""
+        """Call its factory with its argument, the given arguments (such as places or a task) and its settings."""
         return self.row.load()(*self.arguments, *given, **self.settings)
 
     @property
     def lasting(self) -> dict[str, Any]:
-        """The settings that are part of a key: not those at the value that they had before they existed."""
+        """The settings that are part of a key: all except those at their neutral value."""
         return ranges.lasting(self.row.load(), self.settings)
 
     @property
     def code(self) -> str:
-        """What a key says of the code, see `bench.config.source.code_of`."""
+        """The part of a key that identifies the code, see `bench.config.source.code_of`."""
         return source.code_of(self.row)
 
 
@@ -84,14 +84,14 @@ class Config:
     command: Row | None = None
     statements: list[config_parser.BindingStatement] = field(default_factory=list)
     macros_used: set[str] = field(default_factory=set)
-    included: set[str] = field(default_factory=set)  # paths of files that other files include
+    included: set[str] = field(default_factory=set)  # paths of included files
     _asked_for: set[tuple[str, str]] = field(default_factory=set)
 
     def choose(self, kind: str, name: str) -> Choice:
-        """Resolve `name`, `label=name` or `prefix:argument` to an entry with its settings.
+        """Resolve `name`, `label=name` or `prefix:argument` to a row with its settings.
 
         Raises:
-          InputError: for an unknown name, or a setting out of range.
+          InputError: if the name is unknown or a setting is out of range.
         """
         if not isinstance(name, str):
             owner = self.command.name if self.command else 'config'
@@ -103,7 +103,7 @@ class Config:
         return Choice(kind, label or target, row, argument, self.settings(kind, row, scope=label))
 
     def settings(self, kind: str, row: Row, *, scope: str = '') -> dict[str, Any]:
-        """Return every setting of an entry: its defaults, overridden by what is bound under the scope."""
+        """Return all settings of a row: its defaults, overridden by the bindings under the scope."""
         settings = row.defaults()
         if row.base:
             try:
@@ -114,7 +114,7 @@ class Config:
             settings = {**settings, **followed, **row.settings}
         settings = {**settings, **self._bound(kind, row, scope)}
         ranges.check(row.load(), settings, name=f'{scope}/{row.identifier}' if scope else row.identifier)
-        # `strength = 1` and `strength = 1.0` are one setting, with one key
+        # `strength = 1` and `strength = 1.0` must give the same key
         for key, default in row.defaults().items():
             if isinstance(default, float) and type(settings[key]) is int:
                 settings[key] = float(settings[key])
@@ -132,15 +132,16 @@ class Config:
     def check_all_used(self, *, chosen_in: str, narrowed_by: str = '') -> None:
         """Check that every binding is used.
 
-        A flag may narrow the grid of a file, or what an analysis looks at: `--gin_bindings="run.methods = ['lgm']"`, or a
-        macro that names them. Then the file's own bindings may be idle. A macro of an included file may always be idle.
+        A flag may narrow the grid of a file or the scope of an analysis: `--gin_bindings="run.methods = ['lgm']"`, or a
+        macro that lists the names. In that case the bindings in the file may be unused. A macro of an included file may
+        always be unused.
 
         Args:
-          chosen_in: the parameters that say which entries are used, for the message.
-          narrowed_by: what may narrow where a flag binds it, such as `run`.
+          chosen_in: the parameters that select what is used, for the message.
+          narrowed_by: the command or analysis whose bindings may narrow the run if a flag sets them, such as `run`.
 
         Raises:
-          InputError: naming the first binding that nothing in this run uses, and where it stands.
+          InputError: names the first unused binding and its location.
         """
         narrowed = any(not _in_file(s) and (s.selector == narrowed_by or not s.arg_name) for s in self.statements)
         for statement in self.statements:
@@ -158,10 +159,10 @@ class Config:
                 used = statement.selector in self.macros_used or _found_in(statement) in self.included
                 shown, remedy = f'macro {statement.selector}', f'use it, as %{statement.selector}'
             if not used:
-                raise InputError(f'nothing in this run uses the {shown} ({_place(statement)}): remove it, or {remedy}')
+                raise InputError(f'nothing in this run uses the {shown} ({_where(statement)}): remove it, or {remedy}')
 
     def asked(self) -> dict[str, Any]:
-        """Return the bindings as they were asked for, later ones winning, as plain JSON values."""
+        """Return all bindings as plain JSON values; later bindings override earlier ones."""
         return {
             f'{_scoped(s)}.{s.arg_name}' if s.arg_name else _scoped(s): _plain(s.value) for s in self.statements
         }
@@ -174,15 +175,15 @@ class Config:
 
 @contextmanager
 def loaded(gin_files: Sequence[str], bindings: Sequence[str], *, command: Row | None = None) -> Iterator[Config]:
-    """Parse gin files and bindings; gin is cleared before and after.
+    """Parse gin files and bindings; gin's state is cleared before and after.
 
     Args:
       gin_files: paths, relative to the working directory or else to the repository.
-      bindings: lines such as `run.ipc = [1, 5]`; they win over the files.
-      command: what the command takes besides entries of the registry; None where only those may be bound.
+      bindings: lines such as `run.ipc = [1, 5]`; they override the files.
+      command: the row of the command's own parameters; None if only rows of the registry may be bound.
 
     Raises:
-      InputError: for a missing file, a syntax error, an unknown name or parameter.
+      InputError: if a file is missing or has a syntax error, or a name or parameter is unknown.
     """
     gin.clear_config()
     try:
@@ -195,7 +196,7 @@ def loaded(gin_files: Sequence[str], bindings: Sequence[str], *, command: Row | 
         if str(ROOT) not in gin.config._LOCATION_PREFIXES:
             gin.add_config_file_search_path(str(ROOT))
         verbosity = logging.get_verbosity()
-        logging.set_verbosity(logging.FATAL)  # gin complains of each place where an include is not
+        logging.set_verbosity(logging.FATAL)  # gin logs an error for every folder in which it does not find an include
         try:
             gin.parse_config_files_and_bindings(files, list(bindings))
         except (ValueError, TypeError, OSError) as error:
@@ -211,7 +212,7 @@ def loaded(gin_files: Sequence[str], bindings: Sequence[str], *, command: Row | 
 
 
 class _Names(config_parser.ParserDelegate):
-    """Stands in for gin's own delegate: notes macros, keeps references as text."""
+    """Replaces gin's own delegate: collects the names of macros, and keeps references as text."""
 
     def __init__(self, macros: set[str]) -> None:
         self.macros = macros
@@ -226,7 +227,7 @@ class _Names(config_parser.ParserDelegate):
 
 def _scan_file(path: str, config: Config, *, inside: tuple[str, ...] = ()) -> None:
     if path in inside:
-        raise InputError(f'gin: {path} includes itself, by way of {inside[-1]}')
+        raise InputError(f'gin: {path} includes itself, through {inside[-1]}')
     try:
         text = Path(path).read_text(encoding='utf-8')
     except (OSError, UnicodeDecodeError) as error:
@@ -234,18 +235,18 @@ def _scan_file(path: str, config: Config, *, inside: tuple[str, ...] = ()) -> No
     _scan(path, config, text, inside=(*inside, path))
 
 
-def _scan(place: str, config: Config, text: str, *, inside: tuple[str, ...] = ()) -> None:
-    """Note every statement, and make the names it binds known to gin: only what is mentioned is imported."""
+def _scan(where: str, config: Config, text: str, *, inside: tuple[str, ...] = ()) -> None:
+    """Collect every statement, and register the names it binds with gin. Only names that occur are imported."""
     try:
         statements = list(config_parser.ConfigParser(text, _Names(config.macros_used)))
     except SyntaxError as error:
-        raise InputError(f'gin: {place}, line {error.lineno}: {error.msg.splitlines()[-1].strip()}') from error
+        raise InputError(f'gin: {where}, line {error.lineno}: {error.msg.splitlines()[-1].strip()}') from error
     except (tokenize.TokenError, ValueError) as error:
-        raise InputError(f'gin: {place} ends in the middle of a value ({error.args[0]})') from error
+        raise InputError(f'gin: {where} ends in the middle of a value ({error.args[0]})') from error
     for statement in statements:
-        statement = statement._replace(location=statement.location._replace(filename=place))
+        statement = statement._replace(location=statement.location._replace(filename=where))
         if isinstance(statement, config_parser.IncludeStatement):
-            path = find_file(statement.filename, asked_by=place)
+            path = find_file(statement.filename, asked_by=where)
             config.included.add(path)
             _scan_file(path, config, inside=inside)
         elif isinstance(statement, config_parser.BindingStatement):
@@ -261,19 +262,19 @@ def _check_known(statement: config_parser.BindingStatement, command: Row | None)
     if found is None:
         names = [row.identifier for kind in registry.KINDS for row in registry.rows(kind).values()]
         hint = near(identifier, [*commands, *names])
-        raise InputError(f'gin: nothing is called {identifier!r} ({_place(statement)}){hint}')
+        raise InputError(f'gin: nothing is called {identifier!r} ({_where(statement)}){hint}')
     kind, row = found
     parameters = row.defaults()
     if statement.arg_name not in parameters:
         raise InputError(
-            f'gin: {identifier} has no parameter {statement.arg_name!r} ({_place(statement)})'
+            f'gin: {identifier} has no parameter {statement.arg_name!r} ({_where(statement)})'
             f'{near(statement.arg_name, parameters) if parameters else "; it has none"}'
         )
     _collector(kind, row)
 
 
 def _collector(kind: str, row: Row) -> Any:
-    """Return the stand-in for a row: called under gin, it returns what is bound for it."""
+    """Return the stand-in of a row, a function that returns the row's bindings when it is called through gin."""
     target, collector = _collectors.get(row.identifier, (None, None))
     if collector is None or target != row.target:
         names = list(row.defaults())
@@ -284,7 +285,7 @@ def _collector(kind: str, row: Row) -> Any:
         collect.__signature__ = inspect.Signature(  # type: ignore[attr-defined]  # a function carries any name
             [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=_UNBOUND) for name in names]
         )
-        # a plug-in of an earlier run in this process may have had the same name
+        # a plug-in of an earlier run in the same process may have used this name
         gin.enter_interactive_mode()
         try:
             with gin.unlock_config():
@@ -296,10 +297,10 @@ def _collector(kind: str, row: Row) -> Any:
 
 
 def find_file(path: str, *, asked_by: str = '') -> str:
-    """Return the absolute path of a gin file, looked for in the working directory and then in the repository.
+    """Return the absolute path of a gin file, searched for in the working directory and then in the repository.
 
     Raises:
-      InputError: naming the file and, for an include, the file that asks for it.
+      InputError: names the missing file and, for an include, the file that includes it.
     """
     for candidate in (Path(path), ROOT / path):
         if candidate.is_file():
@@ -322,14 +323,14 @@ def _in_file(statement: config_parser.BindingStatement) -> bool:
     return not _found_in(statement).startswith(_FLAG)
 
 
-def _place(statement: config_parser.BindingStatement) -> str:
+def _where(statement: config_parser.BindingStatement) -> str:
     if not _in_file(statement):
         return _found_in(statement)
     return f'{_found_in(statement)}, line {statement.location.line_num}'
 
 
 def _plain(value: Any) -> Any:
-    """Return a value with tuples as lists, as JSON keeps it."""
+    """Return a value with tuples replaced by lists, as in JSON."""
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

@@ -1,6 +1,6 @@
 """Plug-ins from the command line: `--plugin=my_package.my_method` or `--plugin=path/to/my_method.py`.
 
-Importing one is expected to call `bench.config.registry.register` or `register_method`.
+A plug-in calls `bench.config.registry.register` or `register_method` when it is imported.
 """
 
 import importlib
@@ -18,13 +18,13 @@ from bench.core.hashing import short_hash
 
 
 def load(names: Iterable[str]) -> None:
-    """Import each plug-in, once.
+    """Import each plug-in once.
 
     Args:
-      names: module names, or paths of .py files; relative ones from the working directory.
+      names: module names, or paths of .py files, relative to the working directory.
 
     Raises:
-      InputError: if there is no such module or file, or its import fails.
+      InputError: if a module or file does not exist, or its import fails.
     """
     for name in names:
         is_path = name.endswith('.py') or os.sep in name or '/' in name
@@ -45,7 +45,7 @@ def load(names: Iterable[str]) -> None:
 
 
 class _FromSource(importlib.machinery.SourceFileLoader):
-    """Runs what the file says. Python's cache of compiled code misses an edit of equal size within one second."""
+    """Always compiles the file: Python's bytecode cache misses an edit of the same size within one second."""
 
     def get_code(self, fullname: str) -> CodeType:
         return self.source_to_code(self.get_data(self.path), self.path)
@@ -55,7 +55,7 @@ def _load_path(name: str) -> None:
     path = Path(name).expanduser().resolve()
     if not path.is_file():
         raise InputError(f'plug-in {name!r}: no such file ({path})')
-    # The hash keeps two files of one name apart, and a plug-in called random.py off the standard library's.
+    # The hash separates two files of the same name, and a plug-in random.py from the standard library's module.
     module_name = f'bench_plugin_{path.stem}_{short_hash(str(path), length=8)}'
     if module_name in sys.modules:
         return

@@ -1,12 +1,12 @@
-"""Names -> factories, for methods, datasets, backbones, probe protocols, recipes of pre-training and analyses.
+"""The registry: maps names to factories of methods, datasets, backbones, probe protocols, pre-training recipes and analyses.
 
-Names are known before any code is loaded: methods by the files of `methods/`, the other kinds by the rows of a table.
-A factory's module is imported when its name is first used. Outside packages add names by an entry point
-(`[project.entry-points."bench.methods"]`, `.datasets` and so on, see `plural`) or by `--plugin=module` whose import
+Names are known before any code is loaded: methods from the files in `methods/`, the other kinds from lists of rows. A
+factory's module is imported when its name is first used. Other packages add names through entry points
+(`[project.entry-points."bench.methods"]`, `.datasets` and so on, see `plural`) or through `--plugin=module`, whose import
 calls `register`.
 
-A factory is a plain function. Its keyword-only parameters with defaults are its settings: `bench.config.gin_files` lets
-gin bind them, checks their ranges (`bench.core.ranges`) and puts all of them into the cell's key.
+A factory is a plain function. Its keyword-only parameters with defaults are its settings. `bench.config.gin_files` lets
+gin bind them, checks their ranges (`bench.core.ranges`) and makes them part of the cell's key.
 """
 
 import ast
@@ -27,7 +27,7 @@ from bench.core.paths import ROOT
 
 KINDS = ('method', 'dataset', 'backbone', 'protocol', 'recipe', 'analysis')
 _METHODS_DIR = ROOT / 'methods'
-_TABLES = {
+_ROW_MODULES = {
     'dataset': 'bench.datasets',
     'backbone': 'bench.backbones',
     'protocol': 'bench.probes.protocols',
@@ -41,12 +41,12 @@ class Row:
     """One registered name.
 
     `target` is `module:function`, imported on first use, or the function itself. `settings` override the factory's own
-    defaults. `argument`, where given, says what follows the colon of an open name such as `timm:<model name>`; `fixed` is
-    the argument that a plain name stands for.
-    `base` names the row whose gin bindings this one follows except where it says otherwise (a variant).
-    `rules` is the frozen name of a protocol's rules: keys hold it, wherever the code lies. Where it is '', they
-    hold the row's name. `version` rises when the code gives other numbers than before (a method's file says VERSION).
-    `input_side` of a backbone is in pixels, where it is known without loading the network.
+    defaults. `argument` describes the part after the colon of an open name such as `timm:<model name>`; `fixed` is the
+    argument that a plain name stands for. `base` names another row: its gin bindings apply to this row too, unless this row
+    has its own (a variant). `rules` is the frozen name of a protocol's rules. Keys contain it instead of the code's
+    location; if it is '', keys contain the row's name. `version` is raised when the code gives different numbers than before
+    (a method's file declares VERSION). `input_side` is a backbone's input in pixels, if it is known without loading the
+    network.
     """
 
     name: str
@@ -62,7 +62,7 @@ class Row:
 
     @property
     def identifier(self) -> str:
-        """The name under which gin knows it: `paper-v1` is bound as `paper_v1`."""
+        """The row's name in gin: `paper-v1` is bound as `paper_v1`."""
         return self.name.replace('-', '_')
 
     def load(self) -> Callable[..., Any]:
@@ -88,7 +88,7 @@ def register(kind: str, row: Row) -> None:
     """Add a row from outside the project.
 
     Raises:
-      InputError: if the name is taken, by whatever kind: gin binds all kinds by bare name.
+      InputError: if the name is taken, even by another kind, because gin binds names without their kind.
     """
     for other in KINDS:
         taken = next((known for known in rows(other).values() if known.identifier == row.identifier), None)
@@ -100,14 +100,14 @@ def register(kind: str, row: Row) -> None:
 def register_method(function: Callable[..., Any] | None = None, *, base: str = '', **settings: Any) -> Callable[..., Any]:
     """Register a user's method under its function name: the decorator for a `--plugin` file.
 
-    The first line of the function's (or its module's) docstring is the summary. The file's `FOLLOWS` and `SETTINGS` count as
-    in `methods/`; `base` (see `Row.base`) and `settings` win over them.
+    The first line of the function's (or the module's) docstring becomes the summary. The file's `FOLLOWS` and `SETTINGS`
+    have the same meaning as in `methods/`; `base` (see `Row.base`) and `settings` take precedence over them.
     """
 
     def add(function: Callable[..., Any]) -> Callable[..., Any]:
         module = inspect.getmodule(function)
         lines = (inspect.getdoc(function) or inspect.getdoc(module) or '').splitlines()
-        # from the text, because a constant may stand below the function, which is registered before that line runs
+        # read from the source, because a constant may be defined below the function, after the decorator has run
         declared = _declared(getattr(module, '__file__', None))
         register('method', Row(
             function.__name__, function, lines[0] if lines else '', settings={**declared.settings, **settings},
@@ -119,21 +119,21 @@ def register_method(function: Callable[..., Any] | None = None, *, base: str = '
 
 
 def rows(kind: str) -> dict[str, Row]:
-    """Return every known row of a kind, by name, without importing any factory."""
+    """Return all known rows of a kind by name, without importing any factory."""
     if kind == 'method':
         found = dict(_method_rows(_METHODS_DIR))
     else:
-        found = {row.name: row for row in importlib.import_module(_TABLES[kind]).ROWS}
+        found = {row.name: row for row in importlib.import_module(_ROW_MODULES[kind]).ROWS}
     for name, value in _entry_points(f'bench.{plural(kind)}'):
         found.setdefault(name, _entry_point_row(kind, name, value))
     return {**found, **_plugins[kind]}
 
 
 def find(kind: str, name: str) -> tuple[Row, str]:
-    """Return the row for a name, and its loader's argument: what follows the colon, or what the row fixes, else ''.
+    """Return the row of a name and the argument for its factory: the part after the colon, or the row's `fixed`, else ''.
 
     Raises:
-      InputError: for an unknown name, with near matches.
+      InputError: if the name is unknown; the message suggests similar names.
     """
     known = rows(kind)
     stem, colon, argument = name.partition(':')
@@ -147,7 +147,7 @@ def find(kind: str, name: str) -> tuple[Row, str]:
 
 
 def find_identifier(identifier: str) -> tuple[str, Row] | None:
-    """Return (kind, row) of the row that gin binds as `identifier`, or None."""
+    """Return the (kind, row) that gin binds as `identifier`, or None."""
     for kind in KINDS:
         for row in rows(kind).values():
             if row.identifier == identifier:
@@ -156,13 +156,13 @@ def find_identifier(identifier: str) -> tuple[str, Row] | None:
 
 
 def plural(kind: str) -> str:
-    """Return the name of all of a kind."""
+    """Return the plural of a kind."""
     return 'analyses' if kind == 'analysis' else f'{kind}s'
 
 
 @functools.cache
 def _entry_points(group: str) -> tuple[tuple[str, str], ...]:
-    """Return (name, value) of what installed packages add; looking through all of them takes a while."""
+    """Return the (name, value) of every entry point in a group. Cached, because the search through all packages is slow."""
     return tuple((point.name, point.value) for point in importlib.metadata.entry_points(group=group))
 
 
@@ -170,13 +170,13 @@ def _entry_points(group: str) -> tuple[tuple[str, str], ...]:
 def _method_rows(folder: Path) -> dict[str, Row]:
     """Read the folder of methods without importing it: file name = method name, first docstring line = summary.
 
-    A variant is a file with two constants: `VARIANT_OF = 'lgm'` and `SETTINGS = {...}`, what differs from its base.
-    A method with `FOLLOWS = 'lgm'` takes what is bound for lgm, where it has the setting and has no binding of its own.
+    A variant is a file with two constants: `VARIANT_OF = 'lgm'`, and `SETTINGS = {...}` with the settings that differ. A
+    method with `FOLLOWS = 'lgm'` uses the bindings of lgm for all settings that both have, unless it has its own bindings.
     """
     found = {}
     for module in pkgutil.iter_modules([str(folder)]):
         if module.name.startswith('_'):
-            continue  # shared code of several methods
+            continue  # code shared by several methods
         declared = _declared(folder / (f'{module.name}/__init__.py' if module.ispkg else f'{module.name}.py'))
         file = declared.variant_of or module.name
         base = declared.variant_of or declared.follows
@@ -186,14 +186,14 @@ def _method_rows(folder: Path) -> dict[str, Row]:
 
 @functools.cache
 def _entry_point_row(kind: str, name: str, value: str) -> Row:
-    """Return the row of an entry point; that of a method takes what its file declares, which is read but not run."""
+    """Return the row of an entry point. A method's file is read for its constants, but not run."""
     declared = _declared(_file_of(value.partition(':')[0]) if kind == 'method' else None)
     summary = declared.summary or f'plug-in from {value}'
     return Row(name, value, summary, settings=declared.settings, base=declared.follows)
 
 
 def _file_of(module: str) -> str | None:
-    """Return the file of a module, importing neither it nor the packages it lies in; None where there is none."""
+    """Return the file of a module without importing it or its parent packages; None if there is none."""
     first, *rest = module.split('.')
     spec = importlib.util.find_spec(first)
     for name in rest:
@@ -204,7 +204,7 @@ def _file_of(module: str) -> str | None:
 
 @dataclass(frozen=True)
 class _Declared:
-    """What a method's file says beside its function: the docstring's first line, and the constants of `_method_rows`."""
+    """The declarations in a method's file: the first line of its docstring, and the constants of `_method_rows`."""
 
     summary: str = ''
     follows: str = ''
@@ -213,17 +213,17 @@ class _Declared:
 
 
 def _declared(path: Path | str | None) -> _Declared:
-    """Read what a file declares without running it; nothing where there is no source.
+    """Read a file's declarations without running it; empty if there is no source file.
 
     Raises:
-      InputError: for a file that is no Python, or a constant that only running it would tell.
+      InputError: if the file is not valid Python, or if a constant is not a literal.
     """
     if path is None or Path(path).suffix != '.py':
         return _Declared()
     try:
         tree = ast.parse(Path(path).read_text(encoding='utf-8'))
     except (OSError, SyntaxError, ValueError) as error:
-        raise InputError(f'{path}: expected a file of Python ({error})') from error
+        raise InputError(f'{path}: expected a Python file ({error})') from error
     found: dict[str, Any] = {}
     for node in tree.body:
         if not isinstance(node, (ast.Assign, ast.AnnAssign, ast.AugAssign)):
@@ -242,7 +242,7 @@ def _declared(path: Path | str | None) -> _Declared:
 
 
 def _same_function(taken: Row, row: Row) -> bool:
-    """Return whether an entry point's row is of the function that is registered now, with the same settings and base."""
+    """Return whether an entry point's row has the same function, settings and base as the row being registered."""
     function = row.target
     same = callable(function) and taken.target == f'{function.__module__}:{function.__qualname__}'
     return same and replace(taken, target=function, summary=row.summary) == row

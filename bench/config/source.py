@@ -1,8 +1,9 @@
-"""Which code makes a number: hashes of syntax trees. Comments, docstrings, layout and where code lies do not count.
+"""Hashes of the source code that computes a number. They are taken from syntax trees: comments and formatting do not count.
 
-A plug-in's source is hashed file by file, whole, with the files of its own that it imports: it is part of the key. A
-built-in function is hashed with all definitions of the project that it reaches by name, in whatever files they lie. That
-is no part of a key: a built-in has a version instead, which whoever changes its numbers raises (tests/code_versions.py).
+A plug-in is hashed as a whole: its file, and every file of its own that it imports. This hash is part of the key. A
+built-in function is hashed together with all definitions of the project that it reaches by name, in whatever file they are.
+That hash is not part of a key. Built-ins have a version instead, which must be raised with every change of their numbers
+(tests/code_versions.py).
 """
 
 import ast
@@ -23,7 +24,7 @@ from bench.core.paths import ROOT
 _OWN = ('bench', 'methods')
 _INSTALLED = {Path(sysconfig.get_path(name)).resolve() for name in ('stdlib', 'purelib', 'platlib')}
 _DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
-# What decides no number, and what has a version of its own: looked at by no other definition's hash.
+# Definitions that do not affect numbers, or that have a version of their own. Hashes of other definitions skip them.
 BESIDE = frozenset(
     'Backbone CenterView Checkpoint Count Dataset FeatureStore Fraction InputError NonNegative Places Positive '
     'PositiveFraction PositiveInt Precision ProbeScore RandomView Range Since Split Waiting World check_ipc progress '
@@ -32,12 +33,12 @@ BESIDE = frozenset(
 
 
 def code_of(row: Row) -> str:
-    """Return what a key says of a factory's code: '' for one of the project at its first version.
+    """Return the part of a key that identifies a factory's code: '' for a built-in at version 1.
 
-    A method's version is the constant VERSION of its file, and of the files of `methods/` that this imports: they add up.
+    A method's version adds up the constants VERSION of its own file and of the files in `methods/` that it imports.
 
     Raises:
-      InputError: for a plug-in that stands in no file.
+      InputError: if a plug-in is not defined in a file.
     """
     plugin, version = plugin_source(row.load()), version_of(row)
     said = [f'source {plugin.hash}'] if plugin else []
@@ -45,13 +46,13 @@ def code_of(row: Row) -> str:
 
 
 def version_of(row: Row) -> int:
-    """Return the version of a factory, 1 at first."""
+    """Return the version of a factory; the first version is 1."""
     files = {path for function in _functions(row.load()) if (path := Path(function.__code__.co_filename)).is_file()}
     return row.version + sum(number - 1 for number in _versions(files).values())
 
 
 def facts_of(row: Row) -> dict[str, Any]:
-    """Return what a record tells of a factory's code: {file, hash} of a plug-in, {version, hash} of what is built in."""
+    """Return the record's facts about a factory's code: {file, hash} of a plug-in, {version, hash} of a built-in."""
     if plugin := plugin_source(row.load()):
         return {'file': plugin.file, 'hash': plugin.hash}
     factory = inspect.unwrap(row.load())
@@ -63,7 +64,7 @@ def facts_of(row: Row) -> dict[str, Any]:
 
 
 def tree_hash(nodes: Iterable[ast.AST]) -> str:
-    """Return a hash of syntax trees that is the same in every version of Python that reads them alike."""
+    """Return a hash of syntax trees that does not depend on the version of Python."""
     return hash_bytes(f'{_dump(node)}\n'.encode('utf-8', 'surrogatepass') for node in nodes)
 
 
@@ -77,7 +78,7 @@ def _dump(node: Any) -> str:
     if isinstance(node, (*_DEFINITIONS, ast.Module)) and ast.get_docstring(node, clean=False) is not None:
         fields['body'] = node.body[1:]
     filled = [f'{name}={_dump(value)}' for name, value in fields.items() if value is not None and value != []]
-    # `value=None` of a constant says something, and is the only field of its kind
+    # leaving out `value=None` of a constant is safe, because no other constant has an empty value
     return f'{type(node).__name__}({",".join(filled)})'
 
 
@@ -85,7 +86,7 @@ def _parse(path: Path) -> ast.Module:
     try:
         return ast.parse(path.read_bytes())
     except (OSError, SyntaxError, ValueError) as error:
-        raise InputError(f'{path}: expected a file of Python, got: {error}') from error
+        raise InputError(f'{path}: expected a Python file, got: {error}') from error
 
 
 # --- plug-ins -----------------------------------------------------------------------------------------------------------
@@ -95,7 +96,7 @@ def _parse(path: Path) -> ast.Module:
 class PluginSource:
     """The source of a factory from outside the project.
 
-    `file` is the name of its file, from its package on; `hash` is of all files of its own.
+    `file` is the path of its file, starting at its package. `hash` covers all files of the plug-in.
     """
 
     file: str
@@ -104,23 +105,23 @@ class PluginSource:
 
 @functools.cache
 def plugin_source(factory: Callable[..., Any]) -> PluginSource | None:
-    """Return the source of a factory, None for one of the project.
+    """Return the source of a plug-in's factory, or None for a built-in.
 
     Raises:
-      InputError: if no file holds it.
+      InputError: if the factory is not defined in a file.
     """
     functions = list(_functions(factory))
     innermost = _package(functions[-1]) if functions else ''
     files = {
         path.resolve(): str(function.__globals__.get('__name__', '')) for function in functions
         if (path := Path(function.__code__.co_filename)).is_file()
-        # a decorator of another library is no source of the plug-in's own
-        and (_package(function) == innermost or not any(path.is_relative_to(place) for place in _INSTALLED))
+        # a decorator from another library is not part of the plug-in's own code
+        and (_package(function) == innermost or not any(path.is_relative_to(folder) for folder in _INSTALLED))
     }  # fmt: skip
     if not files:
         raise InputError(
-            f'plug-in {getattr(factory, "__name__", factory)}: expected a function that stands in a file; write it to one, '
-            'so that its records can tell which code made them'
+            f'plug-in {getattr(factory, "__name__", factory)}: expected a function defined in a file; save it to one, '
+            'so that its records can identify the code'
         )
     files = {path: name for path, name in files.items() if not any(path.is_relative_to(ROOT / own) for own in _OWN)}
     if not files:
@@ -134,7 +135,7 @@ def plugin_source(factory: Callable[..., Any]) -> PluginSource | None:
 
 
 def _root(path: Path, module: str) -> Path:
-    """Return the folder from which a file is imported under its module's name."""
+    """Return the folder on Python's path from which a file is imported as the given module."""
     package = module.split('.') if path.name == '__init__.py' else module.split('.')[:-1]
     return path.parents[len(package)] if len(package) < len(path.parents) else path.parent
 
@@ -144,7 +145,7 @@ def _package(function: FunctionType) -> str:
 
 
 def _functions(factory: Any) -> Iterator[FunctionType]:
-    """Yield every function that a factory is made of: those it wraps, holds in its closure or is a partial of."""
+    """Yield every function that a factory consists of: those that it wraps, closes over, or is a partial of."""
     todo, seen = [factory], set()
     while todo:
         thing = todo.pop(0)
@@ -174,7 +175,7 @@ def _contents(function: FunctionType) -> list[Any]:
 
 
 def _read_own(path: Path, module: str, trees: dict[Path, ast.Module]) -> None:
-    """Read a plug-in's file and, in turn, what it imports from its own package or folder."""
+    """Parse a plug-in's file and, recursively, the files that it imports from its own package or folder."""
     if path in trees:
         return
     trees[path] = _parse(path)
@@ -182,7 +183,7 @@ def _read_own(path: Path, module: str, trees: dict[Path, ast.Module]) -> None:
     root = _root(path, module)
     for name in _imported(trees[path], package):
         first = name.partition('.')[0]
-        # installed beside a package of one's own lie those of others
+        # in site-packages, packages of other authors lie next to the plug-in's own
         if first in _OWN or (root in _INSTALLED and first != module.partition('.')[0]):
             continue
         stem = root.joinpath(*name.split('.'))
@@ -192,7 +193,7 @@ def _read_own(path: Path, module: str, trees: dict[Path, ast.Module]) -> None:
 
 
 def _imported(tree: ast.Module, package: list[str]) -> set[str]:
-    """Return what a file imports anywhere in it, and the packages that this lies in, by absolute name."""
+    """Return the absolute names of all modules that a file imports anywhere, and of their parent packages."""
     names = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -208,7 +209,7 @@ def _imported(tree: ast.Module, package: list[str]) -> set[str]:
 
 
 def _versions(files: Iterable[Path]) -> dict[Path, int]:
-    """Return the VERSION of those of the files that lie in `methods/`, and of what any of them imports from there."""
+    """Return the VERSION of each file in `methods/`, among the given files and the files that they import."""
     methods = set()
     for path in files:
         if path.is_relative_to(ROOT / 'methods'):
@@ -227,7 +228,7 @@ class _Facts:
 
 @functools.cache
 def _facts(path: Path, *look: int) -> _Facts:
-    """Return a file's VERSION and what it imports, without running it; read again when the file was touched."""
+    """Return a file's VERSION and its imports without running it. The file is read again after a change."""
     tree = _parse(path)
     found = [
         ast.literal_eval(node.value) for node in tree.body
@@ -246,41 +247,41 @@ def _look(path: Path) -> tuple[int, ...]:
 
 @functools.cache
 def built_in_hash(address: str, *, beside: frozenset[str] = BESIDE) -> str:
-    """Return the hash of a definition of the project (`module:name`) and of all that it reaches by name."""
+    """Return the hash of a definition of the project (`module:name`) and of all definitions that it reaches by name."""
     return hash_bytes(sorted(f'{name} {tree_hash([tree])}\n'.encode() for name, tree in reached(address, beside=beside)))
 
 
 def reached(address: str, *, beside: frozenset[str] = BESIDE) -> list[tuple[str, ast.AST]]:
-    """Return the definitions of the project that one of them reaches, itself among them, as (name, tree), in no order.
+    """Return a definition of the project and all definitions that it reaches, as (name, tree) pairs in no particular order.
 
     Args:
-      address: `module:name`.
-      beside: names that are not followed, apart from the first.
+      address: `module:name` of the definition.
+      beside: names that are not followed, except as the starting point.
     """
     module, _, name = address.partition(':')
     todo, found, seen = [(module, name)], [], set()
     while todo:
-        place = todo.pop()
-        if place in seen or (place[1] in beside and place != (module, name)):
+        definition = todo.pop()
+        if definition in seen or (definition[1] in beside and definition != (module, name)):
             continue
-        seen.add(place)
-        file = _file(place[0])
+        seen.add(definition)
+        file = _file(definition[0])
         if file is None:
             continue
         names = _names(file)
-        if place[1] in names.imported:
-            todo.append(_target(*names.imported[place[1]]))
+        if definition[1] in names.imported:
+            todo.append(_target(*names.imported[definition[1]]))
             continue
-        for tree in names.defined.get(place[1], ()):
-            found.append((place[1], tree))
-            todo += [(place[0], other) for other in _used(tree, names)]
+        for tree in names.defined.get(definition[1], ()):
+            found.append((definition[1], tree))
+            todo += [(definition[0], other) for other in _used(tree, names)]
             todo += _through_modules(tree, names)
     return found
 
 
 @dataclass(frozen=True)
 class _Names:
-    """What a file of the project defines at its top, and what it imports from the project: name -> (module, name in it)."""
+    """The top-level definitions of a file, and its imports from the project: name -> (module, name in that module)."""
 
     defined: dict[str, list[ast.AST]]
     imported: dict[str, tuple[str, str]]
@@ -310,7 +311,7 @@ def _file(module: str) -> Path | None:
 
 
 def _target(module: str, name: str) -> tuple[str, str]:
-    """Return what an import brings: a module as (module, ''), anything else as (module, name)."""
+    """Return what an import refers to: (module, '') for a module, (module, name) for anything else."""
     return (f'{module}.{name}', '') if _file(f'{module}.{name}') else (module, name)
 
 
@@ -319,7 +320,7 @@ def _used(tree: ast.AST, names: _Names) -> set[str]:
 
 
 def _through_modules(tree: ast.AST, names: _Names) -> list[tuple[str, str]]:
-    """Return what is used as `module.name` of a module of the project that was imported as a whole."""
+    """Return the definitions used as `module.name`, where the module belongs to the project."""
     found = []
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in names.imported:

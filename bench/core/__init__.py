@@ -1,1 +1,1 @@
-"""Words and tools that every room uses. Imports no torch and no other room."""
+"""Types and tools that every room uses. Imports neither torch nor any other room."""

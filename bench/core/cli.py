@@ -1,4 +1,4 @@
-"""What all commands share: mistakes in the input end in one line and exit status 2, an interrupt in 130, `| head` in 141."""
+"""Shared flags and exit statuses. Bad input ends in one line and status 2, an interrupt in 130, `| head` in 141."""
 
 import os
 import select
@@ -19,28 +19,28 @@ from bench.core.progress import UNREAD
 if TYPE_CHECKING:
     from bench.core.types import Places
 
-flags.disclaim_key_flags()  # --help shows those that `define` makes as flags of the command
+flags.disclaim_key_flags()  # so that --help lists the flags made by `define` under the command
 
-# Flags that several commands have: of which kind each is, its default, and what --help says.
+# Flags shared by several commands: kind, default and help text.
 _FLAGS: dict[str, tuple[Callable[..., Any], Any, str]] = {
-    'gin_file': (flags.DEFINE_multi_string, [], 'gin file, looked for here and then in the repository; repeatable'),
+    'gin_file': (flags.DEFINE_multi_string, [], 'gin file, searched for here and then in the repository; repeatable'),
     'gin_bindings': (flags.DEFINE_multi_string, [], 'gin binding, such as "lgm.num_updates = 50"; wins over the files'),
     'plugin': (flags.DEFINE_multi_string, [], 'module or .py file that registers methods, data sets, backbones, ...'),
-    'results_dir': (flags.DEFINE_string, 'results', 'folder of the records and of all that is made from them'),
-    'cache_dir': (flags.DEFINE_string, None, 'what can be made again, such as features (default: .cache, or $BENCH_CACHE)'),
+    'results_dir': (flags.DEFINE_string, 'results', 'folder of the records and of everything made from them'),
+    'cache_dir': (flags.DEFINE_string, None, 'folder of cached files, such as features (default: .cache, or $BENCH_CACHE)'),
     'data_root': (flags.DEFINE_string, None, 'folder with the data sets'),
     'weights_root': (flags.DEFINE_string, None, 'folder with local checkpoints'),
     'device': (partial(flags.DEFINE_enum, enum_values=['auto', 'cpu', 'cuda', 'mps']), 'auto', 'auto is cuda, mps or cpu'),
-    'force': (flags.DEFINE_bool, False, 'run cells again that have a record'),
+    'force': (flags.DEFINE_bool, False, 'run cells again even if they have a record'),
 }
 
 
 def define(*names: str, **defaults: Any) -> None:
-    """Define flags that several commands have.
+    """Define shared flags for this command.
 
     Args:
-      names: of flags with their usual default.
-      defaults: name -> default of flags that have another one in this command.
+      names: flags with their usual default.
+      defaults: flags with a default of their own in this command.
     """
     for name in (*names, *defaults):
         kind, default, text = _FLAGS[name]
@@ -50,9 +50,9 @@ def define(*names: str, **defaults: Any) -> None:
 def start(main: Callable[..., int], *, words: bool = False) -> None:
     """Parse the flags, run `main`, and exit with the status it returns.
 
-    With `words`, `main` is given what stands on the command line beside the flags; without, such words are a mistake.
+    With `words`, `main` receives the positional arguments; without it, positional arguments are an error.
 
-    Ctrl-C and SIGTERM end the command alike: the work under way is dropped, what is finished is on disk.
+    Ctrl-C and SIGTERM both end the command. Work in progress is lost; finished work is on disk.
     """
     name = module_name(sys.modules['__main__'])
 
@@ -71,16 +71,16 @@ def start(main: Callable[..., int], *, words: bool = False) -> None:
     except BrokenPipeError:
         if not output_is_unread():
             raise
-        # what Python still holds goes nowhere
+        # discard the output that Python still buffers
         for stream in (1, 2):
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
         sys.exit(UNREAD)
 
 
 def module_name(main: ModuleType) -> str:
-    """Return the name that `python -m` knows a command by, or exit with status 2 where it runs as a file.
+    """Return the command's name for `python -m`, or exit with status 2 if it was started as a file.
 
-    A file's folder comes first on Python's path: `import datasets` would find the folder of that name beside the file.
+    A script's folder comes first on Python's path, so `import datasets` would find the folder of that name next to the file.
     """
     if main.__spec__ and main.__package__:  # a folder that runs as a file has no package
         return main.__spec__.name.removesuffix('.__main__')
@@ -93,7 +93,7 @@ def module_name(main: ModuleType) -> str:
 
 
 def output_is_unread() -> bool:
-    """Return whether standard output or error is a pipe that nobody reads any more."""
+    """Return whether standard output or error is a pipe whose reader is gone."""
     poll = select.poll()
     for stream in (1, 2):
         poll.register(stream, 0)  # errors alone
@@ -101,9 +101,9 @@ def output_is_unread() -> bool:
 
 
 def guarded(main: Callable[..., int], argv: list[str], *, name: str, words: bool = False) -> int:
-    """Run `main` after the flags are parsed and return the exit status; `argv` is what they left over."""
+    """Run `main` after the flags are parsed, and return the exit status. `argv` holds the remaining arguments."""
     logging.set_verbosity(logging.WARNING)
-    # read when the hub's client is imported: what a transfer fails of is told once, by the error, not at each of its retries
+    # read when the hub's client is imported: a failed transfer is reported once, by our error, not at every retry
     os.environ.setdefault('HF_HUB_VERBOSITY', 'error')
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     sys.unraisablehook = interrupt_again
@@ -115,15 +115,15 @@ def guarded(main: Callable[..., int], argv: list[str], *, name: str, words: bool
         print(f'{name}: {error}', file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print(f'\n{name}: interrupted; what was finished is kept, the same command goes on', file=sys.stderr)
+        print(f'\n{name}: interrupted; finished work is kept, and the same command resumes it', file=sys.stderr)
         return 130
 
 
 def places() -> 'Places':
-    """Return the folders that the flags data_root, weights_root and cache_dir name.
+    """Return the folders given by the flags data_root, weights_root and cache_dir.
 
     Raises:
-      InputError: for a root that does not exist, or a file in place of the cache.
+      InputError: if a root does not exist, or the cache is not a folder.
     """
     from bench.core.types import Places
 
@@ -131,22 +131,22 @@ def places() -> 'Places':
 
 
 def cache_dir() -> Path:
-    """Return the folder that the flag cache_dir names, else $BENCH_CACHE, else .cache.
+    """Return the folder given by the flag cache_dir, else $BENCH_CACHE, else .cache.
 
     Raises:
-      InputError: for a file in its place.
+      InputError: if it is not a folder.
     """
     folder = Path(flags.FLAGS.cache_dir or os.environ.get('BENCH_CACHE') or '.cache')
     if folder.exists() and not folder.is_dir():
-        raise InputError(f'--cache_dir={folder}: expected a folder, or nothing yet; got a file')
+        raise InputError(f'--cache_dir={folder}: expected a folder, or a new path; got a file')
     return folder
 
 
 def given_root(name: str) -> Path | None:
-    """Return the folder that a flag names, such as `weights_root`; None where the flag is not given.
+    """Return the folder given by a flag such as `weights_root`, or None if the flag is not given.
 
     Raises:
-      InputError: for a folder that does not exist.
+      InputError: if the folder does not exist.
     """
     value = flags.FLAGS[name].value
     if value is not None and not Path(value).is_dir():
@@ -155,7 +155,7 @@ def given_root(name: str) -> Path | None:
 
 
 def gin_command(name: str) -> str:
-    """Return how to repeat a command of this name with the gin files, bindings and plug-ins of the flags."""
+    """Return the command line that repeats this command with the same gin files, bindings and plug-ins."""
     parts = [f'--gin_file={path}' for path in flags.FLAGS.gin_file]
     parts += [f'--gin_bindings="{binding}"' for binding in flags.FLAGS.gin_bindings]
     parts += [f'--plugin={name}' for name in flags.FLAGS.plugin]
@@ -163,9 +163,9 @@ def gin_command(name: str) -> str:
 
 
 def interrupt_again(unraisable: Any) -> None:
-    """Ask again for an interrupt that came while a destructor ran (tqdm's, say), where Python drops it."""
+    """Repeat an interrupt that arrived while a destructor ran (tqdm's, for example), because Python drops it there."""
     if issubclass(unraisable.exc_type, KeyboardInterrupt):
-        # a real signal, which also ends a wait; `guarded` has made SIGTERM an interrupt, where SIGINT may be ignored (nohup)
+        # a real signal also ends a wait; SIGTERM, because `guarded` turns it into an interrupt, while nohup ignores SIGINT
         threading.Timer(0.05, signal.pthread_kill, (threading.main_thread().ident, signal.SIGTERM)).start()
     else:
         sys.__unraisablehook__(unraisable)

@@ -1,7 +1,8 @@
-"""Hashes of what files hold, remembered: a file that was not touched since is not read again.
+"""Cached hashes of file contents: a file that has not changed is not read again.
 
-A file's content is known again by its inode, size, time of change and time of the inode's change, which no ordinary program
-sets. A hash is BLAKE2b, 128 bits: of what Python brings along the fastest that needs no instructions of its own (1.4 GB/s).
+A file counts as unchanged if its inode, size, modification time and inode change time are the same; ordinary programs cannot
+set the last one. The hash is 128-bit BLAKE2b, the fastest in Python's standard library on processors without instructions
+for hashing (1.4 GB/s).
 """
 
 import hashlib
@@ -18,21 +19,21 @@ from bench.core.disk import write_atomic
 from bench.core.progress import progress
 
 _DIGEST_BYTES = 16
-# A file touched as lately as this (ns) may be touched again without another time: it is read again.
+# A file that changed less than this long ago (ns) might change again with the same timestamp, so its hash is not cached.
 _SETTLED = 2_000_000_000
-_BATCH = 256  # files handed to the threads at a time
+_BATCH = 256  # files per batch of the thread pool
 
 
 def digests(paths: Sequence[Path], *, memo: Path, title: str = '') -> list[bytes]:
-    """Return the hash of each file's content, b'' of one that cannot be read.
+    """Return the hash of each file's content, or b'' for a file that cannot be read.
 
     Args:
-      paths: files.
-      memo: file that remembers them; it is replaced when one of them was read, and holds nothing but these.
-      title: of the progress line; '' shows none.
+      paths: the files.
+      memo: cache file for the hashes of exactly these files; it is rewritten whenever one of them was read.
+      title: title of the progress line; '' shows none.
 
     Raises:
-      OSError: if a file is not there.
+      OSError: if a file does not exist.
     """
     now = time.time_ns()
     looks = [_look(path) for path in paths]
@@ -70,15 +71,15 @@ def _digest(path: Path) -> bytes:
 
 
 def _recall(memo: Path) -> dict[tuple[int, ...], bytes]:
-    """Return look -> digest; nothing where there is no sound memo."""
+    """Return a mapping from file status to digest; empty if there is no valid cache file."""
     try:
-        # opened here, because numpy leaves a damaged archive open
+        # opened here, because numpy does not close a damaged archive
         with open(memo, 'rb') as file, np.load(file, allow_pickle=False) as kept:
             looks, hashes = kept['looks'], kept['digests']
         if looks.shape != (len(hashes), 4) or hashes.shape != (len(looks), _DIGEST_BYTES):
             return {}
         return {tuple(look): digest.tobytes() for look, digest in zip(looks.tolist(), hashes, strict=True)}
-    except Exception:  # a damaged archive raises nearly anything
+    except Exception:  # a damaged archive raises almost any type
         return {}
 
 

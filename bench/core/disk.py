@@ -1,4 +1,4 @@
-"""Writing that is finished or not there at all."""
+"""Atomic writes: a file or folder is complete or does not exist."""
 
 import os
 import re
@@ -11,9 +11,9 @@ from pathlib import Path
 
 @contextmanager
 def new_folder(folder: Path) -> Iterator[Path]:
-    """Yield a temporary folder that becomes `folder` when the block ends well, and disappears when it does not.
+    """Yield a temporary folder. It becomes `folder` if the block succeeds, and is removed if the block fails.
 
-    If another process has made `folder` meanwhile, theirs stays: entries are named by content, so both are equal.
+    If another process has created `folder` in the meantime, that one stays: names are hashes of content, so both are equal.
     """
     unfinished = folder.with_name(f'.unfinished-{os.getpid()}-{secrets.token_hex(4)}')
     unfinished.mkdir(parents=True)
@@ -29,7 +29,7 @@ def new_folder(folder: Path) -> Iterator[Path]:
 
 
 def write_atomic(path: Path, content: str | bytes) -> None:
-    """Write a file (text as UTF-8) so that a reader, or a crash, finds the old content or the new one, whole."""
+    """Write a file atomically (text as UTF-8): readers and crashes see the complete old content or the complete new one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f'.{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp')
     try:

@@ -1,4 +1,4 @@
-"""Names by content: canonical JSON, short hashes, and random seeds derived from their purpose."""
+"""Canonical JSON, short hashes, and random seeds derived from a purpose."""
 
 import hashlib
 import json
@@ -9,7 +9,7 @@ import numpy as np
 
 
 def canonical_json(value: Any) -> str:
-    """Return the one JSON text that equal configurations share (sorted keys, no spaces, no NaN)."""
+    """Return a JSON text that is the same for equal configurations (sorted keys, no spaces, no NaN)."""
     return json.dumps(value, sort_keys=True, separators=(',', ':'), ensure_ascii=False, allow_nan=False)
 
 
@@ -19,7 +19,7 @@ def short_hash(value: Any, *, length: int = 16) -> str:
 
 
 def hash_bytes(chunks: Iterable[bytes], *, length: int = 16) -> str:
-    """Return the first `length` hex digits of the SHA-256 of the chunks, one after the other."""
+    """Return the first `length` hex digits of the SHA-256 of the concatenated chunks."""
     digest = hashlib.sha256()
     for chunk in chunks:
         digest.update(chunk)
@@ -29,7 +29,7 @@ def hash_bytes(chunks: Iterable[bytes], *, length: int = 16) -> str:
 def derive_seed(*purpose: str | int) -> int:
     """Return a seed in [0, 2**63) that depends on every part of its purpose, e.g. `derive_seed('lgm', 'noise', 3)`.
 
-    Streams with different purposes are independent, and adding one never shifts another.
+    Random streams of different purposes are independent, and adding one never changes another.
     """
     return int(short_hash([str(part) for part in purpose]), 16) >> 1
 
@@ -40,9 +40,9 @@ def numpy_generator(*purpose: str | int) -> np.random.Generator:
 
 
 def differences(theirs: dict[str, Any], ours: dict[str, Any], *, absent: Any = None) -> dict[str, tuple[Any, Any]]:
-    """Return the differing entries of two nested dictionaries by dotted name, (theirs, ours).
+    """Return the differences of two nested dictionaries: dotted name -> (theirs, ours).
 
-    `absent` stands for what one of them lacks.
+    `absent` stands for a missing value.
     """
     found: dict[str, tuple[Any, Any]] = {}
     for key in sorted(theirs.keys() | ours.keys()):

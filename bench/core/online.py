@@ -1,4 +1,4 @@
-"""The network as the libraries of the Hugging Face hub use it: where there is none, this is said at once."""
+"""Network access of the Hugging Face libraries: report a missing network at once instead of retrying."""
 
 from functools import cache
 from typing import Any
@@ -6,10 +6,10 @@ from typing import Any
 
 @cache
 def give_up_soon() -> None:
-    """Take a hub that cannot be reached, and has not answered yet in this process, for being offline.
+    """Treat the hub as offline if the first connection of this process fails.
 
-    Its client would ask six times for each file, half a minute long. After the first answer its own rules hold, so that a
-    transfer over a bad line is tried again.
+    The hub's client would retry every file six times, for half a minute. After the first response the client's own rules
+    apply, so that a transfer over an unreliable connection is retried.
     """
     from huggingface_hub.errors import OfflineModeIsEnabled
     from huggingface_hub.utils import get_session, httpx

@@ -1,4 +1,4 @@
-"""Where the project lies: the folder with bench/, methods/, gin/ and results/."""
+"""The root of the repository: the folder that contains bench/, methods/, gin/ and results/."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Progress lines with the time left, on a terminal only, and how much of a loop was spent waiting."""
+"""Progress lines with the remaining time (on terminals only), and a measure of the time that a loop spends waiting."""
 
 import sys
 import time
@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-# the exit status where nobody reads the output: the shell's for SIGPIPE
+# exit status when nobody reads the output any more: the shell's status for SIGPIPE
 UNREAD = 128 + 13
 
 
@@ -15,13 +15,13 @@ UNREAD = 128 + 13
 def progress(*, total: int | None, title: str, unit: str, start: int = 0) -> Iterator[Callable[..., None]]:
     """Show a progress line while the block runs; yields `advance(count=1, **numbers)`.
 
-    Quiet when stderr is not a terminal, and when `title` is ''. `numbers` (name -> value) are shown behind the bar.
+    Shows nothing if stderr is not a terminal or `title` is ''. `numbers` (name -> value) appear after the bar.
 
     Args:
-      total: how many there are, None where nobody knows.
-      title: what is being done.
-      unit: what is counted, such as 'image'; 'B' counts bytes and shows them as kB, MB or GB.
-      start: how many were done before.
+      total: number of items, None if unknown.
+      title: name of the work.
+      unit: unit of the items, such as 'image'; 'B' counts bytes and shows kB, MB or GB.
+      start: number of items that were finished before.
     """
     from tqdm import tqdm
 
@@ -39,9 +39,10 @@ def progress(*, total: int | None, title: str, unit: str, start: int = 0) -> Ite
 
 
 def remark(line: str) -> None:
-    """Print a line, on a terminal or not, without spoiling a progress line.
+    """Print a line without disturbing a progress line.
 
-    Where nobody reads on (`| head`) the command ends as one that is interrupted: this is no failure of the work under way.
+    If nobody reads the output any more (`| head`), the command ends as if interrupted, so that the work in progress does not
+    count as failed.
     """
     from tqdm import tqdm
 
@@ -54,18 +55,18 @@ def remark(line: str) -> None:
 
 @dataclass
 class Waiting:
-    """How long a loop took and how long it waited for its items, in seconds."""
+    """The duration of a loop and the time it waited for its items, in seconds."""
 
     total: float = 0.0
     waited: float = 0.0
 
     @property
     def share(self) -> float:
-        """The part of the time, in [0, 1], that was spent waiting."""
+        """The share of the time, in [0, 1], that was spent waiting."""
         return self.waited / self.total if self.total else 0.0
 
     def over(self, items: Iterable[Any]) -> Iterator[Any]:
-        """Yield the items; the time until each one comes (the first one with all that leads to it) is spent waiting."""
+        """Yield the items; the time until an item arrives counts as waiting, for the first item including the start-up."""
         begun = asked = time.perf_counter()
         for item in items:
             self.waited += time.perf_counter() - asked

@@ -1,7 +1,8 @@
-"""Settings that carry their own range, `learning_rate: Positive = 2e-3`, and say since when they exist.
+"""Annotations for settings: their range, `learning_rate: Positive = 2e-3`, and when they were introduced.
 
-A factory annotates its keyword-only settings with these; `check` tests every value before any work starts. A setting that
-comes later names the value at which all is as before: there it is in no key, and earlier records stay.
+A factory annotates its keyword-only settings, and `check` validates every value before any work starts. A setting that is
+added later declares a neutral value, at which everything is as before. At that value it is not part of any key, so earlier
+records stay valid.
 
     momentum: Annotated[Fraction, Since('2026-11', neutral=0.0)] = 0.0
 """
@@ -36,7 +37,10 @@ class Range:
 
 @dataclass(frozen=True)
 class Since:
-    """When a setting came (year-month), and its `neutral` value: what was done before it existed. Stands outermost."""
+    """When a setting was introduced (year-month), and its `neutral` value, which gives the earlier behaviour.
+
+    Must be the outermost annotation.
+    """
 
     month: str
     neutral: Any
@@ -56,10 +60,10 @@ def check(function: Callable[..., Any], settings: dict[str, Any], *, name: str) 
     Args:
       function: the factory; parameters without an annotation are not checked, apart from NaN.
       settings: parameter name -> value.
-      name: how the user calls the factory, for the message.
+      name: the user's name for the factory, for the message.
 
     Raises:
-      InputError: naming the setting, what was expected and what came.
+      InputError: names the setting, the expected range and the given value.
     """
     for key, value in settings.items():
         if isinstance(value, float) and math.isnan(value):
@@ -70,9 +74,9 @@ def check(function: Callable[..., Any], settings: dict[str, Any], *, name: str) 
 
 
 def shown_type(function: Callable[..., Any], key: str) -> type:
-    """Return the one type that can show every value of a setting but None: bool, float (all numbers) or else str.
+    """Return the type that can display every value of a setting except None: bool, float (for all numbers) or str.
 
-    It follows from the annotation, never from a value; without an annotation it is str.
+    It depends on the annotation only, never on a value. Without an annotation it is str.
     """
     found = _plain_types(_annotation(function, key)) - {type(None)}
     if found == {bool}:
@@ -92,19 +96,19 @@ def _plain_types(hint: Any) -> set[Any]:
 
 
 def neutral(function: Callable[..., Any], names: Iterable[str]) -> dict[str, Any]:
-    """Return the neutral value of each of these settings that says since when it exists."""
+    """Return the neutral values of those settings that have one."""
     notes = {name: getattr(_annotation(function, name), '__metadata__', ()) for name in names}
     return {name: note.neutral for name, found in notes.items() for note in found if isinstance(note, Since)}
 
 
 def lasting(function: Callable[..., Any], settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings that are part of a key: all but those at their neutral value."""
+    """Return the settings that are part of a key: all except those at their neutral value."""
     before = neutral(function, settings)
     return {name: value for name, value in settings.items() if name not in before or not _same(value, before[name])}
 
 
 def _same(value: Any, other: Any) -> bool:
-    """Return whether two settings are one: a tuple is a list, 1 is 1.0, but True is not 1."""
+    """Return whether two values are the same setting: a tuple equals a list, 1 equals 1.0, but True does not equal 1."""
     if isinstance(value, (list, tuple)) and isinstance(other, (list, tuple)):
         return len(value) == len(other) and all(map(_same, value, other))
     return isinstance(value, bool) == isinstance(other, bool) and value == other
@@ -112,12 +116,12 @@ def _same(value: Any, other: Any) -> bool:
 
 def _annotation(function: Callable[..., Any], key: str) -> Any:
     annotation = getattr(function, '__annotations__', {}).get(key, Any)
-    # only this one is evaluated: others may name types that are imported for type checkers alone
+    # only this annotation is evaluated: others may refer to types that are imported for type checkers only
     return eval(annotation, function.__globals__) if isinstance(annotation, str) else annotation
 
 
 def _mismatch(hint: Any, value: Any) -> str:
-    """Return what the hint expects if the value does not fit it, else ''."""
+    """Return what the annotation expects if the value does not match it, else ''."""
     origin = typing.get_origin(hint)
     if origin is Annotated:
         kind, *notes = typing.get_args(hint)

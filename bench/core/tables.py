@@ -22,16 +22,16 @@ _LATEX = str.maketrans({
 
 
 def number(value: Any, form: str = '.1f') -> str:
-    """Return a cell: a float by its format, other values as they are, '' for None and NaN."""
+    """Return the text of a cell: a float in the given format, '' for None and NaN, any other value as a string."""
     if value is None or value != value:
         return ''
     return format(value, form) if isinstance(value, float) else str(value)
 
 
 def aligned(rows: Iterable[Sequence[str]], *, right: Container[int] = (), indent: str = '', gap: str = '  ') -> str:
-    """Return rows (the head, where there is one, is the first) as lines of columns, by default two blanks apart.
+    """Return rows as lines of aligned columns, by default two spaces apart; a header is simply the first row.
 
-    Lines end without blanks, the last one without a line end.
+    Lines have no trailing spaces, and the text does not end with a newline.
     """
     rows = [list(row) for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
@@ -45,12 +45,12 @@ def aligned(rows: Iterable[Sequence[str]], *, right: Container[int] = (), indent
 
 
 def markdown(head: Sequence[str], rows: Iterable[Sequence[str]], *, right: Container[int] = ()) -> str:
-    """Return a markdown table, without a line end after the last row.
+    """Return a markdown table, without a newline after the last row.
 
     Args:
       head: names of the columns.
-      rows: cells, which are markdown: what is plain text goes through `markdown_escape` first.
-      right: columns at the right.
+      rows: cells in markdown; escape plain text with `markdown_escape`.
+      right: indices of right-aligned columns.
     """
     rules = ['---:' if i in right else '---' for i in range(len(head))]
     lines = [head, rules, *rows]
@@ -59,12 +59,12 @@ def markdown(head: Sequence[str], rows: Iterable[Sequence[str]], *, right: Conta
 
 
 def markdown_escape(cell: str) -> str:
-    """Return plain text as markdown that a table's cell can hold."""
+    """Escape plain text for a cell of a markdown table."""
     return cell.replace('|', '\\|').replace('<', '&lt;').replace('*', '\\*')
 
 
 def csv_text(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    """Return a table as CSV with \\n line ends; None is an empty cell."""
+    """Return a table as CSV with \\n line endings; None is an empty cell."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator='\n')
     writer.writerows([head, *rows])
@@ -72,12 +72,12 @@ def csv_text(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
 
 
 def latex(head: Sequence[str], rows: Iterable[Sequence[str]], *, right: Container[int] = ()) -> str:
-    """Return a LaTeX tabular with the rules of the package booktabs; it ends with a line end.
+    """Return a LaTeX tabular with the rules of the package booktabs; it ends with a newline.
 
     Args:
       head: names of the columns.
-      rows: cells, which are LaTeX: what is plain text goes through `latex_escape` first.
-      right: columns at the right.
+      rows: cells in LaTeX; escape plain text with `latex_escape`.
+      right: indices of right-aligned columns.
     """
     lines = [f'\\begin{{tabular}}{{{"".join("r" if i in right else "l" for i in range(len(head)))}}}', '\\toprule']
     lines += [_latex_line(head), '\\midrule', *map(_latex_line, rows), '\\bottomrule', '\\end{tabular}', '']
@@ -85,12 +85,12 @@ def latex(head: Sequence[str], rows: Iterable[Sequence[str]], *, right: Containe
 
 
 def latex_escape(cell: str) -> str:
-    """Return plain text as LaTeX."""
+    """Escape plain text for LaTeX."""
     return cell.translate(_LATEX)
 
 
 def replace_block(document: Path, name: str, block: str) -> None:
-    """Replace what stands in a document between `<!-- name:start -->` and `<!-- name:end -->`.
+    """Replace the text of a document between `<!-- name:start -->` and `<!-- name:end -->`.
 
     Raises:
       InputError: if the document or one of its markers is missing.

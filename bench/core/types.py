@@ -1,4 +1,4 @@
-"""The words of the project as types. Imports no torch, so that records and listings stay light.
+"""The project's central types. Does not import torch, so that records and listings stay light.
 
 Shape suffixes: N samples, C classes (in `NCHW`: channels), H height, W width, D feature width.
 """
@@ -15,15 +15,15 @@ if TYPE_CHECKING:
 
     from PIL import Image
 
-# of a network's arithmetic; bfloat16 is autocast, features are float32 either way
+# precision of a network's arithmetic; bfloat16 means autocast, and features are float32 either way
 Precision = Literal['float32', 'bfloat16']
 
 
 @dataclass(frozen=True)
 class Places:
-    """Where things are on this machine. Paths never enter a cell's key.
+    """The folders of this machine. Paths never enter a cell's key.
 
-    `data_root` holds the datasets, `weights_root` local checkpoints, `cache_dir` what can be made again.
+    `data_root` holds the datasets, `weights_root` local checkpoints, `cache_dir` files that can be recomputed.
     """
 
     data_root: 'Path | None'
@@ -32,21 +32,21 @@ class Places:
 
 
 def data_root_of(places: Places, name: str) -> 'Path':
-    """Return the folder of the datasets; `name` is the one that is wanted, for the message.
+    """Return the folder of the datasets. `name` is the dataset in question, for the message.
 
     Raises:
-      InputError: where it was not given or does not exist.
+      InputError: if the folder was not given or does not exist.
     """
     if places.data_root is None:
         raise InputError(f'{name}: expected --data_root=<folder that holds the datasets>, got none; add this flag')
     if not places.data_root.is_dir():
         got = f'--data_root={places.data_root}'
-        raise InputError(f'{name}: expected an existing folder, got {got}; create it or mend the flag')
+        raise InputError(f'{name}: expected an existing folder, got {got}; create it or correct the flag')
     return places.data_root
 
 
 class Images(Protocol):
-    """RGB pictures by number, read or drawn when asked for. Picklable, because loader workers read from it."""
+    """A sequence of RGB pictures that are read or drawn on access. Picklable, because loader workers read from it."""
 
     def __len__(self) -> int: ...
 
@@ -54,7 +54,7 @@ class Images(Protocol):
 
 
 class Fingerprints(TypedDict):
-    """The two hashes of a split's images, by the names that they have in `Split`."""
+    """The two hashes of a split, under the names of the fields of `Split`."""
 
     fingerprint: str
     listing: str
@@ -64,10 +64,10 @@ class Fingerprints(TypedDict):
 class Split:
     """One named split of a dataset.
 
-    `labels_N` are int64 in [0, C). `fingerprint` changes whenever an image, a label or their order changes. `listing`, of
-    images that lie in files, is what records told of them before schema 3: a hash of names, sizes and labels; else ''.
-    `groups_N` (int64, with `group_names`) marks sub-populations such as bird x background. `skipped` names the images
-    left out because they could not be read.
+    `labels_N` are int64 in [0, C). `fingerprint` is a hash that changes whenever an image, a label or their order changes.
+    `listing` is the weaker hash that records used before schema 3: of file names, sizes and labels; '' if the images are not
+    files. `groups_N` (int64, with `group_names`) marks sub-populations such as bird x background. `skipped` lists images
+    that were left out because they could not be read.
     """
 
     name: str
@@ -90,7 +90,7 @@ class Split:
 
 @dataclass(frozen=True)
 class Group:
-    """A sub-population of a dataset: the images of class `label` on a background."""
+    """A sub-population of a dataset: the images of class `label` on one background."""
 
     name: str
     label: int
@@ -101,9 +101,9 @@ class Group:
 class Dataset:
     """Labelled images with a training and a test split over the same classes.
 
-    `groups[g]` says what the number g of `Split.groups_N` stands for. `homes[c]` is the background of most training
-    images of class c, by name. Both are empty where backgrounds are not known. `coarse` names the dataset that labels
-    the same images more coarsely, '' where there is none.
+    `groups[g]` describes group g of `Split.groups_N`. `homes[c]` is the name of the background that most training images of
+    class c show. Both are empty if backgrounds are not known. `coarse` names the dataset that labels the same images more
+    coarsely, '' if there is none.
     """
 
     name: str
@@ -118,34 +118,34 @@ class Dataset:
 
     @property
     def fingerprints(self) -> dict[str, str]:
-        """What records of every schema tell of the images."""
+        """The hashes that records of every schema contain."""
         return {split.name: split.listing or split.fingerprint for split in (self.train, self.test)}
 
     @property
     def contents(self) -> dict[str, str]:
-        """What every byte of an image changes."""
+        """The fingerprints that depend on every byte of every image."""
         return {split.name: split.fingerprint for split in (self.train, self.test)}
 
     @property
     def backgrounds(self) -> tuple[str, ...]:
-        """The names of the backgrounds by number, in the order in which the groups name them."""
+        """The names of the backgrounds, numbered in the order in which the groups mention them."""
         return tuple(dict.fromkeys(group.background for group in self.groups))
 
     def backgrounds_of(self, groups_N: np.ndarray) -> np.ndarray:
-        """Return the background of each group: int64 numbers, as in `backgrounds`."""
+        """Return the background of each group, as an int64 index into `backgrounds`."""
         return np.array([self.backgrounds.index(group.background) for group in self.groups])[groups_N]
 
     def homes_of(self, labels_N: np.ndarray) -> np.ndarray:
-        """Return the home of each label: int64 numbers, as in `backgrounds`."""
+        """Return the home of each label, as an int64 index into `backgrounds`."""
         return np.array([self.backgrounds.index(home) for home in self.homes])[labels_N]
 
 
 @dataclass(frozen=True)
 class ProbeScore:
-    """What a protocol measures: R repeats (probe seeds) of one distilled set on one test split.
+    """The result of a protocol: R repeats (probe seeds) of one distilled set on one test split.
 
-    `correct_RN` is boolean, one row per repeat, one column per test image; `top5_R` are fractions in [0, 1], None where
-    there are 5 classes or fewer. `curves` maps a tag to [(step, value), ...], averaged over repeats.
+    `correct_RN` is boolean, with one row per repeat and one column per test image. `top5_R` are fractions in [0, 1], or None
+    with 5 classes or fewer. `curves` maps a tag to [(step, value), ...], averaged over repeats.
     """
 
     correct_RN: np.ndarray

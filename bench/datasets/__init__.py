@@ -1,11 +1,11 @@
-"""The table of datasets: one row per name.
+"""The registry rows of the datasets, one per name.
 
-A loader is `loader(places, *, settings...) -> bench.core.types.Dataset`; that of published datasets, or of an open name
-such as `hf:<dataset>`, takes the name first. A published dataset is one file of `bench/datasets/published/sets/`.
+A loader is `loader(places, *, settings...) -> bench.core.types.Dataset`. The loader of published datasets and those of open
+names such as `hf:<dataset>` take the name first. Each published dataset is one file in `bench/datasets/published/sets/`.
 """
 
 from bench.config.registry import Row
-from bench.datasets.published.catalogue import ENTRIES
+from bench.datasets.published.catalogue import CATALOGUE
 
 ROWS = (
     Row(
@@ -16,7 +16,7 @@ ROWS = (
     Row(
         'plumage_families',
         'bench.datasets.plumage.plumage:plumage_families',
-        'the pictures of plumage labelled by family: 5 coarse classes; no download',
+        'the plumage pictures labelled by family: 5 coarse classes; no download',
         base='plumage',
     ),
     Row(
@@ -26,11 +26,11 @@ ROWS = (
     ),
     Row('folder', 'bench.datasets.folder:folder', 'your own images: <data_root>/<folder.path>/<split>/<class>/<image>'),
     Row(
-        'hf', 'bench.datasets.hugging_face:hf', 'any image classification dataset of the Hugging Face hub',
+        'hf', 'bench.datasets.hugging_face:hf', 'any image classification dataset on the Hugging Face hub',
         argument='dataset',
     ),
     *(
-        Row(entry.name, 'bench.datasets.published.catalogue:load', entry.summary, fixed=entry.name)
-        for entry in ENTRIES.values()
+        Row(published.name, 'bench.datasets.published.catalogue:load', published.summary, fixed=published.name)
+        for published in CATALOGUE.values()
     ),
 )

@@ -24,20 +24,21 @@ def folder(
     licence: str = 'unknown',
     source: str = '',
 ) -> Dataset:
-    """Return the images of class folders.
+    """Load a dataset from class folders.
 
-    The classes are the sorted folder names. Images lie directly in them, in any format PIL reads; hidden files and
-    others (.txt, .csv, LICENSE) are ignored. Several training splits are joined, one after the other; a class may be
-    absent from some of them.
+    The classes are the sorted folder names. Images lie directly inside them, in any format that PIL reads. Hidden files and
+    other files (.txt, .csv, LICENSE) are ignored. Several training splits are concatenated in the given order; a class may
+    be missing from some of them.
 
     Args:
-      places: `data_root` holds the images, `cache_dir` remembers which were readable.
+      places: `data_root` holds the images; `cache_dir` caches which of them were readable.
       path: the dataset's folder, relative to `data_root`.
       train_splits: folders to train on, e.g. `('train', 'val')`.
       test_split: folder to test on.
-      on_error: whether an unreadable image stops before any work, or is left out and named in `Split.skipped`.
-      licence: of the images, for the record.
-      source: where they come from, for the record.
+      on_error: 'stop' raises an error before any work starts; 'skip' leaves unreadable images out and lists them in
+        `Split.skipped`.
+      licence: licence of the images, for the record.
+      source: where the images come from, for the record.
 
     Raises:
       InputError: for a missing data root or split, class folders that differ between training and test, a class
@@ -62,14 +63,14 @@ def folder(
 def _dataset_folder(places: Places, path: str) -> Path:
     root = data_root_of(places, 'folder')
     if PurePath(path).is_absolute():
-        raise InputError(f'folder.path: expected a path relative to --data_root, got {path!r}; mend it or the flag')
+        raise InputError(f'folder.path: expected a path relative to --data_root, got {path!r}; correct it or the flag')
     if not (root / path).is_dir():
-        raise InputError(f'folder.path: expected a folder in {root}, got {path!r}; there are: {_names(root)}')
+        raise InputError(f'folder.path: expected a folder in {root}, got {path!r}; existing folders: {_names(root)}')
     return root / path
 
 
 def _checked_splits(root: Path, train_splits: Sequence[str], test_split: str) -> list[str]:
-    """Return the training splits, after checking that all splits exist and that training never sees the test images."""
+    """Check that all splits exist and that no training split is the test split; return the training splits."""
     if isinstance(train_splits, str) or not train_splits:
         raise InputError(f"folder.train_splits: expected a list such as ['train'], got {train_splits!r}")
     folders = [os.path.realpath(root / split) for split in [*train_splits, test_split]]
@@ -78,7 +79,7 @@ def _checked_splits(root: Path, train_splits: Sequence[str], test_split: str) ->
         raise InputError(f'folder.train_splits: expected different folders for training and test, got {got}')
     for split in [*train_splits, test_split]:
         if not (root / split).is_dir():
-            raise InputError(f'folder: expected the split folder {root / split}, got none; there are: {_names(root)}')
+            raise InputError(f'folder: expected the split folder {root / split}, got none; existing folders: {_names(root)}')
     return list(train_splits)
 
 
@@ -99,18 +100,18 @@ def _check_same_classes(train: Sequence[str], test: set[str], train_splits: list
 def _list_images(root: Path, splits: list[str], class_names: Sequence[str]) -> tuple[list[str], np.ndarray]:
     """Return relative paths and labels, ordered by split, class, file name.
 
-    Split before class, so that adding a split never renumbers the images of those before it.
+    The split comes first, so that adding a split never renumbers the images of earlier splits.
     """
     extensions = image_extensions()
     files, labels = [], []
     for split in splits:
         for label, name in enumerate(class_names):
-            place = root / split / name
-            if not place.is_dir():
+            class_folder = root / split / name
+            if not class_folder.is_dir():
                 continue
             found = [
                 entry.name
-                for entry in os.scandir(place)
+                for entry in os.scandir(class_folder)
                 if os.path.splitext(entry.name)[1].lower() in extensions
                 and not entry.name.startswith('.')
                 and entry.is_file()
@@ -140,7 +141,7 @@ def _readable_split(
     on_error: Literal['stop', 'skip'],
     cache_dir: Path,
 ) -> Split:
-    """Return the split without its unreadable images (which, with `on_error='stop'`, raise)."""
+    """Return the split without its unreadable images. With `on_error='stop'` an unreadable image raises instead."""
     images = ImageFiles(root, tuple(files))
     title = '+'.join(sorted({file.partition('/')[0] for file in files}))
     prints = fingerprints_of(root, files, labels_N, cache_dir=cache_dir, title=title)

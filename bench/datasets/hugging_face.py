@@ -1,4 +1,4 @@
-"""Any image classification dataset of the Hugging Face hub, through its `datasets` library: `hf:<owner>/<name>`."""
+"""Any image classification dataset on the Hugging Face hub, loaded with the `datasets` library: `hf:<owner>/<name>`."""
 
 import hashlib
 import io
@@ -27,22 +27,22 @@ def hf(
     image_column: str = '',
     label_column: str = '',
 ) -> Dataset:
-    """Return a dataset of the hub, or of a local folder that `datasets.load_dataset` reads.
+    """Load a dataset from the hub, or from a local folder that `datasets.load_dataset` can read.
 
-    The hub's cache is used (HF_HOME), and the network where something is missing (HF_HUB_OFFLINE=1 forbids it).
+    Uses the hub's cache (HF_HOME), and the network for whatever is missing there (HF_HUB_OFFLINE=1 forbids it).
 
     Args:
-      argument: `<owner>/<name>` on the hub, or a folder below `data_root`.
-      places: `data_root` may hold the folder.
-      config: the dataset's configuration, where it has several.
-      revision: git commit, tag or branch of the dataset's repository; '' takes the newest. Pin it for numbers to keep.
+      argument: `<owner>/<name>` on the hub, or a folder under `data_root`.
+      places: `data_root` may contain that folder.
+      config: the dataset's configuration, if it has several.
+      revision: git commit, tag or branch of the dataset's repository; '' takes the latest. Pin it for reproducible numbers.
       train_split: the split to train on.
       test_split: the split to test on.
       image_column: '' takes the only column of images.
       label_column: '' takes the only column of class labels.
 
     Raises:
-      InputError: where it cannot be fetched, a split or column is missing, or the labels are not those of classes.
+      InputError: if the dataset cannot be fetched, a split or column is missing, or the labels are not class labels.
     """
     import datasets as library
 
@@ -55,7 +55,7 @@ def hf(
             table = library.load_dataset(
                 str(local or argument), config or None, split=wanted, revision=None if local else revision or None
             )
-        except Exception as error:  # the library raises nearly anything for what a hub does not have
+        except Exception as error:  # the library raises almost any type for something that the hub does not have
             reason = reason_of(error)
             raise InputError(
                 f'{name}: expected to load split {wanted!r}, got: {reason}; check name, hf.config, hf.{kind}_split and '
@@ -77,16 +77,16 @@ def hf(
 
 
 def _local(name: str, argument: str, places: Places) -> Path | None:
-    """Return the folder below the data root, or None where the name is the hub's."""
+    """Return the folder under the data root, or None if the name refers to the hub."""
     if Path(argument).is_absolute() or '..' in Path(argument).parts:
-        raise InputError(f'{name}: expected hf:<owner>/<name>, or a folder below --data_root, got {argument!r}')
+        raise InputError(f'{name}: expected hf:<owner>/<name>, or a folder under --data_root, got {argument!r}')
     folder = places.data_root / argument if places.data_root else None
     return folder if folder and folder.is_dir() else None
 
 
 @dataclass(frozen=True)
 class HubImages:
-    """The encoded images of one column of a table as `bench.core.types.Images`, decoded when asked for."""
+    """One column of encoded images as `bench.core.types.Images`, decoded on access."""
 
     name: str
     table: Any
@@ -102,11 +102,11 @@ class HubImages:
                 return to_rgb(image)
         except MemoryError:
             raise
-        except Exception as error:  # on damaged files PIL's decoders raise nearly anything
+        except Exception as error:  # on damaged files PIL's decoders raise almost any type
             raise InputError(f'{self.name}: expected image {index} to be readable, got {reason_of(error)}') from error
 
     def fingerprints(self, labels_N: np.ndarray) -> Fingerprints:
-        """Return `fingerprint`, a hash of every image's bytes and label in order, and `listing`, of their sizes."""
+        """Return `fingerprint`, a hash of the bytes and label of every image, and `listing`, the same with sizes only."""
         listing, content = hashlib.sha256(READING_RULES.encode()), hashlib.sha256(READING_RULES.encode())
         for batch in self.table.with_format('arrow').iter(1000):
             for cell in batch[self.column].to_pylist():
@@ -119,7 +119,7 @@ class HubImages:
 
 
 def _columns(name: str, table: Any, image: str, label: str, library: Any) -> tuple[str, str]:
-    """Return the names of the image and the label column: those asked for, or the only ones there are."""
+    """Return the names of the image column and the label column: the requested ones, or the only ones there are."""
     found = []
     for what, wanted, kind in (('image', image, library.Image), ('label', label, library.ClassLabel)):
         those = [column for column, feature in table.features.items() if isinstance(feature, kind)]
@@ -135,7 +135,7 @@ def _columns(name: str, table: Any, image: str, label: str, library: Any) -> tup
 
 
 def _commit(info: Any, argument: str) -> str:
-    """Return the commit that was loaded, as the library's download checksums name it, or ''."""
+    """Return the commit that was loaded, read from the library's download checksums; '' if they do not name one."""
     for url in info.download_checksums or ():
         _, at, rest = str(url).partition(f'{argument}@')
         if at:

@@ -1,4 +1,4 @@
-"""Images that lie in files: reading, fingerprints, checking.
+"""Image files: reading, fingerprints and checks.
 
 Shape suffixes: N samples, H height, W width.
 """
@@ -21,18 +21,18 @@ from bench.core.hashing import hash_bytes, short_hash
 from bench.core.progress import progress
 from bench.core.types import Fingerprints
 
-# Part of every fingerprint: raise it when `to_rgb` changes what a file looks like, so that stored features go stale.
+# Part of every fingerprint. Change it when `to_rgb` changes the pixels it returns, so that cached features become stale.
 READING_RULES = 'files-v1'
 _SKIP_HINT = "repair or remove them, or leave them out with folder.on_error = 'skip'"
-_BATCH = 1024  # images handed to the thread pool at a time; bounds what waits in memory for ImageNet-size sets
-_STUBS = {'BUFR', 'EPS', 'GRIB', 'HDF5', 'MPEG', 'WMF'}  # PIL knows these formats but does not decode them by itself
+_BATCH = 1024  # images handed to the thread pool at a time; bounds the queue's memory for sets of ImageNet's size
+_STUBS = {'BUFR', 'EPS', 'GRIB', 'HDF5', 'MPEG', 'WMF'}  # PIL recognises these formats but cannot decode them by itself
 
 
 # ---- reading ---------------------------------------------------------------------------------------------------------
 
 
 def image_extensions() -> frozenset[str]:
-    """Return the lower-case file name endings, dot included, of every format PIL decodes."""
+    """Return the lower-case file extensions, dot included, of every format that PIL decodes."""
     Image.init()
     return frozenset(e for e, form in Image.EXTENSION.items() if form in Image.OPEN and form not in _STUBS)
 
@@ -41,13 +41,13 @@ def to_rgb(image: Image.Image) -> Image.Image:
     """Return the image as a person sees it: upright, in 8-bit RGB.
 
     EXIF orientation is applied. Transparent parts become white, as on a page. Grey images of more than 8 bits are
-    scaled by their format's range, never by their own brightest pixel, so that photographs stay comparable: integers
-    from [0, 65535], floats from [0, 1] (or from [0, 255] where one exceeds 1). Of an animation the first frame counts.
+    scaled by the range of their format, never by their own brightest pixel, so that photographs stay comparable: integers
+    from [0, 65535], floats from [0, 1] (or from [0, 255] if any value exceeds 1). An animation is read as its first frame.
     """
-    image.load()  # raises here where the pixels are damaged
+    image.load()  # raises here if the pixels are damaged
     try:
         image = ImageOps.exif_transpose(image)
-    except Exception:  # damaged metadata raise nearly anything; the photograph is still one
+    except Exception:  # damaged metadata raises almost any type; the pixels are still good
         image = image.copy()
     if image.mode == 'I' or image.mode.startswith('I;16'):
         grey_HW = np.clip(np.asarray(image).astype(np.int64), 0, 65535)
@@ -64,10 +64,10 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
 @dataclass(frozen=True)
 class ImageFiles:
-    """Image files as `bench.core.types.Images`, read when asked for. Picklable: it holds names only.
+    """Image files as `bench.core.types.Images`, read on access. Picklable: it holds names only.
 
-    `files` are paths relative to `root`, with forward slashes. Item i raises `InputError` naming the file where it
-    cannot be read.
+    `files` are paths relative to `root`, with forward slashes. An item that cannot be read raises an `InputError` that
+    names the file.
     """
 
     root: Path
@@ -83,7 +83,7 @@ class ImageFiles:
                 return to_rgb(image)
         except MemoryError:
             raise
-        except Exception as error:  # on damaged files PIL's decoders raise nearly anything, SyntaxError included
+        except Exception as error:  # on damaged files PIL's decoders raise almost any type, even SyntaxError
             reason = reason_of(error)
             raise InputError(f'{path}: expected an image PIL can read, got {reason}; repair or remove it') from error
 
@@ -91,7 +91,7 @@ class ImageFiles:
 def files_fingerprint(root: Path, relative_paths: Sequence[str], labels: Collection[int]) -> str:
     """Return a hash over (relative path, size in bytes, label) of every file, in order.
 
-    It is what records of schemas 1 and 2 hold: a file exchanged for another of exactly its size goes unnoticed.
+    Records of schemas 1 and 2 hold this hash. It does not notice when a file is replaced by another of the same size.
 
     Raises:
       InputError: naming the first file that is missing.
@@ -112,14 +112,14 @@ def files_fingerprint(root: Path, relative_paths: Sequence[str], labels: Collect
 def fingerprints_of(
     root: Path, relative_paths: Sequence[str], labels: Collection[int], *, cache_dir: Path, title: str
 ) -> Fingerprints:
-    """Return the two fingerprints of a split, by the names that they have there.
+    """Return the two hashes of a split under the names of its fields.
 
     Args:
-      root: what the paths are relative to.
+      root: folder that the paths are relative to.
       relative_paths: files, with forward slashes.
-      labels: one each.
-      cache_dir: remembers what the files held, so that they are read once.
-      title: the split's name.
+      labels: one label per file.
+      cache_dir: caches the hashes of file contents, so that each file is read once.
+      title: name of the split.
 
     Returns:
       `fingerprint`, a hash over (relative path, content, label) of every file in order, and `listing`, see
@@ -149,14 +149,14 @@ def verify_images(
     fingerprint: str,
     hint: str = _SKIP_HINT,
 ) -> tuple[int, ...]:
-    """Decode every image once, so that a damaged one is known before any work. A second call costs nothing.
+    """Decode every image once, so that damaged ones are found before any work starts. The outcome is cached.
 
     Args:
       images: the files to read.
-      on_error: 'stop' raises; 'skip' returns what to leave out.
-      cache_dir: remembers the outcome under `verified/`. Nothing is written where 'stop' raises.
-      fingerprint: of exactly these files; the outcome is remembered under it.
-      hint: what the message advises.
+      on_error: 'stop' raises an error; 'skip' returns the images to leave out.
+      cache_dir: caches the outcome under `verified/`. Nothing is written if 'stop' raises.
+      fingerprint: fingerprint of exactly these files, the key of the cached outcome.
+      hint: advice for the error message.
 
     Returns:
       The indices of the unreadable images, ascending.
@@ -166,7 +166,7 @@ def verify_images(
     """
     memo = cache_dir / 'verified' / f'{short_hash([fingerprint, str(images.root.resolve())])}.json'
     known = _recall(memo, len(images))
-    # A file that failed before may have been repaired without a change of size, so those few are read again.
+    # A file that failed before may have been repaired since, so these few are read again.
     unreadable = _read_all(images, range(len(images)) if known is None else known)
     if unreadable and on_error == 'stop':
         named = '; '.join(list(unreadable.values())[:3]) + ('; ...' if len(unreadable) > 3 else '')
@@ -178,7 +178,7 @@ def verify_images(
 
 
 def _recall(memo: Path, num_images: int) -> list[int] | None:
-    """Return the unreadable indices that the memo holds, or None where there is no sound memo."""
+    """Return the cached indices of unreadable images, or None if there is no valid cache file."""
     try:
         facts = json.loads(memo.read_text(encoding='utf-8'))
         sound = facts['images'] == num_images and all(0 <= i < num_images for i in facts['unreadable'])
@@ -188,7 +188,7 @@ def _recall(memo: Path, num_images: int) -> list[int] | None:
 
 
 def _read_all(images: ImageFiles, indices: Sequence[int]) -> dict[int, str]:
-    """Return index -> `file (reason)` of every image that cannot be read, by index."""
+    """Return a mapping from the index of every unreadable image to `file (reason)`, in ascending order."""
 
     def problem(index: int) -> str:
         try:

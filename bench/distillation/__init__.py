@@ -1,1 +1,1 @@
-"""What a method is given and what it gives: task, distilled set, pictures."""
+"""The input and output of methods: tasks, distilled sets, pictures of them."""

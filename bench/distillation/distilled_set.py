@@ -1,4 +1,4 @@
-"""A distilled set: about one labelled image a class, made by a method, kept on disk between the stages.
+"""A distilled set: about one labelled image per class, made by a method and kept on disk between stages.
 
 Shape suffixes: N images, C classes (in `NCHW`: channels), H height, W width.
 """
@@ -23,12 +23,12 @@ FORMAT_VERSION = 1
 
 @dataclass(frozen=True)
 class DistilledSet:
-    """Synthetic images or chosen real ones, with labels.
+    """Synthetic images, or selected real ones, with labels.
 
-    Exactly one of `images_NHWC` (uint8: what is stored, shown and trained on is the same 8-bit picture) and `indices_N`
-    (into the training split) is given. `soft_labels_NC` (float32 rows that sum to 1), where given, are the targets instead
-    of `labels_N`; `labels_N` then hold the most likely class (see `bench.distillation.soft_labels`). `facts` are the
-    method's own findings (JSON), `curves` maps a tag to [(step, value), ...].
+    Exactly one of `images_NHWC` and `indices_N` (into the training split) is given. `images_NHWC` is uint8: the same 8-bit
+    picture is stored, shown and trained on. If `soft_labels_NC` (float32 rows that sum to 1) is given, it replaces
+    `labels_N` as the target; `labels_N` then holds the most likely classes (see `bench.distillation.soft_labels`). `facts`
+    are values reported by the method (JSON). `curves` maps a tag to [(step, value), ...].
     """
 
     labels_N: np.ndarray
@@ -40,10 +40,10 @@ class DistilledSet:
 
     def __post_init__(self) -> None:
         if (self.images_NHWC is None) == (self.indices_N is None):
-            raise ValueError('a DistilledSet has either images_NHWC or indices_N, got both or neither')
+            raise ValueError('a DistilledSet needs either images_NHWC or indices_N, got both or neither')
         count = sum(len(data) for data in (self.images_NHWC, self.indices_N) if data is not None)
         if count != len(self.labels_N):
-            raise ValueError(f'a DistilledSet needs one label an image, got {len(self.labels_N)} for {count}')
+            raise ValueError(f'a DistilledSet needs one label per image, got {len(self.labels_N)} for {count}')
         if self.images_NHWC is not None and self.images_NHWC.dtype != np.uint8:
             raise ValueError(f'images_NHWC must be uint8, got {self.images_NHWC.dtype}; use DistilledSet.synthetic')
         if self.soft_labels_NC is not None:
@@ -69,17 +69,17 @@ class DistilledSet:
 
     @cached_property
     def hash(self) -> str:
-        """Equal for equal images (or indices) with equal labels."""
+        """A hash of the images (or indices) and labels."""
         arrays = (self.images_NHWC, self.indices_N, self.labels_N, self.soft_labels_NC)
         return hash_bytes(np.ascontiguousarray(a).tobytes() if a is not None else b'-' for a in arrays)
 
     @property
     def num_bytes(self) -> int:
-        """Uncompressed size of the images (0 for chosen real ones, which are a list of indices) and of the soft labels."""
+        """Uncompressed size of the images (0 for selected real ones, which are only indices) and of the soft labels."""
         return sum(a.nbytes for a in (self.images_NHWC, self.soft_labels_NC) if a is not None)
 
     def split(self, train: Split) -> Split:
-        """Return the set as a split of its own, read as any other images are."""
+        """Return the set as a split, so that its images are read like any others."""
         if self.indices_N is not None:
             chosen = _Chosen(train.images, self.indices_N)
             fingerprint = hash_bytes([train.fingerprint.encode(), self.hash.encode()])
@@ -88,7 +88,7 @@ class DistilledSet:
         return Split('distilled', _Pictures(self.images_NHWC), self.labels_N, train.class_names, self.hash)
 
     def save(self, folder: Path, *, cost: dict[str, Any] | None = None) -> None:
-        """Write the set to a new folder, complete or not at all, with what it cost to make beside it."""
+        """Write the set atomically to a new folder, together with its cost."""
         from safetensors.numpy import save
 
         names = ('labels_N', 'images_NHWC', 'indices_N', 'soft_labels_NC')
@@ -96,7 +96,7 @@ class DistilledSet:
         meta = {'format': FORMAT_VERSION, 'hash': self.hash, 'facts': self.facts, 'curves': self.curves}
         shutil.rmtree(folder, ignore_errors=True)
         with new_folder(folder) as unfinished:
-            # `save_file` makes a file that nobody else can read, whatever the umask
+            # `save_file` ignores the umask and creates a file that only its owner can read
             (unfinished / 'set.safetensors').write_bytes(save(arrays))
             (unfinished / 'set.json').write_text(json.dumps(meta, indent=1))
             (unfinished / 'cost.json').write_text(json.dumps(cost or {}))
@@ -106,7 +106,7 @@ class DistilledSet:
         """Read a saved set.
 
         Raises:
-          InputError: if the folder is damaged or of another format.
+          InputError: if the folder is damaged or has another format version.
         """
         from safetensors import SafetensorError
         from safetensors.numpy import load_file
@@ -131,12 +131,12 @@ def folder_of(
 
     Args:
       results_dir: the results folder.
-      dataset: a label, as `source` (a backbone's, or 'any') and `method` are.
-      source: the backbone that it was made through.
-      method: what made it.
-      ipc: images per class, None where the method has none.
-      seed: of the method.
-      made_from: hash of all that decides the set.
+      dataset: label of the data set.
+      source: label of the source backbone, or 'any'.
+      method: label of the method.
+      ipc: images per class, None for a method without ipc.
+      seed: seed of the method.
+      made_from: hash of everything that determines the set.
     """
     size = f'ipc{ipc}-' if ipc else ''
     name = f'{size}seed{seed}-{made_from}'
@@ -144,12 +144,12 @@ def folder_of(
 
 
 def find(results_dir: Path, *, digest: str, **cell: Any) -> DistilledSet | None:
-    """Return the distilled set with a hash, None where it is not there.
+    """Return the distilled set with a given hash, or None if there is none.
 
     Args:
       results_dir: the results folder.
-      digest: the set's hash.
-      cell: what `folder_of` takes, without `made_from`, which may have changed since.
+      digest: hash of the set.
+      cell: the arguments of `folder_of` except `made_from`, which may have changed since.
     """
     pattern = folder_of(results_dir, **cell, made_from='*')
     for folder in sorted(pattern.parent.glob(pattern.name)):
@@ -161,7 +161,7 @@ def find(results_dir: Path, *, digest: str, **cell: Any) -> DistilledSet | None:
 def _check_soft_labels(soft_labels_NC: np.ndarray, labels_N: np.ndarray) -> None:
     if soft_labels_NC.dtype != np.float32 or soft_labels_NC.ndim != 2 or len(soft_labels_NC) != len(labels_N):
         raise ValueError(
-            f'soft_labels_NC must be float32, one row for each of {len(labels_N)} images, got {soft_labels_NC.dtype} of '
+            f'soft_labels_NC must be float32 with one row per image ({len(labels_N)}), got {soft_labels_NC.dtype} of '
             f'shape {soft_labels_NC.shape}'
         )
     if not ((soft_labels_NC >= 0).all() and np.allclose(soft_labels_NC.sum(axis=1), 1, rtol=0, atol=1e-4)):
@@ -170,12 +170,12 @@ def _check_soft_labels(soft_labels_NC: np.ndarray, labels_N: np.ndarray) -> None
     if len(other):
         raise ValueError(
             'labels_N must hold the most likely class of soft_labels_NC: '
-            f'image {other[0]} is labelled {labels_N[other[0]]}, its soft label says {soft_labels_NC[other[0]].argmax()}'
+            f'image {other[0]} has label {labels_N[other[0]]}, its soft label peaks at {soft_labels_NC[other[0]].argmax()}'
         )
 
 
 class _Chosen:
-    """Real images by index."""
+    """Real images, selected by index."""
 
     def __init__(self, images: Images, indices_N: np.ndarray) -> None:
         self.images, self.indices_N = images, indices_N
@@ -188,7 +188,7 @@ class _Chosen:
 
 
 class _Pictures:
-    """Synthetic images as pictures."""
+    """Synthetic images as PIL images."""
 
     def __init__(self, images_NHWC: np.ndarray) -> None:
         self.images_NHWC = images_NHWC

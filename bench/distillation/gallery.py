@@ -1,4 +1,4 @@
-"""Which pictures lie beside a distilled set, and what its images look like to its source backbone."""
+"""The pictures stored beside a distilled set, and its diversity to the source backbone."""
 
 from pathlib import Path
 
@@ -10,23 +10,24 @@ from bench.distillation.task import Task
 from bench.features.similarity import diversity, nearest_in_class
 
 _NEIGHBORS, _MAX_ROWS = 3, 100
-# beyond, a second pass of all images would cost as much as the choice of them
+# for larger sets, encoding all images again would cost as much as their selection
 _MAX_COMPARED = 20_000
 
 
 def draw(distilled: DistilledSet, folder: Path, *, task: Task, film: Timelapse | None = None) -> dict[str, Path]:
-    """Draw the pictures of a set into its folder, each one once: what is there stays as it is.
+    """Write the pictures of a distilled set into its folder.
 
-    A large synthetic set shows its first images, a large real one has no pictures.
+    For a large set of synthetic images they show the first images; for a large set of real images there are none. Existing
+    pictures are kept; only a new film replaces an existing one.
 
     Args:
       distilled: the set.
-      folder: where it lies.
-      task: what it was made from.
-      film: the images on their way, where the set has just been made.
+      folder: the set's folder.
+      task: the task that the set was made for.
+      film: the frames of the distillation, if the set has just been made.
 
     Returns:
-      The paths of the pictures that are there, by what they show.
+      A mapping from the title of each picture to its path.
     """
     if len(distilled) > MAX_IMAGES and distilled.kind == 'real':
         return {}
@@ -45,7 +46,7 @@ def draw(distilled: DistilledSet, folder: Path, *, task: Task, film: Timelapse |
 
 
 def diversity_of(distilled: DistilledSet, *, task: Task) -> float | None:
-    """Return `diversity` of a set to its source backbone (test view); None without one, at ipc 1 or for a huge set."""
+    """Return the set's `diversity` to its source backbone (test view); None without a backbone, at ipc 1 or if too large."""
     if task.backbone is None or len(distilled) > _MAX_COMPARED or np.bincount(distilled.labels_N).max() < 2:
         return None
     return diversity(_features(distilled, task), distilled.labels_N)
@@ -58,7 +59,7 @@ def _features(distilled: DistilledSet, task: Task) -> np.ndarray:
 
 
 def _draw_neighbors(distilled: DistilledSet, path: Path, *, task: Task) -> None:
-    """Draw the first images of a set, each beside the training images of its class with the highest cosine."""
+    """Draw the first images of a set, each next to the training images of its class with the highest cosine."""
     labels_N = distilled.labels_N[:_MAX_ROWS]
     f_ND = _features(distilled, task)[:_MAX_ROWS]
     nearest = nearest_in_class(f_ND, labels_N, task.features(), task.train.labels_N, count=_NEIGHBORS)

@@ -1,4 +1,4 @@
-"""Pictures of distilled sets: a contact sheet, a time-lapse of the distillation, the nearest photographs.
+"""Pictures of distilled sets: contact sheet, time-lapse of the distillation, nearest photographs.
 
 Shape suffixes: N images, C colour channels, H height, W width.
 """
@@ -20,7 +20,7 @@ _FONT_SIZE = 12
 _INK, _GREY, _FRAME = '#1a1a1a', '#6a6a6a', '#c8452c'
 MAX_IMAGES = 500
 
-# time-lapse: frames are kept small, because the images they are made of change all the time
+# time-lapse: frames are stored as small copies, because the images themselves keep changing
 _FILM_SIDE, _FILM_IMAGES, _FILM_FRAMES = 64, 64, 60
 _FILM_WIDTH = 140  # at least, for the caption
 _FRAME_MS, _LAST_FRAME_MS = 400, 2500
@@ -31,9 +31,9 @@ def contact_sheet(images: Sequence[Image.Image], captions: Sequence[str], path: 
 
     Args:
       images: RGB pictures; each is centre-cropped to a square and shown at `side` pixels.
-      captions: one an image, cut to the width of the picture.
-      path: of the PNG; its folder is made.
-      side: pixels.
+      captions: one per image, truncated to the width of the picture.
+      path: path of the PNG; its folder is created.
+      side: side of a picture in pixels.
     """
     columns = min(len(images), max(1, round(math.sqrt(len(images) * 1.5))))
     rows = math.ceil(len(images) / columns)
@@ -49,9 +49,9 @@ def contact_sheet(images: Sequence[Image.Image], captions: Sequence[str], path: 
 
 
 class Timelapse:
-    """Small 8-bit copies of the images of a distillation as it goes on, for an animated GIF.
+    """Records small 8-bit copies of the images during a distillation, for an animated GIF.
 
-    Every frame holds the first images only; where there are too many frames, every second one is dropped.
+    Every frame holds the first images only. When there are too many frames, every second one is dropped.
     """
 
     def __init__(self) -> None:
@@ -60,7 +60,7 @@ class Timelapse:
         self._last: tuple[int, np.ndarray] | None = None
 
     def add(self, step: int, x_NCHW: Any) -> None:
-        """Keep the images (a tensor in [0, 1]) of an update."""
+        """Record the images (a tensor in [0, 1]) after update `step`."""
         self._last = (step, _shrunk(x_NCHW[:_FILM_IMAGES]))
         if self._calls % self._every == 0:
             self.frames.append(self._last)
@@ -69,14 +69,14 @@ class Timelapse:
         self._calls += 1
 
     def write(self, path: Path, *, total: int) -> Path | None:
-        """Write the GIF, endless, its last frame held longer; what was not seen (before a resume) is not in it.
+        """Write the GIF. It loops and holds its last frame longer. Updates before a resume are missing.
 
         Args:
-          path: of the GIF; its folder is made.
-          total: images of the set, for the caption.
+          path: path of the GIF; its folder is created.
+          total: number of images in the set, for the caption.
 
         Returns:
-          The path, or None if nothing was kept.
+          The path, or None if nothing was recorded.
         """
         if self._last is None:
             return None
@@ -92,13 +92,13 @@ class Timelapse:
 def neighbor_rows(
     rows: Sequence[tuple[Sequence[Image.Image], Sequence[str]]], title: str, path: Path, *, side: int = 96
 ) -> Path:
-    """Write a PNG of rows, each a distilled image, framed, and the real ones nearest to it, in a grid of columns.
+    """Write a PNG of rows, arranged in columns. A row shows a distilled image (framed) and the real images nearest to it.
 
     Args:
-      rows: (pictures, captions) of one distilled image, itself first; the captions of the others are short.
-      title: written above.
-      path: of the PNG; its folder is made.
-      side: pixels of one picture.
+      rows: (pictures, captions) of each row, the distilled image first; the captions of the others are short.
+      title: heading of the picture.
+      path: path of the PNG; its folder is created.
+      side: side of one picture in pixels.
     """
     step, gap = side + _MARGIN, 26
     width, height = max(len(images) for images, _ in rows) * step + gap, side + _FONT_SIZE + 2 * _MARGIN
@@ -113,7 +113,7 @@ def neighbor_rows(
         draw.rectangle((left - 3, top - 3, left + side + 2, top + side + 2), outline=_FRAME, width=2)
         for k, image in enumerate(images):
             sheet.paste(_square(image, side), (left + k * step, top))
-        # the first caption may reach below the second picture, whose own is short and stands at its right end
+        # the first caption may extend below the second picture, whose own caption is short and right-aligned
         room = 2 * side - draw.textlength(captions[1], font=font) if len(captions) > 1 else side
         draw.text((left, bottom), _fit(captions[0], room, draw, font), fill=_INK, font=font)
         for k, caption in enumerate(captions[1:], start=1):
@@ -123,7 +123,7 @@ def neighbor_rows(
 
 
 def _save(image: Image.Image, path: Path, **options: Any) -> None:
-    """Write a picture whole or not at all: some are never drawn again."""
+    """Write a picture atomically, because some pictures are never drawn again."""
     buffer = io.BytesIO()
     image.save(buffer, format=path.suffix[1:], **options)
     write_atomic(path, buffer.getvalue())
@@ -141,9 +141,9 @@ def _shrunk(x_NCHW: Any) -> np.ndarray:
 
 
 def _film_frame(images_NHWC: np.ndarray, caption: str, part: str) -> Image.Image:
-    """Return one frame of the time-lapse, in 256 colours of its own."""
+    """Return one frame of the time-lapse, with its own palette of 256 colours."""
     count, step = len(images_NHWC), _FILM_SIDE + 2
-    # about square, with the fewest empty places
+    # about square, with the fewest empty cells
     wide = range(math.ceil(math.sqrt(count)), math.ceil(math.sqrt(1.6 * count)) + 1)
     columns = min(wide, key=lambda columns: -count % columns)
     rows, strip = math.ceil(count / columns), _FONT_SIZE + 2 * _MARGIN
@@ -161,7 +161,7 @@ def _film_frame(images_NHWC: np.ndarray, caption: str, part: str) -> Image.Image
 def _square(image: Image.Image, side: int) -> Image.Image:
     edge = min(image.size)
     left, top = (image.width - edge) // 2, (image.height - edge) // 2
-    # small synthetic images are shown as the pixels they are
+    # small synthetic images are shown with visible pixels
     smooth = Image.Resampling.NEAREST if edge < side else Image.Resampling.LANCZOS
     return image.crop((left, top, left + edge, top + edge)).resize((side, side), smooth)
 

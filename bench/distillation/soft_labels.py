@@ -1,15 +1,15 @@
-"""Soft labels: what a linear teacher, trained on the training split's features, says of a distilled set's images.
+"""Soft labels: the predictions of a linear teacher, trained on features of the training split, for distilled images.
 
-They tell a probe more than a class: C numbers an image. Sets that carry them have tables of their own.
+They give the probe C numbers per image instead of one class. Sets with soft labels are ranked in separate tables.
 
 Shape suffixes: N training images, M distilled images, B block, C classes, D feature width.
 """
 
 import numpy as np
 
-# Training images whose features are held in float64 at a time.
+# Number of training images whose features are held in float64 at a time.
 _BLOCK = 4096
-# By how much the class of an image leads where the teacher prefers another: enough to outlast float32.
+# Margin by which an image's class leads if the teacher prefers another class: enough to survive rounding to float32.
 _LEAD = 1e-6
 
 
@@ -25,31 +25,31 @@ def teacher_labels(
 ) -> np.ndarray:
     """Return a distribution over the classes for each distilled image: softmax(teacher's scores / `temperature`).
 
-    An image keeps its class as the most likely one. It was made for that class, is counted in that class's ipc, drawn and
-    named by it, and a label that says otherwise would swap two classes' images unnoticed. Where the teacher prefers
-    another class, just enough of the one-hot label is mixed in for a tie, so that no more of the teacher is lost than
-    needed; the limit of low temperatures is then one half each, and one-hot wherever the two agree. The limit of high
-    temperatures is uniform up to that tie-break, 1e-6.
+    The class of an image stays the most likely one. The image was made for that class and counts towards its ipc, and a
+    label with another class on top would silently swap the images of two classes. If the teacher prefers another class, just
+    enough of the one-hot label is mixed in to break the tie, which preserves as much of the teacher as possible. At low
+    temperatures the label then tends to one half for each of the two classes, and to one-hot if the teacher agrees. At high
+    temperatures it tends to uniform, up to the tie-break of 1e-6.
 
     Args:
-      f_ND: features of the training images in the test view; never the test split's.
+      f_ND: features of the training images in the test view; never those of the test split.
       labels_N: their classes.
-      f_MD: features of the distilled images, as stored, in the same view.
+      f_MD: features of the stored distilled images in the same view.
       labels_M: the classes they were made for.
       num_classes: C.
-      temperature: in units of the teacher's average lead (`teacher_scores`), so that one value means the same for
-        every backbone and number of classes: 0.1 gives the right class of a typical training image exp(10) times
-        the weight of an average class.
+      temperature: in units of the teacher's average lead (`teacher_scores`), so that a value means the same for every
+        backbone and number of classes. With 0.1, the right class of a typical training image gets exp(10) times the weight
+        of an average class.
       strength: see `teacher_scores`.
 
     Returns:
       soft_labels_MC, float32; rows sum to 1 and are largest at `labels_M`.
 
     Raises:
-      ValueError: if the temperature is not positive, or as `teacher_scores`.
+      ValueError: if the temperature is not positive, or for the reasons of `teacher_scores`.
     """
     if not temperature > 0:
-        raise ValueError(f'the temperature of soft labels must be positive, got {temperature}; for one-hot use hard labels')
+        raise ValueError(f'the temperature of soft labels must be positive, got {temperature}; use hard labels for one-hot')
     scores_MC = teacher_scores(f_ND, labels_N, f_MD, num_classes=num_classes, strength=strength)
     p_MC = np.exp((scores_MC - scores_MC.max(axis=1, keepdims=True)) / temperature)
     p_MC /= p_MC.sum(axis=1, keepdims=True)
@@ -67,15 +67,16 @@ def teacher_scores(
 ) -> np.ndarray:
     """Return scores_MC of the teacher for some images: class-balanced ridge regression of the one-hot labels.
 
-    Every class weighs 1/C, whatever its size. Features are centred and divided by their root mean square norm, targets
-    centred, as in `ridge_probe`; the right-hand side then is the class means / C, and the solution is exact.
-    Ridge shrinks scores, and more so the more classes there are. So they are divided by the average lead: over the
-    training images, classes alike, the right class stands 1 above the mean of all classes, which is 0.
+    Every class has weight 1/C, whatever its size. As in `ridge_probe`, features are centred and divided by their root mean
+    square norm, and targets are centred. The right-hand side is then the class means / C, and the solution is exact. Ridge
+    regression shrinks the scores, the more so the more classes there are. They are therefore divided by the average lead:
+    averaged over the training images with equal weight per class, the right class then scores 1 and the mean of all
+    classes is 0.
 
     Args:
       f_ND: features of the training images.
       labels_N: their classes.
-      f_MD: features of the images to be scored.
+      f_MD: features of the images to score.
       num_classes: C.
       strength: added to the eigenvalues of the mean outer product of the scaled features, as in `ridge-v1`.
 
@@ -84,7 +85,7 @@ def teacher_scores(
     """
     counts_C = np.bincount(labels_N, minlength=num_classes)
     if len(counts_C) != num_classes or not counts_C.all():
-        raise ValueError(f'a teacher needs training images of each of {num_classes} classes, got {counts_C.tolist()}')
+        raise ValueError(f'a teacher needs training images of all {num_classes} classes, got {counts_C.tolist()}')
     dim = f_ND.shape[1]
     blocks = [slice(first, first + _BLOCK) for first in range(0, len(f_ND), _BLOCK)]
 
@@ -104,5 +105,5 @@ def teacher_scores(
     z_CD = (mean_CD - mean_D) / scale
     w_DC = np.linalg.solve(outer_DD / scale**2 + strength * np.eye(dim), z_CD.T / num_classes)
     lead = float(np.einsum('cd,dc->', z_CD, w_DC)) / num_classes
-    # Class means that are all alike teach nothing: all scores are 0.
+    # If all class means are equal, there is nothing to learn, and all scores are 0.
     return (np.asarray(f_MD, dtype=np.float64) - mean_D) / scale @ w_DC / (lead or 1)

@@ -1,4 +1,4 @@
-"""What a method is given, and how it says what it needs."""
+"""The input of a method, and the declaration of what it needs."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,12 +19,12 @@ from bench.machine.processes import ALONE, World
 
 @dataclass(frozen=True)
 class Task:
-    """All that a method may know: the training split, seen through one frozen backbone. It holds nothing of the test split.
+    """Everything a method may use: the training split, seen through one frozen backbone. It contains no test data.
 
-    `backbone` and `store` are None for a method that does not use a backbone. `source_set` is another method's result,
-    for a method declared with `of`. `checkpoint` keeps the state of a long run, `world` tells this process's share of it
-    (a method that ignores it does the same work in every process). `log(tag, step, value)` records a number,
-    `show(step, x_NCHW)` the images at a step; both appear in TensorBoard, and the images in the time-lapse.
+    `backbone` and `store` are None for a method that uses no backbone. `source_set` is the distilled set of another method,
+    for a method declared with `of`. `checkpoint` saves the state of a long run. `world` gives this process's share of the
+    work; a method that ignores it does the same work in every process. `log(tag, step, value)` records a number and
+    `show(step, x_NCHW)` records images. Both appear in TensorBoard, and the images also in the time-lapse.
     """
 
     train: Split
@@ -50,7 +50,7 @@ class Task:
         return self.features_of(self.train)
 
     def features_of(self, split: Split) -> np.ndarray:
-        """Return f_ND of other images, such as a distilled set's, in the test view, float32, memory-mapped."""
+        """Return f_ND of other images, such as those of a distilled set, in the test view, float32, memory-mapped."""
         return self._features(split, CenterView(self.encoder.input_side, self.encoder.interpolation))[0]
 
     def view_features(self, view: RandomView, *, num_views: int) -> np.ndarray:
@@ -58,7 +58,7 @@ class Task:
         return self._features(self.train, view, num_views=num_views)
 
     def _features(self, split: Split, view: View, *, num_views: int = 1) -> np.ndarray:
-        assert self.store is not None, 'who gives a backbone gives a store'
+        assert self.store is not None, 'a task with a backbone has a store'
         return self.store.features(split, self.encoder, view, num_views=num_views)
 
     def members(self) -> list[np.ndarray]:
@@ -72,15 +72,15 @@ class Task:
         return np.split(order, np.cumsum(np.bincount(self.train.labels_N, minlength=self.train.num_classes))[:-1])
 
     def generator(self, *purpose: str | int) -> np.random.Generator:
-        """Return a numpy generator for this task's seed and a purpose."""
+        """Return a numpy generator for a purpose and this task's seed."""
         return numpy_generator(*purpose, self.seed)
 
 
 def check_ipc(train: Split, ipc: int) -> None:
-    """Check that every class can give `ipc` real images.
+    """Check that every class has at least `ipc` real images.
 
     Raises:
-      InputError: naming the smallest class.
+      InputError: names the smallest class.
     """
     counts = np.bincount(train.labels_N, minlength=train.num_classes)
     smallest = int(counts.argmin())
@@ -93,15 +93,16 @@ def check_ipc(train: Split, ipc: int) -> None:
 
 @dataclass(frozen=True)
 class Needs:
-    """What a method's result depends on; cells that differ only in the rest are one cell.
+    """The quantities that determine a method's result. Cells that differ only in others are the same cell.
 
-    `backbone`: a source backbone. `seed`: a random seed. `ipc`: the images per class. `enough_images` tells from the
-    settings whether every class must have at least `ipc` real images. `of` tells from the settings the method (as in
-    run.methods) whose synthetic set is needed, with all that it needs: it is made first, with the same backbone, ipc and
-    seed, and handed over as `Task.source_set`. `cost_only` names settings that never change the result: they are not part
-    of a cell's key. `check(settings, name=..., input_side=...)` raises an InputError for settings that cannot work together,
-    before any work: `name` is how they are bound (`lgm`, `label/lgm`), `input_side` the source backbone's in pixels, or None
-    as long as it is not known. `real` says that the result is a choice of training images.
+    `backbone`, `seed` and `ipc` say whether the result depends on the source backbone, the random seed and the number of
+    images per class. `enough_images(settings)` says whether every class must have at least `ipc` real images.
+    `of(settings)` names the method (as in run.methods) whose synthetic set is needed. That set is made first, with the same
+    backbone, ipc and seed, and is passed as `Task.source_set`; this method then needs everything that the other one needs.
+    `cost_only` lists settings that never change the result; they are not part of a cell's key.
+    `check(settings, name=..., input_side=...)` raises an InputError before any work if settings are incompatible: `name` is
+    the name they are bound under (`lgm`, `label/lgm`), and `input_side` is the source backbone's in pixels, or None if it is
+    not known yet. `real` says that the result is a selection of training images.
     """
 
     backbone: bool = True
@@ -115,7 +116,7 @@ class Needs:
 
 
 def method(**needs: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Declare what a method needs (fields of `Needs`): a decorator that leaves `method(task, *, settings...)` as it is."""
+    """Declare the needs of a method (fields of `Needs`). The decorator returns `method(task, *, settings...)` itself."""
 
     def mark(function: Callable[..., Any]) -> Callable[..., Any]:
         function.needs = Needs(**needs)  # type: ignore[attr-defined]  # a function carries any name
@@ -125,5 +126,5 @@ def method(**needs: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
 
 
 def needs_of(function: Callable[..., Any]) -> Needs:
-    """Return what a method declared, or that it needs everything."""
+    """Return the declared needs of a method; by default it needs everything."""
     return getattr(function, 'needs', Needs())

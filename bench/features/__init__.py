@@ -1,1 +1,1 @@
-"""Images once through a backbone: views, encoding, the feature store."""
+"""Features of images: views, encoding, the feature store, similarity."""

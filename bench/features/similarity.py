@@ -1,4 +1,4 @@
-"""Cosines between features, class by class: the nearest ones, and how different the images of a class are.
+"""Cosine similarity of features within classes: nearest neighbours, and the diversity of a class's images.
 
 Shape suffixes: N queries, M candidates, D feature width, K neighbours.
 """
@@ -7,7 +7,7 @@ import numpy as np
 
 
 def unit(f_ND: np.ndarray) -> np.ndarray:
-    """Return rows of length 1, float32; a row of zeros stays one, so that its cosine with anything is 0."""
+    """Return rows scaled to length 1, float32. A row of zeros stays zero, so its cosine with any other row is 0."""
     f_ND = np.asarray(f_ND, dtype=np.float32)
     return f_ND / np.maximum(np.linalg.norm(f_ND, axis=1, keepdims=True), np.finfo(np.float32).tiny)
 
@@ -22,11 +22,11 @@ def nearest_in_class(
       labels_N: their classes.
       f_MD: features of the candidates.
       labels_M: their classes.
-      count: neighbours wanted.
+      count: number of neighbours.
 
     Returns:
-      For each query (rows of f_MD, cosines), highest cosine first, the lower row first among equals; fewer than `count`
-      where the class has fewer.
+      For each query, a pair (rows of f_MD, cosines), sorted by descending cosine and then by row; fewer than `count` if the
+      class has fewer candidates.
     """
     found: list[tuple[np.ndarray, np.ndarray]] = [(np.empty(0, np.int64), np.empty(0, np.float32))] * len(labels_N)
     for label in np.unique(labels_N):
@@ -42,18 +42,18 @@ def diversity(f_ND: np.ndarray, labels_N: np.ndarray) -> float | None:
 
     Args:
       f_ND: features.
-      labels_N: classes; those with one image have no pair and do not count.
+      labels_N: classes; classes with a single image have no pairs and are left out.
 
     Returns:
-      A number in [0, 2]: 0 where the images of each class have one direction, 1 where they are orthogonal. None where no
-      class has two images.
+      A number in [0, 2]: 0 if the features of each class have the same direction, 1 if they are orthogonal. None if no class
+      has two images.
     """
     means = []
     for label in np.unique(labels_N):
         u_ND = unit(f_ND[labels_N == label]).astype(np.float64)
         if (count := len(u_ND)) < 2:
             continue
-        # the squared length of the sum holds every ordered pair, and each image with itself
+        # the squared norm of the sum contains every ordered pair, and every image with itself
         sum_D = u_ND.sum(axis=0)
         pairs = (sum_D @ sum_D - np.square(u_ND).sum()) / (count * (count - 1))
         means.append(1 - pairs)

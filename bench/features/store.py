@@ -1,4 +1,4 @@
-"""The feature store: backbone features of a split, computed once, kept on disk, read through a memory map.
+"""The feature store: a cache on disk for the backbone features of splits, read through memory maps.
 
 Shape suffixes: V views, N images, M rows of views x images, D feature width.
 """
@@ -22,31 +22,31 @@ from bench.features.encode import encode
 from bench.features.views import CenterView, RandomView, View
 from bench.machine.processes import ALONE, World
 
-# Raise it when images are encoded otherwise than before; views have versions of their own.
+# Raise it when the encoding of images changes; views have versions of their own.
 CODE_VERSION = 1
 
 
 @dataclass
 class FeatureStore:
-    """Features by content: equal data, weights and view share one entry, whoever asked first.
+    """A cache of features, addressed by content: equal data, weights and view share one cache entry.
 
-    An entry is a folder with `features.npy` (float32, (V, N, D)) and `key.json` (the key's fields, the array's size and
-    checksum). It is filled under a temporary name and renamed when complete, so two processes may make the same one.
-    `images_encoded` counts the images that went through a backbone on behalf of this store. The processes of a `world`
-    ask for the same entries in the same order, encode a share each, and read the cache folder that all of them see.
+    An entry is a folder with `features.npy` (float32, (V, N, D)) and `key.json` (the fields of the key, the array's size and
+    its checksum). It is written under a temporary name and renamed when complete, so two processes may create the same
+    entry. `images_encoded` counts the images that this store sent through a backbone. The processes of a `world` request
+    the same entries in the same order; each encodes a share, and all read one shared cache folder.
     """
 
     cache_dir: Path
     images_encoded: int = 0
     world: World = ALONE
-    # entries that were found or made sound by this store, with what the file looked like then
+    # entries that this store has verified or written, with the status of the file at that time
     _sound: dict[Path, tuple[int, ...]] = field(default_factory=dict, repr=False)
 
     def features(self, split: Split, backbone: Backbone, view: View, *, num_views: int = 1) -> np.ndarray:
         """Return features f_VND of views 0..num_views-1 of every image, float32, memory-mapped and read-only.
 
         Raises:
-          InputError: if an image cannot be read (named).
+          InputError: if an image cannot be read; the message names it.
         """
         key = {
             'code': CODE_VERSION,
@@ -73,7 +73,7 @@ class FeatureStore:
         return np.load(folder / 'features.npy', mmap_mode='r')
 
     def fresh(self, split: Split, backbone: Backbone, view: View, *, views: range) -> Tensor:
-        """Return features f_VND of some views on the CPU, kept nowhere."""
+        """Return features f_VND of some views, on the CPU, without caching them."""
         total = len(views) * len(split)
         rows = self.world.share(total)
         parts = list(encode(split, backbone, view, views=views, rows=rows))
@@ -83,7 +83,7 @@ class FeatureStore:
         return f_MD.cpu().unflatten(0, (len(views), len(split)))
 
     def _has(self, folder: Path, shape: tuple) -> bool:
-        """Return whether an entry is there and sound; its bytes are read through once, which takes a while for many."""
+        """Return whether an entry exists and is valid. Its checksum is verified once, which is slow for large entries."""
         if self._sound.get(folder, ()) == _look(folder) != ():
             return True
         if not _is_whole(folder, shape):
@@ -101,11 +101,11 @@ class FeatureStore:
             (unfinished / 'key.json').write_text(json.dumps(entry, indent=1))
 
     def _encode_share(self, path: Path, split: Split, backbone: Backbone, view: View, shape: tuple) -> None:
-        """Write this process's rows of a file that all processes fill; returns when every row is there."""
+        """Write this process's rows of a file that all processes fill; return when all rows are written."""
         offset, total = np.load(path, mmap_mode='r').offset, shape[0] * shape[1]
         rows = self.world.share(total)
         title = f'features of {split.name} x {backbone.name}' if self.world.leads else ''
-        # not through a map: what is written there counts as this process's memory until the system has stored it
+        # not through a memory map: pages written there count as memory of this process until the system has stored them
         with open(path, 'r+b') as file:
             file.seek(offset + rows.start * shape[-1] * np.dtype(np.float32).itemsize)
             for f_ND in encode(split, backbone, view, views=range(shape[0]), rows=rows, title=title):
@@ -115,13 +115,13 @@ class FeatureStore:
 
 
 def version() -> str:
-    """Return what a cell's key says of how features are made: '' at first."""
+    """Return the part of a cell's key that identifies the feature code: '' at the first versions."""
     versions = {'features': CODE_VERSION, 'center view': CenterView.VERSION, 'random view': RandomView.VERSION}
     return ', '.join(f'{name} version {number}' for name, number in versions.items() if number != 1)
 
 
 def _look(folder: Path) -> tuple[int, ...]:
-    """Return what tells whether an entry's array was touched; () where it is not there."""
+    """Return the file status that reveals a change of an entry's array; () if there is no such file."""
     try:
         found = (folder / 'features.npy').stat()
     except OSError:
@@ -130,18 +130,18 @@ def _look(folder: Path) -> tuple[int, ...]:
 
 
 def _is_whole(folder: Path, shape: tuple[int, ...]) -> bool:
-    """Return whether an entry is there and sound; a damaged one is removed."""
+    """Return whether an entry exists and is valid; remove a damaged one."""
     if not folder.exists():
         return False
     problem = _damage(folder, shape)
     if problem:
-        logging.warning('feature cache entry %s is damaged (%s): it is made again', folder, problem)
+        logging.warning('feature cache entry %s is damaged (%s): it is computed again', folder, problem)
         shutil.rmtree(folder)
     return not problem
 
 
 def _damage(folder: Path, shape: tuple[int, ...]) -> str:
-    """Return what is wrong with an entry, or ''."""
+    """Return a description of an entry's damage, or ''."""
     try:
         entry = json.loads((folder / 'key.json').read_text())
         path = folder / 'features.npy'

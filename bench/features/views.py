@@ -1,4 +1,4 @@
-"""How an image file becomes a network input: one description for features, real views and probe training.
+"""Views: how an image becomes a network input, for cached features, for the real side of methods and for probe training.
 
 Shape suffixes: C colour channels, H height, W width.
 """
@@ -14,7 +14,7 @@ from bench.core.hashing import derive_seed
 if TYPE_CHECKING:
     from PIL import Image
 
-# The published test transform: resize the shorter side to 256, crop the central 224; the ratio is kept at other sides.
+# The published test transform: resize the shorter side to 256, crop the central 224. Other sizes keep the ratio.
 RESIZE_OVER_CROP = 256 / 224
 
 
@@ -27,13 +27,13 @@ def resize_side(input_side: int) -> int:
 class CenterView:
     """The test view: resize the shorter side to 256/224 of `side`, then crop the central `side` x `side` pixels."""
 
-    # raise it when the same image gives another view
+    # raise it when the same image gives a different view
     VERSION: ClassVar[int] = 1
     side: int
     interpolation: str
 
     def __call__(self, image: 'Image.Image', *, index: int, view: int) -> Tensor:
-        """Return the image as uint8 CHW; the same for every view number."""
+        """Return the view as uint8 CHW; it is the same for every view number."""
         from torchvision.transforms.v2 import functional as F
 
         image = F.resize(image, [resize_side(self.side)], interpolation=F.InterpolationMode(self.interpolation))
@@ -47,12 +47,12 @@ class CenterView:
 class RandomView:
     """A random training view: random resized crop, flip, and (for distillation) Gaussian noise.
 
-    Crops lie inside the image: torchvision's sampling (area uniform in `scale`, aspect log-uniform in `ratio`, ten
-    tries, else the central crop). Image `index` in view number `view` depends on nothing but (`seed`, index, view), so
-    worker count and order do not matter.
+    Crops lie inside the image and are sampled as in torchvision (area uniform in `scale`, aspect log-uniform in `ratio`, ten
+    tries, then the central crop). The random choices depend only on `seed`, the image's `index` and the `view` number, so
+    the number of workers and the order do not matter.
     """
 
-    # raise it when the same image, index and view number give another view
+    # raise it when the same image, index and view number give a different view
     VERSION: ClassVar[int] = 1
     side: int
     interpolation: str
@@ -66,13 +66,13 @@ class RandomView:
     noise_prob: float = 0.0
 
     def __call__(self, image: 'Image.Image', *, index: int, view: int) -> Tensor:
-        """Return the view as CHW: uint8 in [0, 255], or float32 around [0, 1] where noise was added."""
+        """Return the view as CHW: uint8 in [0, 255], or float32 around [0, 1] if noise was added."""
         from torchvision.transforms.v2 import RandomResizedCrop
         from torchvision.transforms.v2 import functional as F
 
         mode = F.InterpolationMode(self.interpolation)
         with torch.random.fork_rng(devices=[]):
-            # torch.manual_seed asks every kind of device, three times as long as drawing the view takes
+            # torch.manual_seed would seed every kind of device, which takes three times as long as the view itself
             torch.default_generator.manual_seed(derive_seed('view', self.seed, index, view))
             if self.crop:
                 crop = RandomResizedCrop(self.side, scale=self.scale, ratio=self.ratio, interpolation=mode)
@@ -94,5 +94,5 @@ View = CenterView | RandomView
 
 
 def _key(kind: str, view: View) -> dict[str, object]:
-    """Return what the key of the feature store holds: the version is not in it at first."""
+    """Return the fields of the feature store's key. Version 1 is left out."""
     return {'kind': kind, **asdict(view), **({'version': view.VERSION} if view.VERSION != 1 else {})}

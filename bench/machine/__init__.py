@@ -1,1 +1,1 @@
-"""Torch's side of the ground: devices, processes, checkpoints, cost."""
+"""Devices, processes, checkpoints and cost: the common ground that needs torch."""

@@ -1,4 +1,4 @@
-"""The state of a long computation on disk: a killed run goes on from there."""
+"""Checkpoints of long computations, so that a killed run can resume."""
 
 import io
 import time
@@ -13,9 +13,9 @@ from bench.core.hashing import differences
 
 @dataclass
 class Checkpoint:
-    """One file that is replaced atomically as the work goes on. `made_for` says in plain values what the work is.
+    """A checkpoint file, written atomically. `made_for` identifies the computation by plain values.
 
-    `earlier` counts the seconds that a killed run had spent before the state that was loaded.
+    `earlier` is the time in seconds that earlier runs spent up to the loaded state.
     """
 
     path: Path
@@ -27,7 +27,7 @@ class Checkpoint:
         """Return the last saved state (tensors on the CPU), or None if there is none.
 
         Raises:
-          InputError: if the file is damaged or was made for something else; both are named.
+          InputError: if the file is damaged, or belongs to another computation; the message lists the differences.
         """
         import torch
 
@@ -38,18 +38,18 @@ class Checkpoint:
             made_for, state, self.earlier = saved['made_for'], saved['state'], saved['seconds']
         except Exception as error:
             raise InputError(
-                f'checkpoint {self.path} is damaged ({type(error).__name__}); delete it to start again'
+                f'checkpoint {self.path} is damaged ({type(error).__name__}); delete it to start over'
             ) from error
         if changed := differences(made_for, self.made_for):
             theirs, ours = (', '.join(f'{name} = {pair[i]!r}' for name, pair in changed.items()) for i in (0, 1))
             raise InputError(
-                f'checkpoint {self.path} was made with {theirs}; this run has {ours}: delete the file to start again, '
+                f'checkpoint {self.path} was made with {theirs}; this run has {ours}: delete the file to start over, '
                 'or use another --results_dir'
             )
         return state
 
     def save(self, state: dict[str, Any]) -> None:
-        """Replace the saved state: the old one or the new one is on disk at any moment."""
+        """Replace the saved state atomically: the old or the new state is on disk at any time."""
         import torch
 
         buffer = io.BytesIO()
@@ -58,5 +58,5 @@ class Checkpoint:
         write_atomic(self.path, buffer.getvalue())
 
     def delete(self) -> None:
-        """Remove the file, once the computation's result is safe."""
+        """Remove the file, once the result of the computation is saved."""
         self.path.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""What a stage costs: seconds and peak memory."""
+"""The cost of a stage: seconds and peak memory."""
 
 import resource
 import sys
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Cost:
-    """Filled when the measured block ends. `peak_memory_mb` is that of the GPU where one is used, else of the process."""
+    """Filled when the measured block ends. `peak_memory_mb` is the GPU's if one is used, else the process's."""
 
     seconds: float = 0.0
     peak_memory_mb: float = 0.0
@@ -24,7 +24,7 @@ class Cost:
 def measured(device: 'torch.device') -> Iterator[Cost]:
     """Measure a block that runs on a torch device.
 
-    On a CPU the peak is that of the whole process while the block runs; outside Linux, since the process started.
+    On a CPU, the peak is that of the whole process while the block ran (on Linux; elsewhere, since the process started).
     """
     import torch
 
@@ -44,7 +44,7 @@ def measured(device: 'torch.device') -> Iterator[Cost]:
 
 
 def _reset_peak() -> None:
-    """Start a new high-water mark of resident memory, where the kernel lets us."""
+    """Reset the high-water mark of resident memory, if the kernel allows it."""
     try:
         with open('/proc/self/clear_refs', 'w') as file:
             file.write('5')

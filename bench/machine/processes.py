@@ -1,6 +1,6 @@
-"""Several processes that work as one: torchrun starts them, each holds a share of the rows, all get the same results.
+"""Several processes as one: torchrun starts them, each holds a share of the rows, and all have the same results.
 
-Rows (samples, classes, images) are shared out in contiguous blocks. What every process needs whole is summed.
+Rows (samples, classes, images) are divided into contiguous blocks. Quantities that every process needs in full are summed.
 """
 
 import os
@@ -16,14 +16,14 @@ from bench.core.errors import InputError
 
 @dataclass(frozen=True)
 class World:
-    """This process's number among `size` equal ones; one process alone by default."""
+    """This process's rank among `size` processes; a single process by default."""
 
     rank: int = 0
     size: int = 1
 
     @property
     def leads(self) -> bool:
-        """Whether this process is the one that writes and speaks."""
+        """Whether this process is the one that writes files and prints."""
         return self.rank == 0
 
     def share(self, count: int) -> slice:
@@ -39,7 +39,7 @@ class World:
         return _Sum.apply(x) if self.size > 1 else x
 
     def gather(self, x: Tensor, *, first: int, count: int) -> Tensor:
-        """Return all `count` rows, of which `x` are this process's, from `first` on."""
+        """Return all `count` rows; `x` holds this process's rows, which start at row `first`."""
         if self.size == 1:
             return x
         whole = torch.zeros(count, *x.shape[1:], dtype=x.dtype, device=x.device)
@@ -48,7 +48,7 @@ class World:
         return whole
 
     def agree(self, value: Any) -> Any:
-        """Return the leading process's value (picklable) on every process, once all have come here."""
+        """Return the leading process's value (picklable) on every process; waits for all processes."""
         if self.size == 1:
             return value
         box = [value]
@@ -56,7 +56,7 @@ class World:
         return box[0]
 
     def wait(self) -> None:
-        """Return when every process has come here."""
+        """Wait until every process has reached this call."""
         self.agree(None)
 
 
@@ -76,17 +76,17 @@ class _Sum(torch.autograd.Function):
 
 
 def asked_for() -> bool:
-    """Return whether torchrun (or another launcher of torch.distributed) started this process as one of several."""
+    """Return whether torchrun (or another torch.distributed launcher) started this process as one of several."""
     return int(os.environ.get('WORLD_SIZE', '1')) > 1
 
 
 def local_rank() -> int:
-    """Return this process's number on its machine: which GPU is its own."""
+    """Return this process's rank on its machine, which is the number of its GPU."""
     return int(os.environ.get('LOCAL_RANK', '0'))
 
 
 def join(device: torch.device) -> World:
-    """Meet the other processes that torchrun started: NCCL for CUDA, gloo otherwise. One process by itself is `ALONE`.
+    """Join the process group of torchrun: NCCL for CUDA, gloo otherwise. Return `ALONE` for a single process.
 
     Raises:
       InputError: if the launcher's variables are incomplete.
@@ -95,7 +95,8 @@ def join(device: torch.device) -> World:
         return ALONE
     if missing := [name for name in ('RANK', 'MASTER_ADDR', 'MASTER_PORT') if name not in os.environ]:
         raise InputError(f'WORLD_SIZE is set but {missing[0]} is not: start several processes with torchrun')
-    # Adam imports this; once the group is there, it would hold it beyond `leave`, and gloo's threads abort as Python ends
+    # Adam imports this module. Imported after the group was created, it would keep the group alive beyond `leave`, and
+    # gloo's threads would abort when Python exits.
     import torch._dynamo  # noqa: F401
 
     dist.init_process_group('nccl' if device.type == 'cuda' else 'gloo')

@@ -9,7 +9,7 @@ from bench.config.gin_files import Choice
 from bench.core.errors import InputError
 from bench.core.hashing import canonical_json, differences
 from bench.core.types import Dataset
-from bench.datasets.published.catalogue import ENTRIES
+from bench.datasets.published.catalogue import CATALOGUE
 from bench.datasets.published.obtain import absent
 from bench.pipeline.grid import Cell
 from bench.pipeline.prepare import other_inputs
@@ -98,7 +98,7 @@ class Why:
 
 def _is_here(choice: Choice, root: Path | None) -> bool:
     """Return whether a data set can be loaded without the network; `root` is the folder of the data sets."""
-    entry = ENTRIES.get(choice.row.name)
+    entry = CATALOGUE.get(choice.row.name)
     if entry is not None:
         return root is not None and not absent(entry, root)
     return choice.row.name != 'hf'

@@ -1,8 +1,8 @@
-"""Pre-train the embedded encoders without labels: one file a recipe, the table below names them.
+"""Pre-training of the embedded encoders without labels. Each recipe is one file; the rows below name them.
 
     python -m bench.pretrain --gin_file=gin/pretrain/tiny_dino.gin
 
-A recipe is `recipe(network, *, settings...) -> bench.pretrain.train.Objective`: what is minimised, with the heads it needs.
+A recipe is `recipe(network, *, settings...) -> bench.pretrain.train.Objective`: the loss, with the heads that it needs.
 """
 
 from bench.config.registry import Row

@@ -1,4 +1,7 @@
-"""python -m bench.pretrain --gin_file=gin/pretrain/tiny_dino.gin: an embedded encoder's training -> weights, model card."""
+"""Train an embedded encoder and write its weights and model card.
+
+    python -m bench.pretrain --gin_file=gin/pretrain/tiny_dino.gin
+"""
 
 import sys
 from functools import partial
@@ -33,17 +36,17 @@ def run(
 
     Args:
       gin_files: paths, relative to the working directory or else to the repository.
-      bindings: single bindings; they win over the files.
-      cache_dir: where rendered pictures and features are kept.
+      bindings: single bindings; they override the files.
+      cache_dir: cache for rendered pictures and features.
       device: where to train.
-      output: the weights file, None for the shipped one of the recipe; the card has the same name with the suffix `.md`.
-      command: how to repeat this, for the card.
+      output: the weights file, None for the one that ships with the project; the card has the same name with suffix `.md`.
+      command: the command line that repeats this run, for the card.
 
     Returns:
       The path of the card.
 
     Raises:
-      InputError: for a missing file, an unknown name or parameter, or a value out of range.
+      InputError: if a file is missing, a name or parameter is unknown, or a value is out of range.
     """
     settings, recipe = configured(gin_files, bindings)
     name = f'tiny_{recipe.name}'
@@ -53,7 +56,7 @@ def run(
     places = Places(data_root=None, weights_root=None, cache_dir=Path(cache_dir))
     trained = pretrain(places, device, partial(recipe.row.load(), **recipe.settings), **settings)
 
-    # float16 halves the file; what is measured below is what was saved.
+    # float16 halves the file size; the accuracy below is measured on the saved weights.
     state = {k: v.half() if v.is_floating_point() else v for k, v in trained.network.state_dict().items()}
     output.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(output, save({key: value.contiguous() for key, value in state.items()}))
@@ -69,7 +72,7 @@ def run(
 
 
 def configured(gin_files: list[str], bindings: list[str]) -> tuple[dict[str, Any], Choice]:
-    """Return the training's settings and the recipe; see `run`."""
+    """Return the settings of the training and the recipe; see `run`."""
     with loaded(gin_files, bindings, command=PRETRAIN) as config:
         settings = config.command_settings()
         if not settings['recipe']:

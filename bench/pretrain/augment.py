@@ -1,4 +1,4 @@
-"""Random views of pictures for pre-training, the whole batch at a time.
+"""Random augmentations for pre-training, computed for a whole batch at a time.
 
 Shape suffixes: N images, C colour channels, H height, W width.
 """
@@ -14,9 +14,9 @@ from bench.backbones.tiny.facts import MEAN, STD
 
 @dataclass(frozen=True)
 class Augmentation:
-    """A square crop inside the image, flip, exposure, contrast, colour cast, grey, blur and noise, drawn for each image.
+    """A square crop inside the image, flip, exposure, contrast, colour cast, grey, blur and noise, drawn per image.
 
-    Fields as in `bench.pretrain.train.pretrain`; `rng` is one of the CPU.
+    The fields are those of `bench.pretrain.train.pretrain`; `rng` is a generator on the CPU.
     """
 
     rng: torch.Generator
@@ -34,7 +34,7 @@ class Augmentation:
         Args:
           x_NCHW: the images.
           area: smallest and largest crop as shares of the image; None takes (`min_crop_area`, 1).
-          side: of the views in pixels; None keeps the images'.
+          side: side of the views in pixels; None keeps that of the images.
         """
         count, device = len(x_NCHW), x_NCHW.device
         side = side or x_NCHW.shape[-1]
@@ -62,6 +62,6 @@ class Augmentation:
 
 
 def normalised(x_NCHW: Tensor) -> Tensor:
-    """Return images in [0, 1] as the embedded encoders take them."""
+    """Normalise images in [0, 1] for the embedded encoders."""
     mean, std = (torch.tensor(value, device=x_NCHW.device).view(1, 3, 1, 1) for value in (MEAN, STD))
     return (x_NCHW - mean) / std

@@ -1,4 +1,4 @@
-"""The model card beside an encoder's weights: written by the command, so that it says what happened."""
+"""The model card of an encoder, written by the training command itself so that it is accurate."""
 
 import platform
 from typing import Any
@@ -49,14 +49,14 @@ def card(
     """Return the card's markdown.
 
     Args:
-      trained: what came out.
-      encoder: as read back from the file.
-      summary: the recipe in words.
-      settings: of the training.
-      recipe_settings: of the recipe.
-      command: how to repeat this.
+      trained: the result of the training.
+      encoder: the encoder, read back from the file.
+      summary: description of the recipe.
+      settings: settings of the training.
+      recipe_settings: settings of the recipe.
+      command: the command line that repeats the training.
       device: where it was trained.
-      accuracy: of `full_probe`.
+      accuracy: the result of `full_probe`.
     """
     count, losses = sum(p.numel() for p in trained.network.parameters()), trained.loss_per_epoch
     curve = ', '.join(f'{loss:.3f}' for loss in losses)

@@ -1,4 +1,4 @@
-"""CLIP: pictures and captions find each other (arXiv 2103.00020).
+"""CLIP: contrastive learning of pictures and captions (arXiv 2103.00020).
 
 Shape suffixes: N pictures, L words, D embedding width.
 """
@@ -29,14 +29,14 @@ def clip(
     """Return the objective for a network.
 
     Args:
-      network: the loss sees its `embed` only.
+      network: the loss uses only its `embed`.
       embed_dim: width of the shared space.
-      text_dim: width of the text transformer, which is thrown away afterwards.
-      text_depth: its blocks.
-      start_temperature: divides cosines in the loss; learned from there.
+      text_dim: width of the text transformer, which is discarded after training.
+      text_depth: number of blocks of the text transformer.
+      start_temperature: initial temperature, which divides the cosines in the loss; it is learned.
 
     Raises:
-      InputError: if the text transformer's width does not divide into heads.
+      InputError: if the width of the text transformer is not divisible by the number of heads.
     """
     if text_dim % _HEADS:
         raise InputError(f'clip.text_dim: expected a multiple of {_HEADS} heads, got {text_dim}')
@@ -50,7 +50,7 @@ def clip(
         words_NL = torch.from_numpy(encode_words(captions)).to(z_ND.device)
         t_ND = F.normalize(text(words_NL).float(), dim=1)
         logits_NN = z_ND @ t_ND.T * scale[0].exp().clamp(max=100)
-        # pictures with the same caption have the same logits, so one of them as the answer stands for all
+        # pictures with the same caption have equal logits, so any of them can be the target
         answer_N = torch.arange(len(logits_NN), device=logits_NN.device)
         return (F.cross_entropy(logits_NN, answer_N) + F.cross_entropy(logits_NN.T, answer_N)) / 2
 
@@ -58,18 +58,18 @@ def clip(
 
 
 class _Text(nn.Module):
-    """A small transformer over words, mean over them."""
+    """A small transformer over the words of a caption, followed by their mean."""
 
     def __init__(self, width: int, depth: int, out: int) -> None:
         super().__init__()
         self.words = nn.Embedding(len(VOCABULARY) + 1, width, padding_idx=0)
-        self.place_LD = nn.Parameter(0.02 * torch.randn(MAX_WORDS, width))
+        self.position_LD = nn.Parameter(0.02 * torch.randn(MAX_WORDS, width))
         layer = nn.TransformerEncoderLayer(width, _HEADS, 2 * width, dropout=0.0, batch_first=True, norm_first=True)
         self.blocks = nn.TransformerEncoder(layer, depth, enable_nested_tensor=False)
         self.leave = nn.Linear(width, out)
 
     def forward(self, words_NL: Tensor) -> Tensor:
         padding_NL = words_NL == 0
-        f_NLD = self.blocks(self.words(words_NL) + self.place_LD, src_key_padding_mask=padding_NL)
+        f_NLD = self.blocks(self.words(words_NL) + self.position_LD, src_key_padding_mask=padding_NL)
         present_NL1 = (~padding_NL)[..., None].to(f_NLD.dtype)
         return self.leave((f_NLD * present_NL1).sum(dim=1) / present_NL1.sum(dim=1))

@@ -1,4 +1,4 @@
-"""DINO: a student tells from any crop what a momentum teacher tells from a large one (arXiv 2104.14294).
+"""DINO: from any crop, a student predicts the output of a momentum teacher for a large crop (arXiv 2104.14294).
 
 Shape suffixes: N images, D embedding width, K prototypes.
 """
@@ -30,23 +30,23 @@ def dino(
     local_side: PositiveInt = 32,
     local_area: PositiveFraction = 0.35,
 ) -> Objective:
-    """Return the objective for a network that takes pictures of any size.
+    """Return the objective for a network that accepts pictures of any size.
 
     Args:
-      network: the loss sees its `embed` only.
+      network: the loss uses only its `embed`.
       prototypes: outputs of the head (K).
       hidden_dim: width of the head's hidden layers.
       bottleneck_dim: width of the unit vectors before the prototypes.
-      student_temperature: of the student's softmax.
-      teacher_temperature: of the teacher's; lower is sharper.
-      momentum: share of itself that the teacher keeps each step, rising to 1 along a half cosine.
-      centre_momentum: of the running mean that is taken from the teacher's outputs.
-      local_crops: small crops for the student besides the two large ones.
-      local_side: their side in pixels.
-      local_area: their largest share of the picture; the smallest is a third of it.
+      student_temperature: temperature of the student's softmax.
+      teacher_temperature: temperature of the teacher's softmax; lower is sharper.
+      momentum: momentum of the teacher per step, rising to 1 along a half cosine.
+      centre_momentum: momentum of the running mean that is subtracted from the teacher's outputs.
+      local_crops: number of small crops for the student, in addition to the two large ones.
+      local_side: side of the small crops in pixels.
+      local_area: largest area of a small crop as a share of the picture; the smallest is a third of it.
 
     Raises:
-      InputError: if small crops are no whole number of patches.
+      InputError: if the side of the small crops is not a multiple of the patch size.
     """
     patch = network.patch_embed.patch_size[0] if isinstance(network, TinyViT) else 1
     if local_side % patch:
@@ -78,7 +78,7 @@ def dino(
 
 
 class _Head(nn.Module):
-    """An MLP to unit vectors, then their cosines with the prototypes."""
+    """An MLP to unit vectors, followed by their cosines with the prototypes."""
 
     def __init__(self, width: int, hidden: int, bottleneck: int, prototypes: int) -> None:
         super().__init__()

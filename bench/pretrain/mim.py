@@ -1,6 +1,6 @@
-"""Masked image modelling: an encoder of the visible patches, a small decoder that paints the hidden ones (MAE, 2111.06377).
+"""Masked image modelling: the network encodes visible patches, a small decoder predicts the hidden ones (MAE, 2111.06377).
 
-Shape suffixes: N images, T patches, V visible ones, P numbers in a patch, C colour channels, D embedding width.
+Shape suffixes: N images, T patches, V visible patches, P values per patch, C colour channels, D embedding width.
 """
 
 import torch
@@ -26,13 +26,13 @@ def mim(
     """Return the objective for a vision transformer (`bench.backbones.tiny.networks.tiny_network('plain_vit')`).
 
     Args:
-      network: sees the visible patches only, and is nearly three times cheaper for it.
+      network: sees only the visible patches, which makes it nearly three times cheaper.
       hidden_share: share of the patches that are hidden.
-      decoder_dim: width of the decoder, which is thrown away afterwards.
-      decoder_depth: its transformer blocks.
+      decoder_dim: width of the decoder, which is discarded after training.
+      decoder_depth: number of transformer blocks of the decoder.
 
     Raises:
-      InputError: if no patch would be hidden or none visible, or the width does not divide into heads.
+      InputError: if no patch or every patch would be hidden, or the width is not divisible by the number of heads.
     """
     total = network.patch_embed.num_patches
     hidden = round(hidden_share * total)
@@ -48,7 +48,7 @@ def mim(
         order_NT = torch.rand(len(x_NCHW), total, generator=batch.rng).argsort(dim=1).to(x_NCHW.device)
         visible_NV = order_NT[:, : total - hidden]
         painted_NTP = decoder(network.encode_visible(x_NCHW, visible_NV), visible_NV).float()
-        target_NTP = F.layer_norm(patches_NTP, patches_NTP.shape[-1:])  # each patch for itself, as MAE found better
+        target_NTP = F.layer_norm(patches_NTP, patches_NTP.shape[-1:])  # normalised per patch, as in MAE
         error_NT = (painted_NTP - target_NTP).square().mean(dim=-1)
         hidden_NT = torch.ones_like(error_NT).scatter(1, visible_NV, 0.0)
         return (error_NT * hidden_NT).sum() / hidden_NT.sum()
@@ -57,23 +57,23 @@ def mim(
 
 
 class _Decoder(nn.Module):
-    """A small transformer over all patches, the hidden ones as one learned token, to pixels."""
+    """A small transformer over all patches that outputs pixels; hidden patches enter as one learned token."""
 
     def __init__(self, network: TinyViT, width: int, depth: int) -> None:
         super().__init__()
         total, side = network.patch_embed.num_patches, network.patch_embed.patch_size[0]
         self.enter = nn.Linear(network.embed_dim, width)
         self.hidden_D = nn.Parameter(0.02 * torch.randn(width))
-        self.place_TD = nn.Parameter(0.02 * torch.randn(total, width))
+        self.position_TD = nn.Parameter(0.02 * torch.randn(total, width))
         self.blocks = nn.Sequential(*(Block(width, num_heads=_HEADS, mlp_ratio=2.0, qkv_bias=True) for _ in range(depth)))
         self.leave = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 3 * side * side))
 
     def forward(self, f_NVD: Tensor, visible_NV: Tensor) -> Tensor:
         f_NVD = self.enter(f_NVD)
         count, width = len(f_NVD), f_NVD.shape[-1]
-        tokens_NTD = self.hidden_D.to(f_NVD.dtype).expand(count, len(self.place_TD), width)
+        tokens_NTD = self.hidden_D.to(f_NVD.dtype).expand(count, len(self.position_TD), width)
         tokens_NTD = tokens_NTD.scatter(1, visible_NV[..., None].expand(-1, -1, width), f_NVD)
-        return self.leave(self.blocks(tokens_NTD + self.place_TD))
+        return self.leave(self.blocks(tokens_NTD + self.position_TD))
 
 
 def _patches(x_NCHW: Tensor, side: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""MoCo v3: a view finds the other view of its picture among the keys of a momentum encoder (arXiv 2104.02057).
+"""MoCo v3: contrast of a view with the keys that a momentum encoder computes from the other view (arXiv 2104.02057).
 
 Shape suffixes: N images, D embedding width.
 """
@@ -25,11 +25,11 @@ def moco(
     """Return the objective for a network.
 
     Args:
-      network: the loss sees its `embed` only.
-      temperature: divides cosines in the loss.
-      projection_dim: width of the projection and prediction heads' outputs.
+      network: the loss uses only its `embed`.
+      temperature: divides the cosines in the loss.
+      projection_dim: output width of the projection and prediction heads.
       hidden_dim: width of their hidden layers.
-      momentum: share of itself that the momentum encoder keeps each step, rising to 1 along a half cosine.
+      momentum: momentum of the momentum encoder per step, rising to 1 along a half cosine.
     """
     encoder = nn.Sequential(_Embed(network), mlp(network.num_features, hidden_dim, projection_dim))
     predictor = mlp(projection_dim, hidden_dim, projection_dim)
@@ -38,7 +38,7 @@ def moco(
     def loss(batch: Batch) -> Tensor:
         first_NCHW, second_NCHW = batch.view(), batch.view()
         with torch.no_grad():
-            # each half by itself, so that batch norms see as many pictures on both sides
+            # each view separately, so that batch norms see the same number of pictures on both sides
             key_1_ND, key_2_ND = keys(first_NCHW), keys(second_NCHW)
         query_1_ND, query_2_ND = predictor(encoder(first_NCHW)), predictor(encoder(second_NCHW))
         return _contrast(query_1_ND, key_2_ND, temperature) + _contrast(query_2_ND, key_1_ND, temperature)
@@ -49,7 +49,7 @@ def moco(
 
 
 class _Embed(nn.Module):
-    """The network's `embed` as a module of its own, so that a copy of it can follow."""
+    """The network's `embed` as a separate module, so that the momentum encoder can be a copy of it."""
 
     def __init__(self, network: TinyNetwork) -> None:
         super().__init__()
@@ -60,6 +60,6 @@ class _Embed(nn.Module):
 
 
 def _contrast(query_ND: Tensor, key_ND: Tensor, temperature: float) -> Tensor:
-    """Return InfoNCE: the key of a row is the one at the same place."""
+    """Return the InfoNCE loss; the positive key of a query is the one in the same row."""
     logits_NN = F.normalize(query_ND.float(), dim=1) @ F.normalize(key_ND.float(), dim=1).T / temperature
     return 2 * temperature * F.cross_entropy(logits_NN, torch.arange(len(logits_NN), device=logits_NN.device))

@@ -1,4 +1,4 @@
-"""SimCLR: two augmented views of a picture find each other among a batch (arXiv 2002.05709).
+"""SimCLR: contrast of two augmented views of each picture within a batch (arXiv 2002.05709).
 
 Shape suffixes: N images, D embedding width.
 """
@@ -16,9 +16,9 @@ def simclr(network: TinyNetwork, *, temperature: Positive = 0.15, projection_dim
     """Return the objective for a network.
 
     Args:
-      network: the loss sees its `embed` only; the features beside it stay less invariant.
-      temperature: divides cosines in the loss.
-      projection_dim: width of the projection head's output; the head is thrown away afterwards.
+      network: the loss uses only its `embed`; the earlier features stay less invariant.
+      temperature: divides the cosines in the loss.
+      projection_dim: output width of the projection head, which is discarded after training.
     """
     width = network.num_features
     head = nn.Sequential(

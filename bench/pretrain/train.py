@@ -1,4 +1,4 @@
-"""The training that all recipes share: pictures, batches, optimizer and schedule; then the features' mean and spread.
+"""The training loop shared by all recipes: pictures, batches, optimizer, schedule and the standardisation of features.
 
 Shape suffixes: N images, C colour channels, H height, W width, D feature width.
 """
@@ -24,13 +24,13 @@ from bench.datasets.plumage.captions import caption
 from bench.datasets.plumage.plumage import labels_of, unlabelled_stream
 from bench.pretrain.augment import Augmentation, normalised
 
-# Pictures whose features give the mean and spread that the encoder takes out.
+# Number of pictures that determine the mean and standard deviation for the encoder's standardisation.
 _STANDARDISED_OVER = 2000
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Pictures x_NCHW in [0, 1] and what recipes draw from them; every draw is another one."""
+    """Pictures x_NCHW in [0, 1], with random views and captions for the recipes; every call draws new ones."""
 
     x_NCHW: Tensor
     species_N: np.ndarray
@@ -52,9 +52,10 @@ class Batch:
 
 @dataclass(frozen=True)
 class Objective:
-    """What a recipe minimises.
+    """The objective of a recipe.
 
-    `modules` are trained, `frozen` (a momentum copy) moves along; `after_step` is told which share of the steps is done.
+    `modules` are trained; `frozen` (a momentum copy) is only moved to the device with them. `after_step` receives the share
+    of the steps that are done.
     """
 
     loss: Callable[[Batch], Tensor]
@@ -100,30 +101,31 @@ def pretrain(
 
     Args:
       places: the stream is cached under `cache_dir`.
-      device: where to train; bfloat16 autocast on every kind.
+      device: where to train, with bfloat16 autocast.
       objective_for: makes the recipe's objective for a network.
       recipe: name of the recipe, a row of `bench.pretrain`; seeds are derived from it.
-      network: its kind, see `bench.backbones.tiny.facts.ARCHITECTURES`.
-      num_images: pictures drawn for the stream.
-      epochs: passes over the stream.
-      batch_size: pictures per step.
-      learning_rate: peak of AdamW's rate, reached linearly after `warmup_share` of the steps, then cosine to 0.
-      weight_decay: AdamW's.
-      warmup_share: share of all steps.
+      network: kind of network, see `bench.backbones.tiny.facts.ARCHITECTURES`.
+      num_images: number of pictures in the stream.
+      epochs: epochs on the stream.
+      batch_size: pictures per optimizer step.
+      learning_rate: peak learning rate of AdamW, reached linearly after `warmup_share` of the steps, then cosine to 0.
+      weight_decay: weight decay of AdamW.
+      warmup_share: share of the steps used for warm-up.
       min_crop_area: smallest crop as a share of the picture; the largest is 1.
-      brightness: exposure varies in 1 +- this.
-      contrast: contrast varies in 1 +- this.
-      colour_cast: gain of each channel varies in 1 +- this.
+      brightness: exposure varies within 1 +- this value.
+      contrast: contrast varies within 1 +- this value.
+      colour_cast: the gain of each channel varies within 1 +- this value.
       gray_prob: probability of a grey view.
       blur_prob: probability of a 3 x 3 blur.
-      noise_std: Gaussian noise, for images in [0, 1].
-      standardise: take the stream's mean out of each feature and divide by its spread, as a last batch norm would.
-      seed: of weights, batches and augmentation.
-      data_seed: of the plumage stream.
+      noise_std: standard deviation of Gaussian noise, for images in [0, 1].
+      standardise: at the end, standardise each feature by its mean and standard deviation on the stream, as a last batch
+        norm would.
+      seed: seed of weights, batches and augmentation.
+      data_seed: seed of the plumage stream.
 
     Raises:
-      InputError: if there are fewer pictures than in a batch, or a recipe's setting does not fit the network.
-      FloatingPointError: if the loss is not finite; names the step.
+      InputError: if there are fewer pictures than in a batch, or a setting of the recipe does not fit the network.
+      FloatingPointError: if the loss is not finite; the message names the step.
     """
     if num_images < batch_size:
         raise InputError(f'pretrain.num_images: expected at least batch_size = {batch_size}, got {num_images}')
@@ -176,13 +178,13 @@ def pretrain(
 
 
 def mlp(inward: int, hidden: int, out: int) -> nn.Module:
-    """Return a head of two layers with a batch norm between."""
+    """Return a head of two layers with a batch norm in between."""
     return nn.Sequential(nn.Linear(inward, hidden, bias=False), nn.BatchNorm1d(hidden), nn.ReLU(), nn.Linear(hidden, out))
 
 
 @torch.no_grad()
 def follow(copy: nn.Module, original: nn.Module, momentum: float, done: float) -> None:
-    """Move a copy's weights a step towards the original's; it keeps `momentum` at first, all of itself at the end."""
+    """Update a momentum copy of a network; the momentum rises from `momentum` to 1 along a half cosine of `done`."""
     keep = 1 - (1 - momentum) * (math.cos(math.pi * done) + 1) / 2
     for ours, theirs in zip(copy.parameters(), original.parameters(), strict=True):
         ours.lerp_(theirs, 1 - keep)
@@ -191,7 +193,7 @@ def follow(copy: nn.Module, original: nn.Module, momentum: float, done: float) -
 def _optimizer(
     model: nn.Module, learning_rate: float, weight_decay: float, *, total: int, warmup_share: float
 ) -> tuple[torch.optim.AdamW, torch.optim.lr_scheduler.LambdaLR]:
-    """Return AdamW, without decay of biases and norms, and its warm-up and cosine schedule."""
+    """Return AdamW (no weight decay on biases and norms) and its schedule with warm-up and cosine decay."""
     warmup = max(1, round(warmup_share * total))
     parameters = [p for p in model.parameters() if p.requires_grad]
     groups = [
@@ -208,7 +210,7 @@ def _optimizer(
 
 @torch.inference_mode()
 def _standardise(encoder: TinyNetwork, batches: list[Tensor]) -> None:
-    """Set what the encoder takes out of its features."""
+    """Set the mean and standard deviation of the encoder's standardisation."""
     f_ND = torch.cat([encoder(normalised(x_NCHW)) for x_NCHW in batches]).double()
     encoder.feature_mean.copy_(f_ND.mean(dim=0))
     encoder.feature_std.copy_(f_ND.std(dim=0, correction=0).clamp(min=1e-3 * f_ND.std()))

@@ -19,9 +19,9 @@ from bench.features.encode import release
 from bench.features.views import RandomView
 from bench.probes.task import ProbeTask, score
 
-# Freshly encoded features held at a time, in floats.
+# Number of floats of freshly encoded features held at a time.
 _FRESH_FLOATS = 1 << 26
-# A pool of more bytes than this is let go each time this many rows were read: each brings 64 KiB of its surroundings.
+# A pool larger than this many bytes is unmapped after this many rows, because every row read maps 64 KiB around it.
 _POOL_BYTES, _POOL_ROWS = 1 << 30, 1 << 14
 _CURVE_POINTS = 100
 
@@ -41,25 +41,25 @@ def adam_probe(
     num_views: PositiveInt | None = 64,
     full_views: PositiveInt | None = 8,
 ) -> ProbeScore:
-    """Train linear probes with Adam on flipped and randomly cropped images; all repeats share the backbone passes.
+    """Train linear probes with Adam on flipped and randomly cropped images. All repeats share the backbone passes.
 
-    2511.16674, appendix: learning rate `rate_per_256` * batch / 256 with batch = min(`batch_size`, N), cosine to 0, no
+    arXiv 2511.16674, appendix: learning rate `rate_per_256` * batch / 256 with batch = min(`batch_size`, N), cosine to 0, no
     weight decay, weights ~ N(0, `init_sigma`^2), bias 0, tested once at the end.
 
     Args:
       task: see `ProbeTask`.
-      repeats: probe seeds; each has its own start, order and choice of views.
-      epochs: passes over a distilled set.
-      batch_size: images per step.
-      full_epochs: passes over the whole training split.
-      full_batch_size: its images per step.
+      repeats: number of probe seeds; each has its own initial weights, order and choice of views.
+      epochs: epochs on a distilled set.
+      batch_size: images per optimizer step.
+      full_epochs: epochs on the whole training split.
+      full_batch_size: images per optimizer step on the whole training split.
       rate_per_256: learning rate for 256 images per step.
       init_sigma: standard deviation of the initial weights.
-      num_views: random views cached for each image, of which each epoch takes one; None encodes a new view each epoch.
+      num_views: cached random views per image; each epoch draws one of them. None encodes a new view per epoch.
       full_views: the same for the whole training split.
 
     Returns:
-      The score of each repeat.
+      The scores of all repeats.
     """
     backbone = task.backbone
     epochs, views = (full_epochs, full_views) if task.is_full else (epochs, num_views)
@@ -100,7 +100,7 @@ def adam_probe(
 
 
 def _pooled(f_VND: np.ndarray, epochs: int) -> Iterator[Gather]:
-    """Yield, for each epoch, a function that gathers f_RBD: one cached view per image, each repeat drawing its own."""
+    """Yield one function per epoch that gathers f_RBD: one cached view per image, drawn independently by each repeat."""
     mapped = 0
 
     def gather(rows_RB: Tensor, generators: list[torch.Generator]) -> Tensor:
@@ -118,7 +118,7 @@ def _pooled(f_VND: np.ndarray, epochs: int) -> Iterator[Gather]:
 
 
 def _fresh(task: ProbeTask, view: RandomView, epochs: int) -> Iterator[Gather]:
-    """Yield, for each epoch, a function that gathers f_RBD from views encoded for this epoch alone."""
+    """Yield one function per epoch that gathers f_RBD from views encoded for that epoch only."""
 
     def gather_from(f_ND: Tensor) -> Gather:
         return lambda rows_RB, generators: f_ND[rows_RB]
@@ -133,7 +133,7 @@ def _fresh(task: ProbeTask, view: RandomView, epochs: int) -> Iterator[Gather]:
 def _adam_step(
     w_RCD: Tensor, b_RC: Tensor, optimizer: torch.optim.Optimizer, f_RBD: Tensor, y_RBC: Tensor
 ) -> Tensor:
-    """Take one step of all repeats along the closed-form cross-entropy gradient; returns the mean loss before it."""
+    """Take one optimizer step of all repeats with the closed-form cross-entropy gradient; return the mean loss before it."""
     logits_RBC = torch.einsum('rbd,rcd->rbc', f_RBD, w_RCD) + b_RC[:, None]
     log_p_RBC = F.log_softmax(logits_RBC, dim=-1)
     error_RBC = (log_p_RBC.exp() - y_RBC) / f_RBD.shape[1]

@@ -1,12 +1,12 @@
-"""The table of probe protocols: versioned rules by which every method's set is turned into a number.
+"""The registry rows of the probe protocols: versioned rules that turn the distilled set of any method into a number.
 
-A changed rule is a new row with a new name. `bench.probes.task.PROBE_VERSION`, the name of the rules and all settings are
-hashed into each record.
+A changed rule gets a new row with a new name. Every record contains a hash of `bench.probes.task.PROBE_VERSION`, the name of
+the rules and all settings.
 """
 
 from bench.config.registry import Row
 
-# Frozen names, which are in every key: where the code lay when they were given says nothing of where it lies now.
+# Frozen names that are part of every key. They look like addresses of code, but do not follow the code when it moves.
 _ADAM, _RIDGE = 'bench.probe:adam_probe', 'bench.probe:ridge_probe'
 
 ROWS = (

@@ -1,6 +1,6 @@
 """The convex probe: ridge regression onto the labels.
 
-Shape suffixes: N images, B those of a block, C classes, D feature width.
+Shape suffixes: N images, B images in a block, C classes, D feature width.
 """
 
 import numpy as np
@@ -12,15 +12,15 @@ from bench.core.types import ProbeScore
 from bench.features.views import CenterView
 from bench.probes.task import ProbeTask, score
 
-# Images whose features and targets are held in float64 at a time.
+# Number of images whose features and targets are held in float64 at a time.
 _BLOCK = 8192
 
 
 def ridge_probe(task: ProbeTask, *, strength: Positive = 0.1) -> ProbeScore:
-    """Solve ridge regression onto the labels, from test-view features: convex, nothing random, one repeat.
+    """Solve ridge regression onto the labels from test-view features. It is convex and deterministic; there is one repeat.
 
-    Features are centred on the distilled set's mean and divided by their root mean square norm, so that
-    one fixed `strength` means the same for every backbone, method and ipc; targets are centred likewise.
+    Features are centred on the mean of the distilled set and divided by their root mean square norm, so that a fixed
+    `strength` means the same for every backbone, method and ipc. Targets are centred too.
 
     Args:
       task: see `ProbeTask`.
@@ -40,7 +40,7 @@ def ridge_probe(task: ProbeTask, *, strength: Positive = 0.1) -> ProbeScore:
 
     mean_D = sum(features(rows).sum(dim=0) for rows in blocks) / count
     mean_C = sum(targets(rows).sum(dim=0) for rows in blocks) / count
-    # filled in place: small results kept between blocks would keep the blocks' freed memory from being used again
+    # filled in place: small arrays allocated between the blocks would prevent the reuse of the blocks' freed memory
     square_N = torch.empty(count, dtype=torch.float64)
     for rows in blocks:
         square_N[rows] = (features(rows) - mean_D).square().sum(dim=1)

@@ -1,4 +1,4 @@
-"""What a probe protocol is given, and how the probes that it trained are tested: once, at the end.
+"""The input of a probe protocol, and the test of the trained probes: once, at the end.
 
 Shape suffixes: R repeats (probe seeds), B batch, N images, C classes, D feature width.
 """
@@ -19,10 +19,11 @@ PROBE_VERSION = 1
 
 @dataclass(frozen=True)
 class ProbeTask:
-    """What a protocol is given.
+    """The input of a protocol.
 
-    `train` is the distilled set as a split, `is_full` whether it is the whole training split. `targets_NC` are its labels
-    as distributions; where they are None, the labels of `train` count, and `targets_of` spells out a batch at a time.
+    `train` is the distilled set as a split; `is_full` says whether it is the whole training split. `targets_NC` are its
+    labels as distributions. If they are None, the hard labels of `train` are used, and `targets_of` makes them one-hot batch
+    by batch.
     """
 
     train: Split
@@ -38,7 +39,7 @@ class ProbeTask:
         return self.train.num_classes if self.targets_NC is None else self.targets_NC.shape[1]
 
     def targets_of(self, rows: Tensor | slice, *, dtype: torch.dtype, device: torch.device) -> Tensor:
-        """Return the targets of some images as distributions: the shape of `rows`, and an axis of classes behind it."""
+        """Return the targets of some images as distributions, in the shape of `rows` plus a last axis of classes."""
         if self.targets_NC is not None:
             return torch.from_numpy(self.targets_NC)[rows].to(device, dtype)
         picked = rows.numpy() if isinstance(rows, Tensor) else rows
@@ -50,9 +51,9 @@ def score(task: ProbeTask, w_RCD: Tensor, b_RC: Tensor, *, curves: dict) -> Prob
     """Test every repeat once, in blocks of test images.
 
     Args:
-      task: what the probes were trained for.
-      w_RCD: weights of each repeat.
-      b_RC: biases of each repeat.
+      task: the task of the probes.
+      w_RCD: weights of all repeats.
+      b_RC: biases of all repeats.
       curves: see `ProbeScore`.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What the methods that synthesise images share: everything but the loss."""
+"""Shared code of the methods that synthesise images: everything except the loss."""
 
 from methods._synthesis.distil import Loss, Synthetic, synthesis
 from methods._synthesis.real import RealFeatures

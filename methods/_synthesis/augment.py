@@ -1,6 +1,6 @@
-"""Differentiable random views of the synthetic images: crop, flip and noise with the geometry of the real side.
+"""Differentiable random views of the synthetic images: crop, flip and noise, with the same geometry as for real images.
 
-Shape suffixes: N images, A views of each, C colour channels, H height, W width.
+Shape suffixes: N images, A views per image, C colour channels, H height, W width.
 """
 
 import math
@@ -14,11 +14,11 @@ _TRIES = 10
 
 
 @dataclass(frozen=True)
-class DrawnViews:
-    """The random choices for A views of each of N images, so that a second pass over the images sees the same ones.
+class ViewParameters:
+    """The random choices for A views of each of N images, so that a second pass can draw the same views again.
 
-    `boxes_NA4` are (top, left, height, width) as fractions of the image side. `noisy_NA` lies on the CPU, where the loop
-    can ask for it without waiting for the device; `noise_seed` makes the noise again.
+    `boxes_NA4` are (top, left, height, width) as fractions of the image side. `noisy_NA` is on the CPU, so that the loop can
+    read it without waiting for the device. `noise_seed` reproduces the noise.
     """
 
     boxes_NA4: Tensor
@@ -41,11 +41,11 @@ class Augmentation:
 
     def sample(
         self, count: int, views: int, *, side: int, generator: torch.Generator, device: torch.device | str = 'cpu'
-    ) -> DrawnViews:
-        """Draw the choices for `views` views of each of `count` square images of `side` pixels.
+    ) -> ViewParameters:
+        """Draw the parameters of `views` views of each of `count` square images of `side` pixels.
 
-        Crops have whole-pixel corners inside the image, as torchvision draws them: the first of ten tries that fits, else
-        the whole image. `generator` is one of the CPU: the draws are few, and the same on every device.
+        Crops have integer corners inside the image and are drawn as in torchvision: the first of ten tries that fits, else
+        the whole image. `generator` is on the CPU: it draws few numbers, and they are the same for every device.
         """
 
         def uniform(*shape: int) -> Tensor:
@@ -65,7 +65,7 @@ class Augmentation:
             first_M = fits_TM.float().argmax(dim=0)
             found = torch.cat([corners_2TM, sides_2TM])[:, first_M, torch.arange(total)].T
             boxes_M4 = torch.where(fits_TM.any(dim=0)[:, None], found, boxes_M4)
-        return DrawnViews(
+        return ViewParameters(
             (boxes_M4 / side).view(count, views, 4).to(device, non_blocking=True),
             flip_M.view(count, views).to(device, non_blocking=True),
             noisy_M.view(count, views),
@@ -73,16 +73,16 @@ class Augmentation:
         )
 
     def apply(
-        self, x_NCHW: Tensor, views: DrawnViews, *, images: slice = slice(None), copies: slice = slice(None), side: int
+        self, x_NCHW: Tensor, views: ViewParameters, *, images: slice = slice(None), copies: slice = slice(None), side: int
     ) -> Tensor:
         """Return views of images in [0, 1] at `side` pixels, (N * A, C, side, side), differentiable.
 
-        `x_NCHW` holds the images `images` of those that `views` was drawn for; `copies` selects among their A views.
-        Bilinear, half-pixel centres, as torchvision resizes.
+        `views` holds the parameters for all images; `x_NCHW` are the images that `images` selects, and `copies` selects some
+        of their A views. Resampling is bilinear with half-pixel centres, as in torchvision.
         """
         boxes_NA4, flip_NA = views.boxes_NA4[images, copies], views.flip_NA[images, copies]
         count, copies_count = flip_NA.shape
-        # all views of an image are sampled as one tall picture: the image is not copied, nor are its gradients
+        # all views of an image are sampled as one tall picture, so that neither the image nor its gradient is copied
         tall = _grid(boxes_NA4, flip_NA, side=side).view(2, count, copies_count * side, side).permute(1, 2, 3, 0)
         x_NCHW = F.grid_sample(x_NCHW, tall, mode='bilinear', padding_mode='border', align_corners=False)
         x_MCHW = x_NCHW.view(count, 3, copies_count, side, side).transpose(1, 2).flatten(0, 1)
@@ -90,8 +90,8 @@ class Augmentation:
             self._add_noise(x_MCHW, views, images, copies, side=side)
         return x_MCHW
 
-    def _add_noise(self, x_MCHW: Tensor, views: DrawnViews, images: slice, copies: slice, *, side: int) -> None:
-        """Add noise to some views, in place. Each view has its own random stream, whatever the chunks and processes."""
+    def _add_noise(self, x_MCHW: Tensor, views: ViewParameters, images: slice, copies: slice, *, side: int) -> None:
+        """Add noise to some views in place. Each view has its own random stream, so chunks and processes do not matter."""
         first_image, _, _ = images.indices(len(views.noisy_NA))
         first_copy, _, _ = copies.indices(views.noisy_NA.shape[1])
         noisy_NA = views.noisy_NA[images, copies]
@@ -101,14 +101,14 @@ class Augmentation:
             stream = (first_image + image) * views.noisy_NA.shape[1] + first_copy + copy
             generator.manual_seed(views.noise_seed + stream)
             noise.normal_(self.noise_mean, self.noise_std, generator=generator)
-            with torch.no_grad():  # a constant: no part of the graph
+            with torch.no_grad():  # a constant, so not part of the graph
                 x_MCHW[image * noisy_NA.shape[1] + copy] += noise
 
 
 def _grid(boxes_NA4: Tensor, flip_NA: Tensor, *, side: int) -> Tensor:
-    """Return where each output pixel looks, xy in [-1, 1] over the image as two planes (2, N * A, side, side).
+    """Return the sampling position of each output pixel: xy in [-1, 1], as two planes (2, N * A, side, side).
 
-    Planes, as a permuted view, suit grid_sample as well as pairs; affine_grid takes longer than the sampling itself.
+    grid_sample accepts the permuted planes as well as pairs. affine_grid would take longer than the sampling itself.
     """
     top_M1, left_M1, height_M1, width_M1 = boxes_NA4.reshape(-1, 4, 1).unbind(1)
     centres_S = (2 * torch.arange(side, device=boxes_NA4.device) + 1) / side - 1

@@ -1,6 +1,6 @@
-"""From a loss to a method: the shared settings, the images' start, the fit, the distilled set.
+"""Turns a loss into a method: shared settings, initial images, optimization, distilled set.
 
-A method that synthesises images is one function that makes its loss:
+A method that synthesises images is one function that returns its loss:
 
     @synthesis
     def my_method(real: RealFeatures, *, strength: Positive = 1.0) -> Loss:
@@ -35,17 +35,17 @@ from methods._synthesis.pyramid import Pyramid, level_sizes
 from methods._synthesis.real import RealFeatures
 from methods.herding import herd
 
-# Settings that change what a run costs, never what comes out (beyond the last bits of a float).
+# Settings that change the cost of a run but not its result (beyond the last bits of a float).
 _COST_ONLY = ('chunk_size', 'log_every', 'checkpoint_every', 'compile_backbone')
 
 
 @dataclass(frozen=True)
 class Synthetic:
-    """What a loss is given in each update: features of A views of this process's images, and their classes.
+    """The input of a loss at each update: features of A views of this process's images, and their classes.
 
-    `f_AND` is differentiable. `total` counts the images of all processes; those of this process begin at `first`.
-    `num_classes` counts all classes. `world.sum` adds up what the processes hold. A loss must be computed from such sums
-    alone: then it is the same scalar in every process.
+    `f_AND` is differentiable. `total` is the number of images of all processes; this process's images start at `first`.
+    `num_classes` counts all classes. `world.sum` adds up the parts of all processes. A loss must depend on such sums only,
+    so that it is the same scalar in every process.
     """
 
     f_AND: Tensor
@@ -61,16 +61,16 @@ class Synthetic:
 
     @property
     def all_labels_N(self) -> Tensor:
-        """Classes of the images of all processes."""
+        """The classes of the images of all processes."""
         return torch.arange(self.total, device=self.labels_N.device) // self.ipc
 
     def gathered(self, x: Tensor) -> Tensor:
-        """Return rows (..., N, D) of the images of all processes, of which `x` are this one's; differentiable."""
+        """Return the rows (..., N, D) of all processes' images; `x` holds those of this process. Differentiable."""
         return self.world.sum(F.pad(x, (0, 0, self.first, self.total - self.first - x.shape[-2])))
 
     @property
     def y_NC(self) -> Tensor:
-        """Labels as one-hot rows."""
+        """The labels as one-hot rows."""
         return F.one_hot(self.labels_N, self.num_classes).to(self.f_AND)
 
     def class_means(self) -> Tensor:
@@ -111,41 +111,42 @@ def synthesise(
     checkpoint_every: PositiveInt | None = 100,
     compile_backbone: bool = False,
 ) -> DistilledSet:
-    """Fit `ipc` synthetic images for each class to a loss on their features.
+    """Optimise `ipc` synthetic images per class for a loss on their features.
 
     Args:
-      task: the training split through the source backbone.
-      loss_for: makes the loss from the real side (`RealFeatures`).
-      num_updates: of the images.
-      learning_rate: of Adam, on every level.
-      lr_over_levels: divide the rate by the number of levels, so that a pixel moves as far whatever the depth.
+      task: the training split, seen through the source backbone.
+      loss_for: makes the loss from the features of the real images (`RealFeatures`).
+      num_updates: number of updates of the images.
+      learning_rate: Adam's learning rate for every level.
+      lr_over_levels: divide the rate by the number of levels, so that the step size of a pixel does not depend on the depth.
       decay_start: fraction of the updates after which the rate falls to 0 along a half cosine; 1 keeps it constant.
-      num_augmentations: random views of each synthetic image per update (A).
-      num_views: cached random views of each real image; an update looks at one of them, drawn at random.
-      parameterization: 'pyramid', or 'pixels' (one level of full size).
-      level_every: updates until the pyramid gets its next level.
+      num_augmentations: random views per synthetic image and update (A).
+      num_views: cached random views per real image; an update uses one of them, drawn at random.
+      parameterization: 'pyramid', or 'pixels' (a single level of full size).
+      level_every: number of updates between two levels of the pyramid.
       image_size: side of the synthetic images in pixels; None takes 256/224 of the backbone's input.
       decorrelate: decode through the colour correlation of natural images.
-      init: 'noise', or 'real': photographs chosen by herding (the centroid's at ipc 1), all levels from the start.
-      crop: random resized crops on both sides.
+      init: 'noise', or 'real' to start from photographs selected by herding (the centroid's at ipc 1), with all levels.
+      crop: random resized crops, for real and synthetic images.
       crop_min_area: smallest crop, as a fraction of the image.
-      flip_prob: chance of a mirrored view.
-      noise_std: Gaussian noise in units of intensity in [0, 1].
-      noise_mean: its mean; the first release used 0.5.
-      noise_prob: chance that a view has noise.
-      soft_labels: label the finished images by a linear teacher of the training features instead of by their class.
-      label_temperature: of the teacher's softmax.
-      chunk_size: views in the backbone at once; None takes all. A number saves memory and costs a second forward pass.
+      flip_prob: probability of a flipped view.
+      noise_std: standard deviation of Gaussian noise, for images in [0, 1].
+      noise_mean: mean of the noise; the first release used 0.5.
+      noise_prob: probability of noise in a view.
+      soft_labels: label the finished images with a linear teacher of the training features instead of with their class.
+      label_temperature: temperature of the teacher's softmax.
+      chunk_size: views that pass through the backbone at once; None takes all. A chunk size saves memory, at the cost of a
+        second forward pass.
       log_every: updates between logged losses.
-      checkpoint_every: updates between checkpoints, rounded up to a logged one; None keeps none.
-      compile_backbone: with torch.compile. It needs a compiler, and pays off over many updates.
+      checkpoint_every: updates between checkpoints, rounded up to a logged update; None saves none.
+      compile_backbone: use torch.compile; it needs a compiler, and pays off over many updates.
 
     Returns:
-      The images at 8 bits, ipc for each class, in class order.
+      The images at 8 bits, ipc per class, in class order.
 
     Raises:
       InputError: if the schedule ends before the pyramid is complete, or a class has fewer than ipc images to start from.
-      FloatingPointError: if the loss stops being finite; names the update.
+      FloatingPointError: if the loss is not finite; the message names the update.
     """
     backbone, device, num_classes, world = task.encoder, task.encoder.device, task.train.num_classes, task.world
     image_size = image_size or resize_side(backbone.input_side)
@@ -195,7 +196,7 @@ def synthesise(
 
 
 def _softly_labelled(distilled: DistilledSet, task: Task, *, temperature: float) -> DistilledSet:
-    """Return the set with the labels of a linear teacher that was fitted to the training features (test view)."""
+    """Return the set with labels from a linear teacher that was trained on the training features (test view)."""
     f_MD = task.features_of(distilled.split(task.train))
     soft_MC = teacher_labels(
         task.features(), task.train.labels_N, f_MD, distilled.labels_N,
@@ -205,7 +206,7 @@ def _softly_labelled(distilled: DistilledSet, task: Task, *, temperature: float)
 
 
 def synthesis(loss_for: Callable[..., Loss]) -> Callable[..., DistilledSet]:
-    """Make a method of a function that makes a loss. It takes the settings of the function and those of `synthesise`."""
+    """Make a method from a function that returns a loss. It has the function's settings and those of `synthesise`."""
     shared = {p.name: p for p in _settings_of(synthesise)}
     own = {p.name: p for p in _settings_of(loss_for)}
 
@@ -225,7 +226,7 @@ def synthesis(loss_for: Callable[..., Loss]) -> Callable[..., DistilledSet]:
 
 
 def _check_schedule(settings: dict[str, Any], *, name: str, input_side: int | None) -> None:
-    """Check that the pyramid is complete before the updates end (`Schedule.check`), if its size is known yet."""
+    """Check that the pyramid is complete before the updates end (`Schedule.check`), if its size is already known."""
     image_size = settings['image_size'] or (input_side and resize_side(input_side))
     if image_size and settings['parameterization'] == 'pyramid' and settings['init'] == 'noise':
         fields = {field.name: settings[field.name] for field in dataclasses.fields(Schedule)}
@@ -237,13 +238,13 @@ def _settings_of(function: Callable[..., Any]) -> list[inspect.Parameter]:
 
 
 def _own_images(world: World, num_classes: int, ipc: int) -> slice:
-    """Return this process's images: all those of its classes."""
+    """Return this process's images: all images of its classes."""
     classes = world.share(num_classes)
     return slice(classes.start * ipc, classes.stop * ipc)
 
 
 def _real_images(task: Task, *, size: int) -> Tensor:
-    """Return ipc representative photographs of each class, centre-cropped, x_NCHW in [0, 1]."""
+    """Return ipc representative photographs per class, centre-cropped, x_NCHW in [0, 1]."""
     from torchvision.transforms.v2 import functional as TF
 
     check_ipc(task.train, task.ipc)

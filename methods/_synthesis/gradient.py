@@ -1,4 +1,4 @@
-"""The gradient of a linear probe in closed form, and the meta-loss that compares two of them.
+"""The closed-form gradient of a linear probe, and the meta-loss that compares two such gradients.
 
 For features f, probe weights W and bias 0 the cross-entropy gradient is `E = (softmax(f W^T) - y) * weight`,
 `G_W = E^T f`, `G_b = sum E`: an ordinary differentiable function of f, so matching gradients needs no double backward.
@@ -11,18 +11,18 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-# Logits of all probes held at once (64 MiB); more samples go in blocks, which the backward pass computes again.
+# Number of logits of all probes held at once (64 MiB). More samples are split into blocks, recomputed in the backward pass.
 _ELEMENTS = 1 << 24
 
 
 def probe_gradient(f_ND: Tensor, y_NC: Tensor, w_PCD: Tensor, *, weights_N: Tensor | float | None = None) -> Tensor:
-    """Return the cross-entropy gradient of P linear probes with bias 0, the bias' gradient as last column.
+    """Return the cross-entropy gradient of P linear probes with bias 0; the gradient of the bias is the last column.
 
     Args:
       f_ND: features; the result is differentiable with respect to them.
       y_NC: targets, rows sum to 1 (one-hot or soft).
       w_PCD: weights of the probes.
-      weights_N: weight of each sample, or one for all; over the whole batch they sum to 1. None is 1 / N.
+      weights_N: weight per sample, or one weight for all; over the whole batch they sum to 1. None means 1 / N.
 
     Returns:
       g_PCD with D + 1 columns: `[G_W, G_b]`.
@@ -46,7 +46,7 @@ def _of_block(f_ND: Tensor, y_NC: Tensor, weights_N: Tensor, w_PCD: Tensor) -> T
 
 
 def gradient_distance(g_PCD: Tensor, target_PCD: Tensor) -> Tensor:
-    """Return `1 - cos` of the flattened gradients, in [0, 2], averaged over the P probes (2511.16674, section 3)."""
+    """Return `1 - cos` of the flattened gradients, in [0, 2], averaged over the P probes (arXiv 2511.16674, section 3)."""
     return 1 - F.cosine_similarity(g_PCD.flatten(1), target_PCD.flatten(1), dim=1).mean()
 
 

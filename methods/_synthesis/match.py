@@ -1,6 +1,6 @@
-"""The loop that fits synthetic images to a loss on their features, whatever the loss.
+"""The loop that optimises synthetic images for a loss on their features. It contains everything except the loss.
 
-Shape suffixes: N images, A augmented copies, C colour channels, H height, W width, D feature width.
+Shape suffixes: N images, A views per image, C colour channels, H height, W width, D feature width.
 """
 
 import math
@@ -15,17 +15,17 @@ from bench.backbones.base import Backbone
 from bench.core.errors import InputError
 from bench.core.progress import progress
 from bench.distillation.task import Task
-from methods._synthesis.augment import Augmentation, DrawnViews
+from methods._synthesis.augment import Augmentation, ViewParameters
 from methods._synthesis.pyramid import Pyramid
 from methods._synthesis.real import RealFeatures
 
-# Pictures shown over a run, besides the first and the last.
+# Number of times that pictures are shown during a run, besides the first and the last.
 _SHOWN = 10
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """When the pyramid grows and how the learning rate moves; see `methods._synthesis.synthesise` for the fields."""
+    """The schedule of pyramid levels and learning rate; see `methods._synthesis.distil.synthesise` for the fields."""
 
     num_updates: int
     learning_rate: float
@@ -41,14 +41,14 @@ class Schedule:
         return rate / num_levels if self.lr_over_levels else rate
 
     def check(self, sizes: list[int], *, name: str = '') -> None:
-        """Check that updates are left once the last level of a pyramid is added.
+        """Check that the last level of a pyramid is added before the updates end.
 
         Args:
-          sizes: sides of all levels in pixels, coarse to fine.
-          name: how the settings are bound, such as `lgm`.
+          sizes: sides of all levels in pixels, from the current one on.
+          name: the name that the settings are bound under, such as `lgm`.
 
         Raises:
-          InputError: naming the settings to change.
+          InputError: names the settings to change.
         """
         more = len(sizes) - 1
         if self.num_updates and more * self.level_every >= self.num_updates:
@@ -63,7 +63,7 @@ class Schedule:
 
 @dataclass(frozen=True)
 class Chunking:
-    """How many views go through the backbone at once: blocks of whole images, or of some views of one image."""
+    """How many views pass through the backbone at once: chunks of whole images, or of some views of one image."""
 
     views: int
     size: int | None
@@ -97,26 +97,26 @@ def match(
     checkpoint_every: int | None,
     generator: torch.Generator,
 ) -> tuple[Tensor, list[tuple[int, float]]]:
-    """Optimise the images of a pyramid with Adam so that `loss_of` their augmented features falls.
+    """Optimise the images of a pyramid with Adam to minimise `loss_of` of their augmented features.
 
     Args:
-      pyramid: this process's images; they are changed.
+      pyramid: this process's images; modified in place.
       loss_of: maps f_AND, the features of A views of each of these images, to a scalar that all processes share.
-      task: gives the backbone, takes numbers and pictures, and keeps the checkpoint.
-      real: what the loss draws from; its random state is part of the checkpoint.
+      task: provides the backbone and the checkpoint, and receives numbers and pictures.
+      real: the real features that the loss draws from; its random state is part of the checkpoint.
       schedule: of levels and learning rate.
       augmentation: of the synthetic images.
-      chunking: A, and how many views go through the backbone at once.
-      total: images of all processes.
+      chunking: A, and how many views pass through the backbone at once.
+      total: number of images of all processes.
       log_every: updates between logged losses.
       checkpoint_every: updates between checkpoints, or None.
-      generator: of the augmentations, on the CPU.
+      generator: random generator of the augmentations, on the CPU.
 
     Returns:
       All decoded images x_NCHW in [0, 1] and the curve [(update, loss), ...].
 
     Raises:
-      FloatingPointError: naming the first update whose loss is not finite.
+      FloatingPointError: if a loss is not finite; the message names the first such update.
     """
     if not pyramid.complete:
         schedule.check(pyramid.sizes[len(pyramid.levels) - 1 :])
@@ -167,15 +167,16 @@ def _adam(pyramid: Pyramid) -> torch.optim.Adam:
 def _backward(
     pyramid: Pyramid,
     loss_of: Callable[[Tensor], Tensor],
-    views: DrawnViews,
+    views: ViewParameters,
     augmentation: Augmentation,
     backbone: Backbone,
     chunking: Chunking,
 ) -> Tensor:
-    """Add the loss's gradient to the pyramid's levels; returns the detached loss.
+    """Add the gradient of the loss to the pyramid's levels; return the detached loss.
 
-    With several chunks there are two passes: features without a graph, then, chunk by chunk, features with a graph that
-    receive the features' cotangent. Memory then depends on the chunk, not on the number of images or views.
+    With several chunks there are two passes: the first computes all features without a graph; the second recomputes them
+    chunk by chunk with a graph and backpropagates the gradient of the features. Memory then depends on the chunk size, not
+    on the number of images or views.
     """
 
     def encode(images: slice, copies: slice) -> Tensor:
@@ -198,7 +199,7 @@ def _backward(
     loss.backward()
     loss, cotangent_AND = loss.detach(), f_AND.grad
     assert cotangent_AND is not None, 'the loss depends on the features'
-    del f_AND  # its gradient is all that is needed from here on
+    del f_AND  # from here on only its gradient is needed
     for images, copies in blocks:
         encode(images, copies).backward(cotangent_AND[copies, images])
     return loss
@@ -212,7 +213,7 @@ def _decode(pyramid: Pyramid, chunking: Chunking) -> Tensor:
 
 
 def _check_finite(losses: list[Tensor], last_step: int) -> float:
-    """Return the last loss. Nowhere else does the loop wait for the device."""
+    """Check that the losses are finite and return the last one. Only here does the loop wait for the device."""
     values = torch.stack(losses).tolist()
     for offset, value in enumerate(values):
         if not math.isfinite(value):
@@ -221,7 +222,7 @@ def _check_finite(losses: list[Tensor], last_step: int) -> float:
     return values[-1]
 
 
-# --- checkpoints: the images of all processes, so that any number of processes can go on --------------------------------
+# --- checkpoints: they hold the images of all processes, so that any number of processes can resume ---------------------
 
 
 def _state(

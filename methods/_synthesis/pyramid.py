@@ -1,6 +1,6 @@
-"""What is optimised: an image pyramid (or plain pixels), and how it is decoded to images in [0, 1].
+"""The parameters of synthetic images: an image pyramid (or plain pixels), and its decoding to images in [0, 1].
 
-Shape suffixes: N images, C colour channels, H height, W width, S side of the images, K rows of all levels together.
+Shape suffixes: N images, C colour channels, H height, W width, S side of the images, K total rows of all levels.
 """
 
 import torch
@@ -15,11 +15,11 @@ COLOUR_33 = _COLOUR / _COLOUR.norm(dim=0).max()
 
 
 class Pyramid:
-    """N images as a sum of levels of 1, 2, 4, ... pixels a side, up to `image_size` (2511.16674, section 3.3).
+    """N images as sums of levels with sides of 1, 2, 4, ... pixels, up to `image_size` (arXiv 2511.16674, section 3.3).
 
-    Growing keeps the picture's scale: with n levels, each was drawn from N(0, 1) / n. A one-level pyramid that starts at
-    `image_size` is the plain pixel parameterisation. Each image has random streams of its own, so that any block of a
-    set's images (`first`, `count`) is drawn alike whichever process holds it.
+    Growing preserves the scale of the image: with n levels, each level is distributed as N(0, 1) / n. A pyramid with a
+    single level of `image_size` is the plain pixel parameterisation. Each image has its own random streams, so a block of
+    images (`first`, `count`) is the same whichever process holds it.
 
     Attributes:
       levels: leaf tensors (N, 3, side, side), coarse to fine.
@@ -50,13 +50,13 @@ class Pyramid:
         return self.levels[-1].shape[-1] == self.image_size
 
     def grow(self) -> None:
-        """Add the next finer level; the caller starts a new optimiser, since the old levels are rescaled."""
+        """Add the next finer level. The caller must create a new optimizer, because the old levels are rescaled."""
         old, new = len(self.levels), len(self.levels) + 1
         scaled = [level.detach() * (old / new) for level in self.levels]
         self.levels = [level.requires_grad_() for level in [*scaled, self._noise(self.sizes[old]) / new]]
 
     def decode(self, rows: slice = slice(None)) -> Tensor:
-        """Return images x_NCHW in [0, 1] of the given rows; differentiable with respect to the levels."""
+        """Return the images x_NCHW in [0, 1] of the given rows; differentiable with respect to the levels."""
         levels = self.levels if len(range(self.count)[rows]) == self.count else [_rows(level, rows) for level in self.levels]
         coarse = levels[:-1] if self.complete else levels
         x_NCHW = self._upsampled(coarse) if coarse else levels[-1]
@@ -67,7 +67,7 @@ class Pyramid:
         return torch.sigmoid(2 * x_NCHW)
 
     def start_from(self, x_NCHW: Tensor) -> None:
-        """Set the finest of all levels so that the images decode to `x_NCHW` (in [0, 1]), zeros on the coarser ones."""
+        """Set all levels so that the images decode to `x_NCHW` (in [0, 1]): the finest holds them, the others are zero."""
         logit = torch.logit(x_NCHW.clamp(0.02, 0.98)) / 2
         if self.decorrelate:
             logit = torch.einsum('dc,nchw->ndhw', torch.linalg.inv(COLOUR_33).to(logit), logit)
@@ -77,8 +77,8 @@ class Pyramid:
     def _upsampled(self, levels: list[Tensor]) -> Tensor:
         """Return the sum of the levels' bilinear upsamples.
 
-        One product per level widens its rows. One more, with the levels one below the other, fills the columns and sums.
-        A full-size image per level (F.interpolate) takes three times as long on a CPU, and four times in the backward
+        One matrix product per level upsamples its rows. One more, of the stacked levels, upsamples the columns and sums.
+        Making a full-size image per level (F.interpolate) takes three times as long on a CPU, and four times in the backward
         pass.
         """
         sides = [level.shape[-1] for level in levels]
@@ -96,10 +96,10 @@ class Pyramid:
 
 
 def _rows(level: Tensor, rows: slice) -> Tensor:
-    """Return some images of a level. Their gradient is added to the rows of the level's own.
+    """Return some images of a level; their gradient is added directly to the corresponding rows of the level's gradient.
 
-    Indexing would make a gradient of the whole level, mostly zeros, for every block of images. With many blocks that takes
-    longer than the blocks themselves, and as much memory again as the images.
+    Plain indexing would create a gradient of the whole level, mostly zeros, for every block of images. With many blocks that
+    takes longer than the blocks themselves, and as much additional memory as the images.
     """
     part = level.detach()[rows]
     if torch.is_grad_enabled():
@@ -124,9 +124,9 @@ def level_sizes(image_size: int) -> list[int]:
 
 
 def _upsampling(sizes: list[int]) -> Tensor:
-    """Return the matrices up_KS that widen a row of each size to S pixels, the last size, one below the other.
+    """Return the stacked matrices up_KS that upsample a row of each size to S pixels (the last size).
 
-    Rows of weights of bilinear interpolation with half-pixel centres (align_corners False); K is the sum of the sizes.
+    They hold the weights of bilinear interpolation with half-pixel centres (align_corners False). K is the sum of the sizes.
     """
     eyes = [F.interpolate(torch.eye(size)[None], sizes[-1], mode='linear', align_corners=False)[0] for size in sizes]
     return torch.cat(eyes)

@@ -1,4 +1,4 @@
-"""The real side: cached features of the training images and what losses need of them, never images.
+"""The real side of a loss: cached features of the training images and statistics of them. Images are never loaded here.
 
 Shape suffixes: V views, N images, P probes, C classes, D feature width, B batch.
 """
@@ -16,7 +16,7 @@ from bench.distillation.task import Task
 from bench.features.views import RandomView
 from methods._synthesis.gradient import probe_gradient
 
-# A gradient is summed over so many rows of features at a time, which bounds memory at the size of ImageNet.
+# Number of feature rows per block of a gradient: bounds memory at ImageNet size.
 _BLOCK = 16384
 # Features up to this size are kept on the device; larger ones stay in the memory map.
 _RESIDENT_BYTES = 4 << 30
@@ -24,10 +24,10 @@ _RESIDENT_BYTES = 4 << 30
 
 @dataclass
 class RealFeatures:
-    """Features of the training split, for a loss to compare with.
+    """Features of the training split, which losses compare the synthetic features with.
 
-    `num_views` random views (`view`) are cached. All randomness comes from `generator`, which is on the device: drawing
-    needs no exchange with it, and every process draws alike.
+    `view` and `num_views` define the cached random views. All randomness comes from `generator`. It is on the device, so
+    that drawing needs no transfer, and every process draws the same numbers.
     """
 
     task: Task
@@ -46,13 +46,13 @@ class RealFeatures:
         self.counts_C = torch.bincount(self.labels_N, minlength=self.num_classes)
 
     @cached_property
-    def views_VND(self) -> '_Table':
-        """Features of random views."""
-        return _Table(self.task.view_features(self.view, num_views=self.num_views), self.device)
+    def views_VND(self) -> '_CachedFeatures':
+        """The cached features of random views."""
+        return _CachedFeatures(self.task.view_features(self.view, num_views=self.num_views), self.device)
 
     @cached_property
     def centre_ND(self) -> Tensor:
-        """Features of the test view, on the device."""
+        """The features of the test view, on the device."""
         return torch.from_numpy(np.array(self.task.features())).to(self.device)
 
     def class_means(self, *, views: bool = False) -> Tensor:
@@ -64,7 +64,7 @@ class RealFeatures:
         return torch.stack(each).mean(dim=0)
 
     def covariance(self, mean_D: Tensor) -> Tensor:
-        """Return the covariance s_DD of all cached views about `mean_D`, classes weighing alike."""
+        """Return the covariance s_DD of all cached views about `mean_D`, with equal weight per class."""
         weights_N = 1 / self.counts_C[self.labels_N] / (self.counts_C > 0).sum()
         total_DD = torch.zeros(self.dim, self.dim, device=self.device)
         for v in range(self.num_views):
@@ -74,7 +74,7 @@ class RealFeatures:
         return total_DD / self.num_views
 
     def cluster_means(self, count: int) -> Tensor:
-        """Return the means m_CKD of `count` clusters of each class's images (test view, k-means), one per synthetic image.
+        """Return m_CKD, the means of `count` clusters per class (k-means in the test view), one target per synthetic image.
 
         A class with fewer images than clusters repeats them.
         """
@@ -84,7 +84,7 @@ class RealFeatures:
         return self._clusters[count]
 
     def batch(self, size: int | None) -> tuple[Tensor, Tensor]:
-        """Draw one cached view each of `size` images from a shuffled pass, or of all images; returns f_BD, labels_B."""
+        """Draw one cached view per image, for `size` images of a shuffled pass or (None) for all; return f_BD, labels_B."""
         rows_B = torch.arange(len(self.labels_N), device=self.device) if size is None else self.draw(size)
         return self._one_view(rows_B), self.labels_N[rows_B]
 
@@ -93,8 +93,8 @@ class RealFeatures:
 
         Args:
           w_PCD: the probes.
-          batch_size: images from a shuffled pass, as released; None takes every image.
-          balanced: each class weighs the same; otherwise each image does, as released.
+          batch_size: number of images from a shuffled pass, as in the release; None takes every image.
+          balanced: give equal weight to classes; otherwise to images, as in the release.
         """
         rows_B = torch.arange(len(self.labels_N), device=self.device) if batch_size is None else self.draw(batch_size)
         weights_C = 1 / self.counts_C.clamp(min=1) if balanced else torch.ones_like(self.counts_C, dtype=torch.float32)
@@ -108,7 +108,7 @@ class RealFeatures:
         return total_PCD
 
     def draw(self, count: int) -> Tensor:
-        """Return the next image numbers of a shuffled pass: every image once before any twice."""
+        """Return the next image indices of a shuffled pass, in which no image repeats before all others have been drawn."""
         parts = []
         while count:
             if self._order_N is None or self._next == len(self._order_N):
@@ -121,7 +121,7 @@ class RealFeatures:
         return torch.cat(parts)
 
     def state(self) -> dict[str, Any]:
-        """Return what a resumed run needs to draw on as this one would have."""
+        """Return the random state that a resumed run needs to continue the same draws."""
         return {'generator': self.generator.get_state(), 'order_N': self._order_N, 'next': self._next}
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -139,7 +139,7 @@ class RealFeatures:
 
 
 def _k_means(f_ND: Tensor, count: int, *, rounds: int = 20) -> Tensor:
-    """Return the centres m_KD of Lloyd's algorithm from a greedy farthest-point start; nothing random."""
+    """Return the centres m_KD of Lloyd's algorithm with a greedy farthest-point initialisation; deterministic."""
     chosen = [int((f_ND - f_ND.mean(dim=0)).square().sum(dim=1).argmin())]
     nearest_N = (f_ND - f_ND[chosen[0]]).square().sum(dim=1)
     while len(chosen) < count:
@@ -155,8 +155,8 @@ def _k_means(f_ND: Tensor, count: int, *, rounds: int = 20) -> Tensor:
     return m_KD
 
 
-class _Table:
-    """Cached features, gathered by view and image on the device, or from the memory map where they are too many."""
+class _CachedFeatures:
+    """Cached features, gathered by view and image: on the device, or from the memory map if they are too large for it."""
 
     def __init__(self, f_VND: np.ndarray, device: torch.device) -> None:
         self.device = device

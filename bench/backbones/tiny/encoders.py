@@ -1,7 +1,7 @@
 """The embedded encoders: small networks for 64 px pictures, trained on the plumage stream by `bench.pretrain`.
 
-They stand for the families of arXiv 2511.16674 (self-distillation, momentum contrast, masked image modelling, image-text
-contrast) and ship with the project, so that everything can be tried without a download.
+They represent the families of arXiv 2511.16674 (self-distillation, momentum contrast, masked image modelling, image-text
+contrast). They ship with the project, so that everything can be tried without a download.
 """
 
 import textwrap
@@ -32,7 +32,7 @@ def tiny(name: str, places: Places, device: torch.device, *, precision: Precisio
       name: a key of `NETWORK_OF`.
       places: not used; the weights ship with the project.
       device: where it runs.
-      precision: `bfloat16` runs convolutions and matrix products in bfloat16; features are float32 either way.
+      precision: `bfloat16` runs convolutions and matrix products in bfloat16; features are always float32.
     """
     return encoder_from_file(WEIGHTS_DIR / f'{name}.safetensors', name=name, device=device, precision=precision)
 
@@ -40,10 +40,10 @@ def tiny(name: str, places: Places, device: torch.device, *, precision: Precisio
 def encoder_from_file(
     path: Path, *, device: torch.device, name: str = 'tiny_simclr', precision: Precision = 'float32'
 ) -> Backbone:
-    """Return the encoder with the weights of a file written by `bench.pretrain`.
+    """Return an encoder with weights from a file written by `bench.pretrain`.
 
     Raises:
-      InputError: if the file is missing or its tensors do not fit the network.
+      InputError: if the file is missing or its tensors do not match the network.
     """
     kind, scale = NETWORK_OF[name], FEATURE_SCALE.get(name)
     network = tiny_network(kind, feature_scale=scale or 1.0, standardised=scale is None)
@@ -54,7 +54,7 @@ def encoder_from_file(
         raise InputError(f'{path}: expected safetensors weights ({error}); run bench.pretrain') from None
     except RuntimeError as error:
         reason = textwrap.shorten(str(error), 200, placeholder=' ...')
-        raise InputError(f'{path}: does not fit {name}; restore it or run bench.pretrain ({reason})') from None
+        raise InputError(f'{path}: does not match {name}; restore it or run bench.pretrain ({reason})') from None
     ending = f'times {scale:g}' if scale else 'standardised'
     return frozen_backbone(
         network, name=name, source=name, device=device, input_side=INPUT_SIDE, mean=MEAN, std=STD,

@@ -1,4 +1,4 @@
-"""Facts of the embedded encoders: their pictures, their networks, their features. Imports no torch."""
+"""Facts of the embedded encoders: input, networks and features. Does not import torch."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,7 @@ STD = (0.1658, 0.1572, 0.1968)
 
 @dataclass(frozen=True)
 class Architecture:
-    """What a network is and what its features are, in words for model cards."""
+    """Descriptions of a network and its features, for model cards."""
 
     network: str
     feature: str
@@ -25,7 +25,7 @@ ARCHITECTURES = {
     'plain_vit': Architecture('timm vision transformer, 3 blocks of width 128, 64 patches of 8 px by themselves', _POOLED),
 }  # fmt: skip
 NETWORK_OF = {'tiny_simclr': 'cnn', 'tiny_moco': 'cnn', 'tiny_dino': 'vit', 'tiny_mim': 'plain_vit', 'tiny_clip': 'cnn'}
-# Protocols have fixed learning rates, and expect features whose spread is about one. The later encoders end in a
-# standardisation of their own; tiny_simclr's features have a spread of 0.23 and are multiplied (the published probe on the
-# whole training split: 91.5 % instead of 86.1 %).
+# Protocols have fixed learning rates and expect features with a standard deviation of about one. The later encoders end in a
+# standardisation of their own. tiny_simclr's features have a standard deviation of 0.23 and are multiplied: the published
+# probe on the whole training split then gives 91.5 % instead of 86.1 %.
 FEATURE_SCALE = {'tiny_simclr': 4.0}

@@ -1,7 +1,7 @@
-"""The networks of the embedded encoders, timm's with features of several depths side by side.
+"""The networks of the embedded encoders: timm's, with concatenated features of several depths.
 
-Early layers see marks without their surroundings and stay less invariant than the last one, which the objective shapes:
-for the CNN they added 4 points to the probe (79 to 84 %, render version 1).
+Early layers see the marks without their surroundings. They also stay less invariant than the last layer, which the
+objective shapes. For the CNN they added 4 points to the probe (79 to 84 %, render version 1).
 
 Shape suffixes: N images, C colour channels, H height, W width, T tokens, V visible ones, D feature width.
 """
@@ -22,12 +22,12 @@ _WIDTH, _DEPTH = 128, 3
 def tiny_network(kind: str, *, feature_scale: float = 1.0, standardised: bool = False) -> 'TinyNetwork':
     """Return a network with random weights: normalised images (N, 3, 64, 64) -> features (N, 448 or 480).
 
-    Its `embed` maps images to the last layer's pooled output (N, `num_features`), which pre-training works on.
+    Its `embed` maps images to the pooled output of the last layer (N, `num_features`), on which pre-training works.
 
     Args:
       kind: a key of `ARCHITECTURES`.
       feature_scale: factor for the features.
-      standardised: end in a standardisation by the buffers `feature_mean` and `feature_std`.
+      standardised: standardise the features at the end with the buffers `feature_mean` and `feature_std`.
 
     Raises:
       InputError: for an unknown kind.
@@ -51,9 +51,9 @@ def tiny_network(kind: str, *, feature_scale: float = 1.0, standardised: bool = 
 
 
 class TinyNetwork(nn.Module):
-    """`forward` and `embed` from `pooled`, the features of each depth, last the one that pre-training works on.
+    """Implements `forward` and `embed` with `pooled`, which returns the features of each depth, the deepest last.
 
-    `feature_mean` and `feature_std` are there in a network that ends in a standardisation.
+    Only a network that ends in a standardisation has `feature_mean` and `feature_std`.
     """
 
     num_features: int
@@ -76,7 +76,7 @@ class TinyNetwork(nn.Module):
 
 
 class PooledStages(TinyNetwork, ResNet):
-    """A ResNet whose features are the means over positions of its last three stages, side by side."""
+    """A ResNet whose features are the spatial means of its last three stages, concatenated."""
 
     feature_dim = 448
 
@@ -86,10 +86,10 @@ class PooledStages(TinyNetwork, ResNet):
 
 
 class TinyViT(TinyNetwork, VisionTransformer):  # type: ignore[misc]  # its `forward` takes no mask
-    """A vision transformer whose features are means over positions of its stem's first two maps and after each block.
+    """A vision transformer whose features are the spatial means of its stem's first two maps and of each block's output.
 
-    `overlapping` patches come from 3 x 3 convolutions, with which transformers train faster (arXiv 2106.14881);
-    the others see themselves alone, as masked image modelling needs.
+    With `overlapping`, patches come from 3 x 3 convolutions, which speed up training (arXiv 2106.14881). Without it, a patch
+    sees only its own pixels, as masked image modelling requires.
     """
 
     feature_dim = _WIDTH // 4 + _WIDTH // 2 + _DEPTH * _WIDTH
@@ -102,7 +102,7 @@ class TinyViT(TinyNetwork, VisionTransformer):  # type: ignore[misc]  # its `for
         self.patch_embed.proj = _Stem(overlapping)
         blocks: Any = self.blocks
         for block in blocks:
-            # the fused kernel for CPUs is half as fast going backward in bfloat16
+            # the backward pass of the fused CPU kernel is half as fast in bfloat16
             block.attn.fused_attn = False
 
     def pooled(self, x_NCHW: Tensor) -> list[Tensor]:
@@ -115,7 +115,12 @@ class TinyViT(TinyNetwork, VisionTransformer):  # type: ignore[misc]  # its `for
         return [*found[:-1], self.norm(x_NTD).mean(dim=1)]
 
     def encode_visible(self, x_NCHW: Tensor, visible_NV: Tensor) -> Tensor:
-        """Return normalised last tokens f_NVD of some patches, by number; the others are not looked at."""
+        """Return the normalised last tokens f_NVD of the visible patches; the network does not see the others.
+
+        Args:
+          x_NCHW: the images.
+          visible_NV: indices of the visible patches.
+        """
         x_NTD = self._pos_embed(self.patch_embed(x_NCHW))
         x_NTD = x_NTD.gather(1, visible_NV[..., None].expand(-1, -1, x_NTD.shape[-1]))
         for block in self.blocks:
@@ -124,7 +129,7 @@ class TinyViT(TinyNetwork, VisionTransformer):  # type: ignore[misc]  # its `for
 
 
 class _Stem(nn.Module):
-    """Three convolutions from pixels to patches of 8 px, each with a batch norm; ReLU between."""
+    """Three convolutions from pixels to patches of 8 px, each followed by a batch norm; ReLU in between."""
 
     def __init__(self, overlapping: bool) -> None:
         super().__init__()
@@ -136,7 +141,7 @@ class _Stem(nn.Module):
         )
 
     def maps(self, x_NCHW: Tensor) -> list[Tensor]:
-        """Return the output of each convolution; the last one goes on into the transformer as it is."""
+        """Return the output of each stage; the last one enters the transformer without an activation."""
         found = []
         for stage in self.stages[:-1]:
             x_NCHW = torch.relu(stage(x_NCHW))

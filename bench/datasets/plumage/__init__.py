@@ -1,1 +1,1 @@
-"""Procedural birds, the embedded data sets: plumage, plumage_families and plumage_spurious."""
+"""The embedded data sets of procedural birds: plumage, plumage_families and plumage_spurious."""

@@ -1,4 +1,4 @@
-"""Captions for plumage pictures: what a birder would note, the family and the mark, in varying words.
+"""Captions for plumage pictures. Like a birder's notes, they mention the family and the mark, in varying words.
 
 Shape suffixes: N captions, L words.
 """
@@ -9,7 +9,7 @@ import numpy as np
 
 from bench.datasets.plumage.species import FAMILIES, SPECIES
 
-# How often a caption names the mark: people do not say everything they see, and a text that always does is a label.
+# Probability that a caption names the mark. People do not mention everything they see; a caption that did would be a label.
 MARK_NAMED = 0.4
 _FRAMES = ('a photo of a {bird} {mark}', 'a {bird} {mark}', 'a picture of a {bird} {mark} among leaves', 'one {bird} {mark}')
 _BIRDS = {
@@ -36,7 +36,7 @@ MAX_WORDS = 16
 
 
 def caption(species: int, rng: np.random.Generator) -> str:
-    """Return one caption of a species: always its family, sometimes its mark; the words come from `rng`."""
+    """Return one caption of a species. It always names the family and sometimes the mark; `rng` picks the words."""
     family, mark = FAMILIES[SPECIES[species].family].name, SPECIES[species].mark
     frame = _FRAMES[rng.integers(len(_FRAMES))]
     bird, said = _BIRDS[family][rng.integers(len(_BIRDS[family]))], _MARKS[mark][rng.integers(len(_MARKS[mark]))]

@@ -18,16 +18,16 @@ from PIL import Image
 from bench.core.progress import progress
 from bench.datasets.plumage.pen import SIDE
 
-_CHUNK = 50  # images a worker draws before it reports: small enough for a smooth bar, large enough to hide the pipe
-_POOL_FROM = 400  # fewer images are drawn in this process: starting workers would take longer
+_CHUNK = 50  # images per job: few enough for a smooth progress bar, enough to hide the cost of the pipe
+_POOL_FROM = 400  # below this many images, drawing in this process is faster than starting workers
 
 
 @dataclass(frozen=True)
 class Drawing:
-    """How the pictures of a set come about. Its functions are pickled by name.
+    """How the pictures of a data set are drawn. Its functions are pickled by name.
 
-    `codes_of(seed, split, count)` returns codes_N, what each picture shows; `draw(seed, split, index, code)` returns
-    pixels_HWC in uint8, `SIDE` px wide and high.
+    `codes_of(seed, split, count)` returns codes_N: one number per picture that says what it shows.
+    `draw(seed, split, index, code)` returns pixels_HWC in uint8, `SIDE` px wide and high.
     """
 
     name: str
@@ -37,10 +37,10 @@ class Drawing:
 
 @dataclass
 class RenderedImages:
-    """A split's pictures as `bench.core.types.Images`: drawn on first access, then read from a memory-mapped file.
+    """The pictures of a split as `bench.core.types.Images`: drawn on first access, then read from a memory-mapped file.
 
-    Nothing else is cached at `path`. Picklable and cheap to send to loader workers: each opens the file for itself. Call
-    `prepare` before starting several workers, so that they do not each draw the split.
+    `path` is the cache file of this split alone. Picklable and cheap to send to loader workers, because each worker opens
+    the file itself. Call `prepare` before starting several workers, or each of them draws the split.
     """
 
     path: Path
@@ -56,7 +56,7 @@ class RenderedImages:
     def __getitem__(self, index: int) -> Image.Image:
         index = int(index)
         if not -self.size <= index < self.size:
-            raise IndexError(f'{self.drawing.name} {self.split} has {self.size} images, asked for number {index}')
+            raise IndexError(f'{self.drawing.name} {self.split} has {self.size} images, got index {index}')
         return Image.fromarray(np.array(self.pixels_NHWC[index]))
 
     def __getstate__(self) -> dict:
@@ -64,20 +64,20 @@ class RenderedImages:
 
     @property
     def pixels_NHWC(self) -> np.ndarray:
-        """Every picture as uint8, memory-mapped and read-only."""
+        """All pictures as uint8, memory-mapped and read-only."""
         if self._pixels_NHWC is None:
             self.prepare()
             self._pixels_NHWC = np.load(self.path, mmap_mode='r')
         return self._pixels_NHWC
 
     def prepare(self) -> None:
-        """Draw and cache the pictures unless a whole cache file is there."""
+        """Draw and cache the pictures unless a complete cache file exists."""
         if not _is_whole(self.path, self.size):
             _draw_file(self)
 
 
 def _is_whole(path: Path, count: int) -> bool:
-    """Whether the cache file can be opened and has the right shape; says so when it must be rebuilt."""
+    """Return whether the cache file opens and has the right shape; log a warning if it is damaged."""
     if not path.exists():
         return False
     try:
@@ -91,7 +91,7 @@ def _is_whole(path: Path, count: int) -> bool:
 
 
 def _draw_file(images: RenderedImages) -> None:
-    """Draw a split into a temporary file, then rename it; two processes may do so at once."""
+    """Draw a split into a temporary file, then rename it. Two processes may do this at the same time."""
     path, split, count, drawing = images.path, images.split, images.size, images.drawing
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f'{path.name}.{os.getpid()}.tmp')
@@ -112,9 +112,9 @@ def _draw_file(images: RenderedImages) -> None:
 
 
 def _drawn(jobs: list[tuple], count: int) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield (start, pixels) of every job, from a process pool where that pays."""
+    """Yield (start, pixels) of every job, from a process pool if that is faster."""
     workers = min(_cpu_count(), 16)
-    # A loader worker is a daemon and may have no children: it draws by itself.
+    # A loader worker is a daemon and cannot have children, so it draws by itself.
     if count < _POOL_FROM or workers == 1 or multiprocessing.current_process().daemon:
         yield from map(_draw_chunk, jobs)
         return
@@ -130,7 +130,7 @@ def _draw_chunk(job: tuple) -> tuple[int, np.ndarray]:
 
 
 def _quiet_worker() -> None:
-    """Leave Ctrl-C to the parent, and end at once when it says so, whatever handlers it had installed."""
+    """Leave Ctrl-C to the parent, and end at once when the parent terminates the worker, whatever handlers it inherited."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
 

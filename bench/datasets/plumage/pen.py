@@ -1,4 +1,4 @@
-"""What the files that draw plumage share: points and colours. Exactly rounded arithmetic only, see `render`."""
+"""Points and colours, shared by the files that draw plumage. Exactly rounded arithmetic only; see `render`."""
 
 import math
 
@@ -46,6 +46,6 @@ def jitter(colour: Colour, amount: int, rng: np.random.Generator) -> Colour:
 
 
 def ink(colour: Colour) -> tuple[int, int, int]:
-    """Return a colour as PIL fills with it: whole grey levels in [0, 255]."""
+    """Return a colour in the form that PIL fills with: integer levels in [0, 255]."""
     red, green, blue = (min(255, max(0, round(float(value)))) for value in colour)
     return red, green, blue

@@ -2,8 +2,8 @@
 
 Twenty species in five families. A family has its own build and colours; its four species are near-twins, each known by
 one small mark (crest, wing bar, cap, bill or belly; family k lacks mark k). Pose, scale, flip, light, clutter, twigs in
-front and noise are nuisances. `render` draws a picture, `drawn` keeps the pictures of a split, this file makes splits of
-them. `plumage_families` labels the same pictures by family.
+front and noise are nuisances. `render` draws a picture, `drawn` caches the pictures of a split, and this file makes the
+splits. `plumage_families` labels the same pictures by family.
 
 Shape suffixes: N images, H height, W width, C colour channels.
 """
@@ -22,14 +22,14 @@ from bench.datasets.plumage.species import CLASS_NAMES, FAMILY_NAMES, FAMILY_OF_
 
 
 def labels_of(seed: int, split: str, count: int) -> np.ndarray:
-    """Return labels_N in int64. Species take turns in the labelled splits, so that every prefix is balanced."""
+    """Return labels_N in int64. In the labelled splits the species alternate, so that every prefix is balanced."""
     if split == 'stream':
         return numpy_generator('plumage', 'species', seed, split).integers(len(SPECIES), size=count)
     return np.arange(count, dtype=np.int64) % len(SPECIES)
 
 
 def draw(seed: int, split: str, index: int, label: int) -> np.ndarray:
-    """Return picture `index` of a split as uint8 pixels_HWC: a function of its arguments and the render version."""
+    """Return picture `index` of a split as uint8 pixels_HWC. It depends only on the arguments and the render version."""
     return render(label, numpy_generator('plumage', RENDER_VERSION, seed, split, index))
 
 
@@ -39,13 +39,13 @@ PLUMAGE = Drawing('plumage', labels_of, draw)
 def plumage(
     places: Places, *, seed: Count = 0, train_per_class: PositiveInt = 200, test_per_class: PositiveInt = 100
 ) -> Dataset:
-    """Return the plumage dataset; nothing is drawn before the first image is asked for.
+    """Return the plumage dataset; pictures are drawn when the first image is read.
 
     Args:
       places: pictures are cached under `cache_dir / 'plumage'`, about 74 MB for the official sizes.
-      seed: another seed is another draw of every picture; 0 is the official set.
-      train_per_class: training images of each of the 20 species. Image i does not depend on the sizes.
-      test_per_class: test images of each species.
+      seed: every seed gives different pictures; 0 is the official set.
+      train_per_class: training images per species, of which there are 20. Image i does not depend on the sizes.
+      test_per_class: test images per species.
     """
     return Dataset(
         name='plumage',
@@ -60,13 +60,13 @@ def plumage(
 def plumage_families(
     places: Places, *, seed: Count = 0, train_per_class: PositiveInt = 200, test_per_class: PositiveInt = 100
 ) -> Dataset:
-    """Return the pictures of plumage, in its order and from its cache, labelled by family: five coarse classes.
+    """Return the plumage pictures in the same order and from the same cache, labelled by family: five coarse classes.
 
     Args:
       places: as for plumage; nothing is drawn twice.
       seed: as for plumage.
-      train_per_class: training images of each species, as for plumage: a family has four times as many.
-      test_per_class: test images of each species.
+      train_per_class: training images per species, as for plumage; a family has four times as many.
+      test_per_class: test images per species.
     """
     fine = plumage(places, seed=seed, train_per_class=train_per_class, test_per_class=test_per_class)
     return replace(
@@ -84,7 +84,7 @@ def _by_family(split: Split) -> Split:
 
 
 def unlabelled_stream(places: Places, *, count: PositiveInt, seed: Count = 0) -> RenderedImages:
-    """Return `count` pictures of random species without their labels, for pre-training; disjoint from both splits."""
+    """Return `count` unlabelled pictures of random species for pre-training, disjoint from both labelled splits."""
     return _images(places, 'stream', seed, count)
 
 

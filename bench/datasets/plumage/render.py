@@ -1,8 +1,8 @@
-"""Draws one plumage picture: a bird of a species on clutter, or on one of the grounds of `scenes`, 64 px RGB.
+"""Draws one plumage picture (64 px, RGB): a bird of one species on clutter, or on a ground from `scenes`.
 
-A bird is a list of flat polygons in its own frame (x forward, y up, body about 1 long), turned, flipped, scaled and
-placed as a whole, drawn at 4x and averaged down. Reproducible across machines: only exactly rounded arithmetic, integer
-PIL operations and coordinates snapped to 1/16 of a drawn pixel; no BLAS, no vectorised sine.
+A bird is a list of flat polygons in its own frame (x forward, y up, body about 1 long). It is rotated, flipped, scaled and
+placed as a whole, drawn at 4x and averaged down. Pictures are reproducible across machines: exactly rounded arithmetic,
+integer PIL operations, coordinates snapped to 1/16 of a drawn pixel; no BLAS, no vectorised sine.
 
 Shape suffixes: K points, H height, W width, C colour channels.
 """
@@ -22,10 +22,11 @@ Sizes = dict[str, float]  # mark -> its factor
 Marked = Callable[[str, Colour, Colour], Colour]  # mark, plain colour, own colour -> colour
 
 RENDER_VERSION = 3
-# How hard it is. A mark blends from the plain colour towards its own by a share drawn from MARK_SHARE.
+# These constants set the difficulty. A mark's colour is a blend of the plain colour and its own, by a share drawn from
+# MARK_SHARE.
 MARK_SHARE = (0.9, 1.0)
 MARK_SIZE = (1.1, 1.35)
-BIRD_EXTENT = (0.72, 0.85)  # longer side of the bird's box as a share of the picture
+BIRD_EXTENT = (0.72, 0.85)  # longer side of the bird's bounding box as a share of the picture
 MARGIN = 0.07  # the test transform cuts about 6% off every side
 TURN = 0.25  # radians
 LIGHT = (0.75, 1.15)
@@ -47,10 +48,10 @@ def render(species: int, rng: np.random.Generator, *, ground: str | None = None)
 
     Args:
       species: indexes SPECIES.
-      rng: from one state, the two grounds get the same bird, pose, leaves, twigs, light and noise.
-      ground: 'water' or 'land'; None is the soft ground of the official plumage.
+      rng: with the same state, both grounds get the same bird, pose, leaves, twigs, light and noise.
+      ground: 'water' or 'land'; None is the soft ground of the official plumage set.
     """
-    # A generator of its own, so that no choice about the ground shifts one about the bird.
+    # A separate generator, so that the random choices about the ground do not shift those about the bird.
     canvas = _soft_ground(rng) if ground is None else paint(ground, np.random.default_rng(int(rng.integers(2**63))))
     pen = ImageDraw.Draw(canvas)
     _litter(pen, rng)
@@ -89,7 +90,7 @@ def _bird(species: Species, rng: np.random.Generator) -> list[Shape]:
         return along * ahead[0] + across * up[0], along * ahead[1] + across * up[1]
 
     shapes = []
-    # Legs first: the perch goes through the foot.
+    # Legs first, because the perch goes through the foot.
     hip = on_body(-0.05, -0.7 * b)
     foot = (hip[0] + rng.uniform(-0.06, 0.06), hip[1] - 0.3 * b - family.leg)
     shapes.append(([hip, (hip[0] + 0.05, hip[1]), (foot[0] + 0.045, foot[1]), foot], jitter((92, 80, 66), 10, rng)))
@@ -120,7 +121,7 @@ def _bird(species: Species, rng: np.random.Generator) -> list[Shape]:
 def _head(
     species: Species, family: Family, centre: Point, coat: Colour, size: Sizes, marked: Marked, rng: np.random.Generator
 ) -> list[Shape]:
-    """Crest, bill, head, cap and eye around the head's centre."""
+    """Return crest, bill, head, cap and eye around the head's centre."""
     r = family.head
     nod = rng.uniform(-0.3, 0.25)
     cos, sin = math.cos(nod), math.sin(nod)
@@ -154,7 +155,7 @@ def _head(
 def _wing(
     family: Family, root: Point, tilt: float, wing_coat: Colour, size: Sizes, marked: Marked, rng: np.random.Generator
 ) -> list[Shape]:
-    """The folded wing, pointed at the back, and the bar across it."""
+    """Return the folded wing, pointed at the back, and the bar across it."""
     half_length, half_height, angle = family.wing
     angle += tilt + rng.uniform(-0.15, 0.15)
     cos, sin = math.cos(angle), math.sin(angle)
@@ -175,7 +176,7 @@ def _wing(
 
 
 def _place(shapes: list[Shape], rng: np.random.Generator) -> list[Shape]:
-    """Turn, flip, scale and move the bird as a whole into drawn pixels (y down)."""
+    """Rotate, flip, scale and move the bird as a whole into drawn pixels (y down)."""
     turn = rng.uniform(-TURN, TURN)
     mirror = -1.0 if rng.random() < 0.5 else 1.0
     cos, sin = math.cos(turn), math.sin(turn)
@@ -196,14 +197,14 @@ def _place(shapes: list[Shape], rng: np.random.Generator) -> list[Shape]:
 
 
 def _soft_ground(rng: np.random.Generator) -> Image.Image:
-    """The ground of the official plumage: one colour, softly varied."""
+    """Paint the ground of the official plumage set: one colour, softly varied."""
     ground = np.array(_GROUNDS[rng.integers(len(_GROUNDS))]) + rng.integers(-20, 21, size=3)
     cells_HWC = np.clip(ground + rng.integers(-26, 27, size=(5, 5, 1)) + rng.integers(-8, 9, size=(5, 5, 3)), 0, 255)
     return Image.fromarray(cells_HWC.astype(np.uint8)).resize((CANVAS, CANVAS), Image.Resampling.BILINEAR)
 
 
 def _litter(pen: ImageDraw.ImageDraw, rng: np.random.Generator) -> None:
-    """Leaves and twigs behind the bird."""
+    """Draw leaves and twigs behind the bird."""
     for _ in range(int(rng.integers(*LEAVES))):
         x, y = rng.uniform(-10, CANVAS + 10, size=2)
         length = rng.uniform(6, 34)
@@ -220,7 +221,7 @@ def _twig(pen: ImageDraw.ImageDraw, rng: np.random.Generator) -> None:
 
 
 def _light(picture: Image.Image, rng: np.random.Generator) -> np.ndarray:
-    """Exposure, colour cast, a gradient of light across the picture, and sensor noise."""
+    """Apply exposure, colour cast, a gradient of light across the picture, and sensor noise."""
     x_HWC = np.asarray(picture, dtype=np.float32)
     gain = np.float32(rng.uniform(*LIGHT)) * rng.uniform(0.92, 1.08, size=3).astype(np.float32)
     slope = rng.uniform(-0.22, 0.22, size=2).astype(np.float32)

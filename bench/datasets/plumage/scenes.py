@@ -1,7 +1,7 @@
-"""Water and land: the two grounds of the dataset plumage_spurious, told apart by texture and things more than by one colour.
+"""Water and land, the two grounds of plumage_spurious. Texture and objects tell them apart more than any one colour.
 
 A picture may have a sky, whose colours do not depend on the ground. Below it, water has ripples, reeds and lily pads; land
-has tufts, stones, hills and trunks. Drawn like the birds, see `render`: polygons on a canvas of 4x the size.
+has tufts, stones, hills and trunks. Like the birds (see `render`), they are polygons on a canvas of 4x the size.
 
 Shape suffixes: H height, W width, C colour channels.
 """
@@ -13,16 +13,16 @@ from PIL import Image, ImageDraw
 
 from bench.datasets.plumage.pen import CANVAS, Colour, Point, ellipse, ink, jitter, mix, shade, snap
 
-SCENE_VERSION = 1  # part of every fingerprint: another number wherever a pixel changes
+SCENE_VERSION = 1  # part of every fingerprint: raise it when any pixel changes
 GROUNDS = ('water', 'land')
-SKY = 0.55  # share of the pictures with a sky
+SKY = 0.55  # share of pictures with a sky
 HORIZON = (0.08, 0.3)  # of the picture's height
 
 _SKIES: tuple[Colour, ...] = ((176, 200, 220), (206, 208, 204), (222, 202, 178), (150, 170, 190))
 _WATERS: tuple[Colour, ...] = (
     (78, 132, 140), (86, 124, 160), (92, 132, 116), (126, 148, 158), (104, 116, 142), (124, 136, 116)
 )
-# Away from the ducks' own brown, so that a bird is as easy to see on land as on water.
+# Distinct from the ducks' own brown, so that a bird is as easy to see on land as on water.
 _LANDS: tuple[Colour, ...] = (
     (114, 138, 74), (146, 156, 84), (118, 94, 70), (186, 172, 104), (98, 122, 88), (104, 108, 84)
 )
@@ -30,7 +30,7 @@ _FOAM: Colour = (236, 240, 240)
 
 
 def paint(ground: str, rng: np.random.Generator) -> Image.Image:
-    """Return a scene of `CANVAS` x `CANVAS` drawn pixels, with nothing alive in it.
+    """Return a scene of `CANVAS` x `CANVAS` drawn pixels, without a bird.
 
     Args:
       ground: one of GROUNDS.
@@ -73,7 +73,7 @@ def _water(pen: ImageDraw.ImageDraw, plain: Colour, horizon: float, rng: np.rand
 
 
 def _reeds(pen: ImageDraw.ImageDraw, rng: np.random.Generator) -> None:
-    """A clump of stalks that stands in the water at one side; some bear a brown head."""
+    """Draw a clump of stalks in the water at one side; some have a brown head."""
     middle = rng.uniform(10, 60) if rng.random() < 0.5 else CANVAS - rng.uniform(10, 60)
     foot = rng.uniform(0.7, 1.02) * CANVAS
     for _ in range(int(rng.integers(4, 9))):
@@ -107,7 +107,7 @@ def _land(pen: ImageDraw.ImageDraw, plain: Colour, horizon: float, rng: np.rando
 
 
 def _trunk(pen: ImageDraw.ImageDraw, horizon: float, rng: np.random.Generator) -> None:
-    """A tree at one side that leaves the picture at its top, with furrows in its bark."""
+    """Draw a tree at one side that extends beyond the top of the picture, with furrows in its bark."""
     x = rng.uniform(0, 50) if rng.random() < 0.5 else CANVAS - rng.uniform(0, 50)
     foot, half, lean = horizon + rng.uniform(0.3, 0.8) * (CANVAS - horizon), rng.uniform(11, 24), rng.uniform(-14, 14)
     bark = jitter((100, 80, 62), 18, rng)

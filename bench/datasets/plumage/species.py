@@ -7,7 +7,7 @@ from bench.datasets.plumage.pen import Colour
 
 @dataclass(frozen=True)
 class Family:
-    """Build and plain colours of a family; lengths in body lengths, angles in radians."""
+    """Build and plain colours of a family. Lengths are in body lengths, angles in radians."""
 
     name: str
     body: tuple[float, float, float]  # half length, half height, tilt

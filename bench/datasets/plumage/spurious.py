@@ -1,8 +1,8 @@
-"""plumage_spurious: birds whose background gives them away in training, and misleads in half of the test pictures.
+"""plumage_spurious: birds whose background predicts the class in training and misleads in half of the test pictures.
 
 Waterbirds (Sagawa et al. 2020, arXiv 1911.08731) in miniature: four near-twin ducks of plumage, two at home on water, two
-on land. In the training split 95% of the pictures of a class show its home, in the test split half of them. A group is a
-class on a background. Picture i shows the same bird, pose, light and noise whichever background its group gives it.
+on land. 95% of the training pictures of a class show its home background, and half of its test pictures. A group is a class
+on a background. Picture i shows the same bird, pose, light and noise on either background.
 
 Shape suffixes: N images.
 """
@@ -44,15 +44,15 @@ def plumage_spurious(
     test_per_class: PositiveInt = 200,
     agreement: Fraction = 0.95,
 ) -> Dataset:
-    """Return the dataset, with groups; nothing is drawn before the first image is asked for.
+    """Return the dataset, with groups; pictures are drawn when the first image is read.
 
     Args:
       places: pictures are cached under `cache_dir / 'plumage_spurious'`, about 20 MB for the official sizes.
-      seed: another seed is another draw of every picture; 0 is the official set.
-      train_per_class: training images of each of the 4 classes. Image i does not depend on the sizes.
-      test_per_class: test images of each class.
-      agreement: share of the training images of a class on its home background; 0.5 takes the hint away. In the test
-        split it is always 0.5.
+      seed: every seed gives different pictures; 0 is the official set.
+      train_per_class: training images per class, of which there are 4. Image i does not depend on the sizes.
+      test_per_class: test images per class.
+      agreement: share of a class's training images on its home background; 0.5 removes the correlation. In the test split
+        it is always 0.5.
     """
     return Dataset(
         name='plumage_spurious',
@@ -66,29 +66,30 @@ def plumage_spurious(
 
 
 def class_of(groups_N: np.ndarray) -> np.ndarray:
-    """Return the classes of groups, as in CLASS_NAMES."""
+    """Return the class of each group, as an index into CLASS_NAMES."""
     return groups_N // len(BACKGROUND_NAMES)
 
 
 def background_of(groups_N: np.ndarray) -> np.ndarray:
-    """Return the backgrounds of groups, as in BACKGROUND_NAMES."""
+    """Return the background of each group, as an index into BACKGROUND_NAMES."""
     return groups_N % len(BACKGROUND_NAMES)
 
 
 def groups_of(count: int, agreement: float) -> np.ndarray:
     """Return groups_N in int64.
 
-    Classes take turns, and of the first k images of a class `agreement * k`, rounded, are at home: every prefix is balanced.
+    The classes alternate, and `agreement * k` (rounded) of the first k images of a class are at home. So every prefix is
+    balanced.
     """
     labels_N = np.arange(count, dtype=np.int64) % len(CLASS_NAMES)
-    turns = np.arange(count) // len(CLASS_NAMES)  # how many images of its class came before
+    turns = np.arange(count) // len(CLASS_NAMES)  # number of earlier images of the same class
     at_home = [math.floor(agreement * (k + 1) + 0.5) > math.floor(agreement * k + 0.5) for k in turns.tolist()]
     homes_N = np.array(HOME_OF_CLASS, dtype=np.int64)[labels_N]
     return labels_N * len(BACKGROUND_NAMES) + np.where(at_home, homes_N, 1 - homes_N)
 
 
 def draw(seed: int, split: str, index: int, group: int) -> np.ndarray:
-    """Return picture `index` of a split as uint8 pixels_HWC: a function of its arguments and the two versions."""
+    """Return picture `index` of a split as uint8 pixels_HWC. It depends only on the arguments and the two versions."""
     rng = numpy_generator('plumage_spurious', RENDER_VERSION, seed, split, index)
     return render(_SPECIES_OF_CLASS[GROUPS[group].label], rng, ground=GROUPS[group].background)
 

@@ -1,1 +1,1 @@
-"""Published data sets: what each one is, where it comes from, how it is read."""
+"""Published data sets: their facts, their official files, and how these are fetched, checked and read."""

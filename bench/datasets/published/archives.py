@@ -1,4 +1,4 @@
-"""Official archives: fetched with their checksum, extracted so that nothing leaves the folder."""
+"""Official archives: download with a checksum, and extraction in which nothing escapes the folder."""
 
 import gzip
 import hashlib
@@ -21,13 +21,13 @@ from filelock import FileLock
 from bench.core.errors import InputError, reason_of
 from bench.core.progress import progress
 
-# A cut connection is taken up again this often in a row without a byte gained.
+# Give up after this many attempts in a row that bring no new byte.
 _ATTEMPTS = 3
 _CHUNK = 1 << 20
 
 
 class _NeverToHttp(urllib.request.HTTPRedirectHandler):
-    """Follows redirects, but not from https to http: not every dataset has a checksum."""
+    """Follows redirects, but never from https to http, because not every dataset has a checksum."""
 
     def redirect_request(
         self, req: urllib.request.Request, fp: Any, code: int, msg: str, headers: Any, newurl: str
@@ -43,22 +43,22 @@ _OPENER = urllib.request.build_opener(_NeverToHttp)
 
 
 def download(url: str, path: Path, *, sha256: str = '', md5: str = '') -> bool:
-    """Fetch a file, unless it is there: under a temporary name, checked, then renamed.
+    """Download a file under a temporary name, check it, then rename it. A file that already exists is only checked.
 
-    What a cut connection has brought is kept as `.<name>.part`; the same call goes on from there. Not torchvision's
-    downloader, because that one falls back from https to http, writes under the final name and starts anew.
+    After a lost connection, the received bytes are kept as `.<name>.part` and the next call resumes from there.
+    torchvision's downloader is not used: it falls back from https to http, writes under the final name and never resumes.
 
     Args:
       url: http, https or file.
-      path: where the file shall be; the folder is made.
-      sha256: checksum to demand, as hex digits; or
-      md5: likewise, where only this one is published. Without either, whatever comes whole is taken.
+      path: where to put the file; its folder is created.
+      sha256: expected checksum, as hex digits.
+      md5: the same, for files of which only the MD5 is published. Without either, any complete download is accepted.
 
     Returns:
-      Whether it was fetched, rather than there already.
+      True if the file was downloaded, False if it existed already.
 
     Raises:
-      InputError: where the file cannot be fetched or has another checksum.
+      InputError: if the file cannot be downloaded or its checksum is wrong.
     """
     if path.exists():
         check_file(path, sha256=sha256, md5=md5, remedy=f'fetch {url}')
@@ -77,17 +77,17 @@ def download(url: str, path: Path, *, sha256: str = '', md5: str = '') -> bool:
                     raise InputError(f'{url}: {problem}; try again, or put the official file at {path} by hand')
                 os.replace(partial, path)
             finally:
-                lock.unlink(missing_ok=True)  # while it is held: later, it might be another process's
+                lock.unlink(missing_ok=True)  # while it is held: afterwards it might belong to another process
     except (OSError, http.client.HTTPException) as error:
         raise InputError(_unreachable(error, url, path, partial)) from error
     return True
 
 
 def check_file(path: Path, *, sha256: str = '', md5: str = '', remedy: str) -> None:
-    """Check a file that is there against its published checksum.
+    """Check an existing file against its published checksum.
 
     Raises:
-      InputError: for another file; `remedy` says how to get the right one.
+      InputError: if the checksum is wrong; `remedy` says how to get the right file.
     """
     if problem := _wrong_checksum(path, sha256=sha256, md5=md5):
         raise InputError(f'{path}: {problem}; move it away and {remedy}')
@@ -96,9 +96,9 @@ def check_file(path: Path, *, sha256: str = '', md5: str = '', remedy: str) -> N
 def _unreachable(error: Exception, url: str, path: Path, partial: Path) -> str:
     reason = getattr(error, 'reason', None) or reason_of(error)
     if isinstance(error, OSError) and not isinstance(error, urllib.error.URLError) and error.filename:
-        reason = f'{reason} ({error.filename})'  # nothing is wrong with the network
+        reason = f'{reason} ({error.filename})'  # a local problem, not one of the network
     begun = partial.stat().st_size if partial.exists() else 0
-    kept = f'{begun:,} bytes are kept and the same command goes on from there' if begun else 'nothing was kept'
+    kept = f'{begun:,} bytes are kept and the same command resumes from there' if begun else 'nothing was kept'
     return (
         f'{path.name}: expected to fetch it from {url}, got: {reason}; {kept}; '
         f'without a network, fetch it elsewhere and put it at {path}'
@@ -118,7 +118,7 @@ def _wrong_checksum(path: Path, *, sha256: str, md5: str) -> str:
 
 
 def _fetch(url: str, partial: Path, *, title: str) -> None:
-    """Bring the rest of a file, however often the connection is cut, as long as each attempt gains something."""
+    """Download the rest of a file, resuming after every lost connection as long as the attempts still bring bytes."""
     vain = 0
     while True:
         before = partial.stat().st_size if partial.exists() else 0
@@ -126,7 +126,7 @@ def _fetch(url: str, partial: Path, *, title: str) -> None:
             _append(url, partial, start=before, title=title)
             return
         except urllib.error.HTTPError:
-            raise  # the server has understood and refuses
+            raise  # the server understood the request and refused it
         except (OSError, http.client.HTTPException):
             vain = 0 if partial.exists() and partial.stat().st_size > before else vain + 1
             if vain >= _ATTEMPTS or not partial.exists():
@@ -134,12 +134,12 @@ def _fetch(url: str, partial: Path, *, title: str) -> None:
 
 
 def _append(url: str, partial: Path, *, start: int, title: str) -> None:
-    """Write what the address holds from byte `start` on; from the first where the server does not know parts."""
+    """Append the file from byte `start` on. Start from the first byte if the server does not support range requests."""
     headers = {'User-Agent': 'Mozilla/5.0', **({'Range': f'bytes={start}-'} if start else {})}
     try:
         response = _OPENER.open(urllib.request.Request(url, headers=headers), timeout=60)
     except urllib.error.HTTPError as error:
-        if start and error.code == 416:  # nothing lies beyond: it is whole, or another file; the checksum tells
+        if start and error.code == 416:  # no bytes beyond: the file is complete, or a different one; the checksum tells
             return
         raise
     with response, open(partial, 'ab') as file:
@@ -153,23 +153,23 @@ def _append(url: str, partial: Path, *, start: int, title: str) -> None:
                 file.write(chunk)
                 advance(len(chunk))
         if total is not None and file.tell() < total:
-            raise ConnectionError(f'the connection was cut after {file.tell():,} of {total:,} bytes')
+            raise ConnectionError(f'the connection was lost after {file.tell():,} of {total:,} bytes')
 
 
 # ---- extracting --------------------------------------------------------------------------------------------------------
 
 
 def extract_safely(archive: Path, folder: Path, *, inside: str = '', nested: bool = False) -> None:
-    """Extract a tar or zip archive into a new folder, all of it or nothing.
+    """Extract a tar or zip archive into a new folder, completely or not at all.
 
     Args:
-      archive: the file; tar may be compressed.
-      folder: made by this call: the files go to a temporary folder beside it, which is renamed at the end.
-      inside: the folder of the archive that becomes `folder`; '' for the whole archive.
-      nested: the archive holds tar files, each of which becomes a folder of its own name.
+      archive: the file; a tar file may be compressed.
+      folder: created by this call. Files go to a temporary folder beside it, which is renamed at the end.
+      inside: folder inside the archive that becomes `folder`; '' for the whole archive.
+      nested: the archive contains tar files; each is extracted into a folder of the same name.
 
     Raises:
-      InputError: for an entry or link that would leave the folder, or a damaged archive. Nothing is left behind.
+      InputError: if a member or link would leave the folder, or the archive is damaged. Nothing is left behind.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = folder.with_name(f'.{folder.name}-{os.getpid()}-{secrets.token_hex(4)}')
@@ -188,7 +188,7 @@ def extract_safely(archive: Path, folder: Path, *, inside: str = '', nested: boo
         _rename_unless_there(made, folder)
     except (tarfile.TarError, zipfile.BadZipFile, RuntimeError, gzip.BadGzipFile, EOFError, zlib.error) as error:
         got = reason_of(error)
-        raise InputError(f'{archive}: expected a sound archive, got: {got}; move it away and fetch it again') from error
+        raise InputError(f'{archive}: expected a valid archive, got: {got}; move it away and fetch it again') from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -197,22 +197,22 @@ def _rename_unless_there(made: Path, folder: Path) -> None:
     try:
         os.rename(made, folder)
     except OSError:
-        if not folder.is_dir():  # else another process was faster, with the same files
+        if not folder.is_dir():  # otherwise another process was faster, with the same files
             raise
 
 
 def _extract_tar(
     tar: tarfile.TarFile, folder: Path, *, archive: Path, members: Iterable[tarfile.TarInfo] | None = None
 ) -> None:
-    """Extract all members, or these, refusing names and links that lead out of the folder, and devices."""
+    """Extract all members, or the given ones. Refuse devices, and names or links that lead out of the folder."""
     if not hasattr(tarfile, 'data_filter'):
         raise InputError('expected a Python whose tarfile has safe filters (3.11.4 or newer); update Python')
 
     def keep_inside(member: tarfile.TarInfo, destination: str) -> tarfile.TarInfo:
-        _check_name(archive, member.name)  # the filter would quietly take the slash off an absolute path
+        _check_name(archive, member.name)  # the filter would silently strip the slash of an absolute path
         if member.issym() or member.islnk():
             _check_name(archive, member.linkname)  # in older Pythons the filter follows chains of links out of the folder
-        # files are made as the umask says, whatever the archive does; typeshed does not know this None
+        # file modes follow the umask, whatever the archive says; typeshed does not know this None
         return tarfile.data_filter(member, destination).replace(mode=None, deep=False)  # type: ignore[arg-type]
 
     tar.extractall(folder, members=members, filter=keep_inside)
@@ -244,7 +244,7 @@ def _extract_zip(archive: Path, folder: Path) -> None:
 
 
 def _with_progress(members: Iterable[Any], archive: Path) -> Iterator[Any]:
-    total = len(members) if isinstance(members, Sized) else None  # a tar file knows at its end
+    total = len(members) if isinstance(members, Sized) else None  # the length of a tar file is known only at its end
     with progress(total=total, title=f'extracting {archive.name}', unit='file') as advance:
         for member in members:
             yield member
@@ -255,4 +255,4 @@ def _check_name(archive: Path, name: str) -> None:
     """Refuse names that lead out of the folder, on any system."""
     windows = PureWindowsPath(name)
     if PurePosixPath(name).is_absolute() or windows.drive or windows.root or '..' in windows.parts:
-        raise InputError(f'{archive}: expected entries that stay inside the folder, got {name!r}; not extracted')
+        raise InputError(f'{archive}: expected members that stay inside the folder, got {name!r}; not extracted')

@@ -1,4 +1,4 @@
-"""The catalogue of published datasets: the files of `sets/`, by name, and how each of them is loaded."""
+"""The catalogue of published datasets: the files of `sets/` by name, and how to load them."""
 
 import importlib
 import pkgutil
@@ -10,77 +10,77 @@ from bench.core import tables
 from bench.core.errors import InputError, near
 from bench.core.types import Dataset, Places
 from bench.datasets.published import sets
-from bench.datasets.published.entry import Entry, Source, size_of
+from bench.datasets.published.facts import OfficialFile, PublishedDataset, size_of
 from bench.datasets.published.obtain import obtain
 from bench.datasets.published.official import official_dataset
 
 
-def _collect(package: ModuleType) -> dict[str, Entry]:
-    """Return the entry of each file of a package, sorted by name; those that begin with `_` are shared code."""
-    entries = {}
+def _collect(package: ModuleType) -> dict[str, PublishedDataset]:
+    """Return the `DATASET` of each file of a package, sorted by name. Files that start with `_` are shared code."""
+    found = {}
     for file in sorted(file.name for file in pkgutil.iter_modules(package.__path__) if not file.name.startswith('_')):
-        entries[file] = importlib.import_module(f'{package.__name__}.{file}').ENTRY
-        assert entries[file].name == file, f'{file}.py: expected the entry of {file!r}, got that of {entries[file].name!r}'
-    return entries
+        found[file] = importlib.import_module(f'{package.__name__}.{file}').DATASET
+        assert found[file].name == file, f'{file}.py: expected the dataset {file!r}, got {found[file].name!r}'
+    return found
 
 
-ENTRIES = _collect(sets)
+CATALOGUE = _collect(sets)
 
 
-def find(name: str) -> Entry:
-    """Return the entry of a name.
+def find(name: str) -> PublishedDataset:
+    """Return the published dataset of a name.
 
     Raises:
       InputError: for a name that is not in the catalogue.
     """
-    if name not in ENTRIES:
-        raise InputError(f'unknown dataset {name!r}{near(name, ENTRIES)}; see python -m bench.data list')
-    return ENTRIES[name]
+    if name not in CATALOGUE:
+        raise InputError(f'unknown dataset {name!r}{near(name, CATALOGUE)}; see python -m bench.data list')
+    return CATALOGUE[name]
 
 
 def load(name: str, places: Places) -> Dataset:
-    """Return a published dataset with its official split; its files are fetched where they are absent.
+    """Load a published dataset with its official split; missing files are downloaded.
 
     Raises:
-      InputError: where files are absent and cannot be fetched, or are not the official ones.
+      InputError: if files are missing and cannot be downloaded, or are not the official ones.
     """
-    entry = ENTRIES[name]
-    root = obtain(entry, places)
+    published = CATALOGUE[name]
+    root = obtain(published, places)
     contents = importlib.import_module(f'{sets.__name__}.{name}').read(root)
-    return official_dataset(entry, contents, root=root, cache_dir=places.cache_dir)
+    return official_dataset(published, contents, root=root, cache_dir=places.cache_dir)
 
 
 # ---- for people ------------------------------------------------------------------------------------------------------
 
 
-def listing(chosen: Iterable[Entry]) -> str:
-    """Return datasets as aligned columns: sizes, groups, download and licence of each."""
+def listing(chosen: Iterable[PublishedDataset]) -> str:
+    """Return datasets as an aligned text table: sizes, groups, download and licence."""
     head = ('name', 'classes', 'train', 'test', 'groups', 'download', 'licence', 'stated at')
-    return tables.aligned([head, *(_facts(entry) for entry in chosen)])
+    return tables.aligned([head, *(_facts(published) for published in chosen)])
 
 
-def _facts(entry: Entry) -> tuple[str, ...]:
-    size = size_of(entry.num_bytes) if entry.num_bytes else 'unknown'
-    download = f'{size} by hand' if entry.manual else size
-    sizes = ('-' if size is None else f'{size:,}' for size in (entry.classes, entry.train, entry.test))
-    return (entry.name, *sizes, str(len(entry.groups) or '-'), download, entry.licence, entry.licence_url)
+def _facts(published: PublishedDataset) -> tuple[str, ...]:
+    size = size_of(published.num_bytes) if published.num_bytes else 'unknown'
+    download = f'{size} by hand' if published.manual else size
+    sizes = ('-' if size is None else f'{size:,}' for size in (published.classes, published.train, published.test))
+    return (published.name, *sizes, str(len(published.groups) or '-'), download, published.licence, published.licence_url)
 
 
 def markdown() -> str:
-    """Return the catalogue as a markdown table: all that is known of each dataset."""
+    """Return the catalogue as a markdown table with all facts of each dataset."""
     head = ('name', 'what', 'classes', 'train', 'test', 'groups', 'files, checksums', 'revision', 'licence', 'cite')
     rows = []
-    for entry in ENTRIES.values():
-        name, classes, train, test, *_ = _facts(entry)
-        groups = ', '.join(group.name for group in entry.groups)
-        files = '<br>'.join(_file(source) for source in entry.sources)
-        licence = f'[{entry.licence}]({entry.licence_url})'
-        name = f'`{name}`'
-        rows.append((name, entry.summary, classes, train, test, groups, files, entry.revision, licence, entry.citation))
+    for published in CATALOGUE.values():
+        name, classes, train, test, *_ = _facts(published)
+        groups = ', '.join(group.name for group in published.groups)
+        files = '<br>'.join(_file(file) for file in published.files)
+        licence = f'[{published.licence}]({published.licence_url})'
+        name, about, cite = f'`{name}`', published.summary, published.citation
+        rows.append((name, about, classes, train, test, groups, files, published.revision, licence, cite))
     return tables.markdown(head, rows, right=range(2, 5))
 
 
-def _file(source: Source) -> str:
-    name = f'[{Path(source.file).name}]({source.url})' if source.url else f'{Path(source.file).name}, by hand'
-    size = f', {size_of(source.num_bytes)}' if source.num_bytes else ''
-    return f'{name}{size}, {source.checksum}'
+def _file(file: OfficialFile) -> str:
+    name = f'[{Path(file.path).name}]({file.url})' if file.url else f'{Path(file.path).name}, by hand'
+    size = f', {size_of(file.num_bytes)}' if file.num_bytes else ''
+    return f'{name}{size}, {file.checksum}'

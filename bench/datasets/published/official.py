@@ -1,4 +1,4 @@
-"""From what the official index files say to a dataset that is checked against what is published.
+"""From the contents of official index files to a dataset whose sizes are checked against the published ones.
 
 Shape suffixes: N samples, C classes, H height, W width.
 """
@@ -16,11 +16,11 @@ from bench.core.errors import InputError, reason_of
 from bench.core.hashing import hash_bytes
 from bench.core.types import Dataset, Split
 from bench.datasets.images import ImageFiles, fingerprints_of, verify_images
-from bench.datasets.published.entry import Entry
+from bench.datasets.published.facts import PublishedDataset
 
 
 class Listing(NamedTuple):
-    """A split of files in the official order: files relative to the dataset's folder, labels, groups where it has some."""
+    """A split of files in the official order: paths relative to the dataset's folder, labels, and groups (optional)."""
 
     files: Sequence[str]
     labels: Sequence[int]
@@ -28,14 +28,14 @@ class Listing(NamedTuple):
 
 
 class Pixels(NamedTuple):
-    """A split that is held in memory: uint8 images_NHWC in RGB, and labels."""
+    """A split held in memory: uint8 images_NHWC in RGB, and labels."""
 
     images_NHWC: np.ndarray
     labels: Sequence[int]
 
 
 class Contents(NamedTuple):
-    """What `read` of a published dataset returns: its splits, and the C class names by label."""
+    """The return value of a published dataset's `read`: its splits, and the C class names indexed by label."""
 
     train: Listing | Pixels
     test: Listing | Pixels
@@ -58,93 +58,96 @@ class ImageArray:
 # ---- from contents to a dataset --------------------------------------------------------------------------------------
 
 
-def official_dataset(entry: Entry, contents: Contents, *, root: Path, cache_dir: Path) -> Dataset:
-    """Return a published dataset, after checking that all of it is there and, where the entry says so, readable.
+def official_dataset(published: PublishedDataset, contents: Contents, *, root: Path, cache_dir: Path) -> Dataset:
+    """Return a published dataset, after checking that it is complete and, with `decode`, that every image is readable.
 
     Args:
-      entry: what the catalogue says of it.
-      contents: what its index files say.
-      root: the folder that files are relative to.
-      cache_dir: remembers what the images hold, and that they were readable.
+      published: the facts of the catalogue.
+      contents: the contents of the index files.
+      root: folder that the paths are relative to.
+      cache_dir: caches hashes of the images, and that they were readable.
 
     Raises:
-      InputError: for other sizes than the published ones, labels that no class has, a missing file or an unreadable one.
+      InputError: if a size differs from the published one, a label is out of range, or a file is missing or unreadable.
     """
     remedy = remedy_for(root)
     class_names = tuple(contents.class_names)
-    train = _split(entry, 'train', contents.train, class_names, root, cache_dir)
-    test = _split(entry, 'test', contents.test, class_names, root, cache_dir)
-    _check_as_published(entry, train, test, remedy)
+    train = _split(published, 'train', contents.train, class_names, root, cache_dir)
+    test = _split(published, 'test', contents.test, class_names, root, cache_dir)
+    _check_as_published(published, train, test, remedy)
     for split in (train, test):
-        if entry.decode and isinstance(split.images, ImageFiles):
-            # A published set is used whole or not at all: numbers on parts of it would not be comparable.
+        if published.decode and isinstance(split.images, ImageFiles):
+            # A published dataset is used whole or not at all: numbers on a part of it would not be comparable.
             verify_images(split.images, on_error='stop', cache_dir=cache_dir, fingerprint=split.fingerprint, hint=remedy)
     return Dataset(
-        entry.name, train, test, entry.licence, entry.source, entry.citation, groups=entry.groups, homes=entry.homes
+        published.name, train, test, published.licence, published.source, published.citation, groups=published.groups,
+        homes=published.homes,
     )
 
 
 def _split(
-    entry: Entry, name: str, found: Listing | Pixels, class_names: tuple[str, ...], root: Path, cache_dir: Path
-) -> Split:
+    published: PublishedDataset, name: str, found: Listing | Pixels, class_names: tuple[str, ...], root: Path,
+    cache_dir: Path,
+) -> Split:  # fmt: skip
     labels_N = np.array(found.labels, dtype=np.int64)
     if isinstance(found, Pixels):
-        fingerprint = hash_bytes([entry.name.encode(), found.images_NHWC.tobytes(), labels_N.tobytes()])
+        fingerprint = hash_bytes([published.name.encode(), found.images_NHWC.tobytes(), labels_N.tobytes()])
         return Split(name, ImageArray(found.images_NHWC), labels_N, class_names, fingerprint)
     images = ImageFiles(root, tuple(found.files))
-    prints = fingerprints_of(root, found.files, found.labels, cache_dir=cache_dir, title=f'{entry.name} {name}')
+    prints = fingerprints_of(root, found.files, found.labels, cache_dir=cache_dir, title=f'{published.name} {name}')
     if found.groups is None:
         return Split(name, images, labels_N, class_names, **prints)
-    groups_N, group_names = np.array(found.groups, dtype=np.int64), tuple(group.name for group in entry.groups)
+    groups_N, group_names = np.array(found.groups, dtype=np.int64), tuple(group.name for group in published.groups)
     return Split(name, images, labels_N, class_names, groups_N=groups_N, group_names=group_names, **prints)
 
 
-def _check_as_published(entry: Entry, train: Split, test: Split, remedy: str) -> None:
-    published = {'train': entry.train, 'test': entry.test, 'classes': entry.classes}
+def _check_as_published(published: PublishedDataset, train: Split, test: Split, remedy: str) -> None:
+    sizes = {'train': published.train, 'test': published.test, 'classes': published.classes}
     got = {'train': len(train), 'test': len(test), 'classes': train.num_classes}
-    if {**got, **{name: size for name, size in published.items() if size is not None}} != got:
-        raise InputError(f'{entry.name}: expected the published {published}, got {got}; {remedy}')
-    if entry.train_groups:
-        assert train.groups_N is not None, 'the files of an entry with groups are listed with theirs'
-        sizes = tuple(np.bincount(train.groups_N).tolist())
-        if sizes != entry.train_groups:
-            raise InputError(f'{entry.name}: expected training groups of {entry.train_groups}, got {sizes}; {remedy}')
+    if {**got, **{name: size for name, size in sizes.items() if size is not None}} != got:
+        raise InputError(f'{published.name}: expected the published {sizes}, got {got}; {remedy}')
+    if published.train_groups:
+        assert train.groups_N is not None, 'a listing of a dataset with groups holds the group of each file'
+        counts = tuple(np.bincount(train.groups_N).tolist())
+        if counts != published.train_groups:
+            expected = f'expected training groups of {published.train_groups}'
+            raise InputError(f'{published.name}: {expected}, got {counts}; {remedy}')
     for split in (train, test):
         low, high = split.labels_N.min(), split.labels_N.max()
-        if low < 0 or high >= entry.classes:
-            expected = f'labels 0 to {entry.classes - 1} in {split.name}'
-            raise InputError(f'{entry.name}: expected {expected}, got {low} to {high}; {remedy}')
+        if low < 0 or high >= published.classes:
+            expected = f'labels 0 to {published.classes - 1} in {split.name}'
+            raise InputError(f'{published.name}: expected {expected}, got {low} to {high}; {remedy}')
 
 
 # ---- for reading official files --------------------------------------------------------------------------------------
 
 
 def remedy_for(root: Path) -> str:
-    """Return the advice for a published dataset that is not as published."""
+    """Return the advice for files that differ from the published ones."""
     return f'restore the official files, or move {root} away and get it anew (python -m bench.data)'
 
 
 def load_mat(path: Path, *, root: Path) -> dict[str, Any]:
-    """Return the variables of an official MATLAB file, singleton dimensions removed.
+    """Return the variables of an official MATLAB file, with singleton dimensions removed.
 
     Raises:
-      InputError: if it is missing or is no such file; `root` is the dataset's folder.
+      InputError: if the file is missing or is not a MATLAB file; `root` is the dataset's folder.
     """
     from scipy.io import loadmat
 
     try:
         return loadmat(path, squeeze_me=True)
-    except Exception as error:  # on damaged files scipy raises nearly anything
+    except Exception as error:  # on damaged files scipy raises almost any type
         raise InputError(f'{path}: expected the official file, got: {reason_of(error)}; {remedy_for(root)}') from error
 
 
 def names_in(folder: Path, *, root: Path, ending: str = '') -> list[str]:
-    """Return the names in a folder of official images, sorted: those of its folders, or of its files with an ending.
+    """Return the sorted names of a folder's subfolders, or of its files with the given ending.
 
-    What begins with a dot is left out: macOS leaves `._<name>` in archives.
+    Names that start with a dot are left out: macOS adds `._<name>` to archives.
 
     Raises:
-      InputError: if it is missing; `root` is the dataset's folder.
+      InputError: if the folder is missing; `root` is the dataset's folder.
     """
     if not folder.is_dir():
         raise InputError(f'{folder}: expected the folder of official images, got none; {remedy_for(root)}')

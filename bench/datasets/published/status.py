@@ -1,34 +1,35 @@
-"""Whether a published dataset is here, whole, and how to make it so."""
+"""Check whether a published dataset is complete on this machine, and prepare it."""
 
 from bench.core.errors import InputError
 from bench.core.types import Places, data_root_of
 from bench.datasets.published import catalogue
-from bench.datasets.published.entry import Entry
+from bench.datasets.published.facts import PublishedDataset
 from bench.datasets.published.obtain import absent, how_to_get
 
 
-def check(entry: Entry, places: Places) -> tuple[str, str]:
-    """Return 'present', 'absent' or 'damaged', and what to know of it. Fetches nothing.
+def check(published: PublishedDataset, places: Places) -> tuple[str, str]:
+    """Return 'present', 'absent' or 'damaged', and a line of details. Downloads nothing.
 
-    Every image of a dataset that is there is decoded once (except those of imagenet1k and imagenet100, which are too many);
-    a second call is quick.
+    Every image of a present dataset is decoded once (except for imagenet1k and imagenet100, which are too large). A second
+    call is quick.
     """
-    root = data_root_of(places, entry.name)
-    if missing := absent(entry, root):
-        begun = 'in part: ' if len(missing) < len(entry.sources) else ''
-        return 'absent', begun + how_to_get(entry, missing, root)
+    root = data_root_of(places, published.name)
+    if missing := absent(published, root):
+        begun = 'in part: ' if len(missing) < len(published.files) else ''
+        return 'absent', begun + how_to_get(published, missing, root)
     try:
-        dataset = catalogue.load(entry.name, places)
+        dataset = catalogue.load(published.name, places)
     except InputError as error:
         return 'damaged', str(error)
-    return 'present', f'{root / entry.folder}: {len(dataset.train):,} train, {len(dataset.test):,} test'
+    return 'present', f'{root / published.folder}: {len(dataset.train):,} train, {len(dataset.test):,} test'
 
 
-def prepare(entry: Entry, places: Places) -> str:
-    """Fetch, verify and extract what is absent, load it, and return a line about it.
+def prepare(published: PublishedDataset, places: Places) -> str:
+    """Download, check and extract the missing files, load the dataset, and return a line about it.
 
     Raises:
-      InputError: for what cannot be fetched, needs a licence, or is not as published.
+      InputError: if a file cannot be downloaded, needs a person's consent, or differs from the published one.
     """
-    dataset = catalogue.load(entry.name, places)
-    return f'{entry.name}: {len(dataset.train):,} train and {len(dataset.test):,} test images; licence: {entry.licence}'
+    dataset = catalogue.load(published.name, places)
+    sizes = f'{len(dataset.train):,} train and {len(dataset.test):,} test images'
+    return f'{published.name}: {sizes}; licence: {published.licence}'

@@ -1,7 +1,6 @@
-"""The published datasets: one file each, named like the dataset. A file that appears here is in the catalogue.
+"""The published datasets: one file each, named after the dataset. Every file in this folder is part of the catalogue.
 
-A file holds `ENTRY`, what is known of the dataset before any file of it is there, and `read(root)`, which returns its
-`bench.datasets.published.official.Contents` from the official files in the folder `root`. Files whose names begin with
-`_` are code that several of them share. Every file is imported to list the names: import what takes seconds
-(torchvision, scipy) inside functions.
+A file holds `DATASET`, the facts of the dataset, and `read(root)`, which reads the official files in the folder `root` and
+returns a `bench.datasets.published.official.Contents`. Files that start with `_` are shared code. Listing the names imports
+every file, so import slow libraries (torchvision, scipy) inside functions.
 """

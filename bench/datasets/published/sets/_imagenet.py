@@ -1,8 +1,8 @@
-"""What ImageNet (ILSVRC2012) and the subsets of its classes share; the validation images are the test split.
+"""Shared code of ImageNet (ILSVRC2012) and its subsets of classes. The validation images are the test split.
 
-The licence has to be accepted in person, so the archives are never fetched. Read are `imagenet/train/<wnid>/*.JPEG` and
-`imagenet/val`, whose images may lie flat, as in the official archive (with the development kit, which holds their
-labels), or in folders named by wnid, as most people sort them.
+The licence has to be accepted in person, so the archives are never downloaded. The code reads `imagenet/train/<wnid>/*.JPEG`
+and `imagenet/val`. The validation images may lie flat, as in the official archive (then the development kit provides the
+labels), or in one folder per wnid, as most people sort them.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,30 +10,30 @@ from functools import partial
 from pathlib import Path
 
 from bench.core.errors import InputError, reason_of
-from bench.datasets.published.entry import Entry, Source
+from bench.datasets.published.facts import OfficialFile, PublishedDataset
 from bench.datasets.published.official import Contents, Listing, load_mat, names_in, remedy_for
 
 _NUM_CLASSES = 1000
-_SOURCES = (
-    Source(
+_FILES = (
+    OfficialFile(
         'imagenet/ILSVRC2012_img_train.tar', md5='1d675b47d978889d74fa0da5fadfb00e', num_bytes=147_897_477_120,
         makes='imagenet/train', nested=True,
     ),
-    Source(
+    OfficialFile(
         'imagenet/ILSVRC2012_img_val.tar', md5='29b22e2961454d5413ddabcf34fc5622', num_bytes=6_744_924_160,
         makes='imagenet/val',
     ),
-    Source(
+    OfficialFile(
         'imagenet/ILSVRC2012_devkit_t12.tar.gz', md5='fa75699e90414af021442c21a62c3abf',
         makes='imagenet/ILSVRC2012_devkit_t12', inside='ILSVRC2012_devkit_t12', unless='imagenet/val/n01440764',
     ),
 )  # fmt: skip
 imagenet_entry = partial(
-    Entry,
+    PublishedDataset,
     folder='imagenet',
     licence='ImageNet terms of access: non-commercial research and education',
     licence_url='https://image-net.org/download.php',
-    sources=_SOURCES,
+    files=_FILES,
     revision='ILSVRC2012',
     manual='accept the terms at https://image-net.org/download.php, then take the ILSVRC2012 archives from there',
     alternative='put folders of your own copy there, train/<wnid>/*.JPEG and val/<wnid>/*.JPEG',
@@ -42,10 +42,10 @@ MTT = 'Cazenavette, Wang, Torralba, Efros, Zhu: Dataset Distillation by Matching
 
 
 def classes_of(name: str, root: Path, choose: Callable[[Sequence[str]], Sequence[str]] = list) -> Contents:
-    """Return ImageNet's images of the classes that `choose` takes from all wnids, sorted; labels follow its order.
+    """Return ImageNet's images of the classes that `choose` picks from the sorted list of wnids, labelled in its order.
 
     Raises:
-      InputError: where the files are not the official ones; `name` is the dataset's.
+      InputError: if the files are not the official ones; `name` is the name of the dataset.
     """
     from torchvision.models import ResNet18_Weights
 
@@ -99,6 +99,6 @@ def _ground_truth(data: Path) -> list[str]:
 
 
 def _synsets(data: Path) -> dict[int, tuple[str, int]]:
-    """Return the official number of each class -> its wnid and number of training images."""
+    """Return a mapping from the official number of each class to its wnid and its number of training images."""
     synsets = load_mat(data / 'meta.mat', root=data.parent)['synsets']
     return {int(s['ILSVRC2012_ID']): (str(s['WNID']), int(s['num_train_images'])) for s in synsets}

@@ -1,7 +1,7 @@
-"""Datasets whose official index files torchvision reads.
+"""Datasets whose official index files are read by torchvision.
 
-Fetching and extracting is ours: torchvision falls back from https to http, and takes a folder left behind by an
-interrupted extraction for the whole dataset. It is imported inside the functions, because that takes seconds.
+Download and extraction are our own: torchvision falls back from https to http, and takes the folder of an interrupted
+extraction for the complete dataset. It is imported inside the functions, because the import takes seconds.
 """
 
 import os
@@ -10,24 +10,26 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from bench.core.errors import InputError
-from bench.datasets.published.entry import Entry
+from bench.datasets.published.facts import PublishedDataset
 from bench.datasets.published.official import Contents, Listing, Pixels, remedy_for
 
 
-def files_of(entry: Entry, root: Path, kind: str, *, train: Sequence[str] = ('train',), test: str = 'test') -> Contents:
+def files_of(
+    published: PublishedDataset, root: Path, kind: str, *, train: Sequence[str] = ('train',), test: str = 'test'
+) -> Contents:
     """Return a dataset of image files in the official order.
 
     Args:
-      entry: of the catalogue.
+      published: the facts of the catalogue.
       root: the dataset's folder.
-      kind: torchvision's class.
-      train: its splits to train on, joined one after the other.
-      test: its split to test on.
+      kind: name of torchvision's class.
+      train: torchvision's splits to train on, concatenated in this order.
+      test: torchvision's split to test on.
 
     Raises:
-      InputError: where torchvision does not find or understand the official files.
+      InputError: if torchvision does not find or understand the official files.
     """
-    views = {split: _view(entry, root, kind, split=split) for split in (*train, test)}
+    views = {split: _torchvision_split(published, root, kind, split=split) for split in (*train, test)}
     listings = {split: _listing(view, root) for split, view in views.items()}
     joined = Listing(
         [file for split in train for file in listings[split].files],
@@ -38,7 +40,7 @@ def files_of(entry: Entry, root: Path, kind: str, *, train: Sequence[str] = ('tr
 
 
 def _listing(view: Any, root: Path) -> Listing:
-    """Return the files, relative to the root, and labels that torchvision has read."""
+    """Return the files (relative to the root) and the labels that torchvision has read."""
     if hasattr(view, '_samples'):
         files, labels = [file for file, _ in view._samples], [label for _, label in view._samples]
     else:
@@ -46,26 +48,26 @@ def _listing(view: Any, root: Path) -> Listing:
     return Listing([Path(os.path.relpath(file, root)).as_posix() for file in files], [int(label) for label in labels])
 
 
-def arrays_of(entry: Entry, root: Path, kind: str) -> Contents:
+def arrays_of(published: PublishedDataset, root: Path, kind: str) -> Contents:
     """Return CIFAR-10 or CIFAR-100, held in memory, in the official order.
 
-    The official files are pickles. torchvision opens none whose md5 is not the published one, so no other code can run.
+    The official files are pickles. torchvision opens only files with the published MD5, so no foreign code can run.
 
     Raises:
-      InputError: where torchvision does not find or understand the official files.
+      InputError: if torchvision does not find or understand the official files.
     """
-    train, test = (_view(entry, root, kind, train=is_train) for is_train in (True, False))
+    train, test = (_torchvision_split(published, root, kind, train=is_train) for is_train in (True, False))
     names = [name.replace('_', ' ') for name in train.classes]
     return Contents(Pixels(train.data, train.targets), Pixels(test.data, test.targets), names)
 
 
-def _view(entry: Entry, root: Path, kind: str, **split: Any) -> Any:
-    """Return torchvision's view of a split; what it does not find or understand becomes one clear line."""
+def _torchvision_split(published: PublishedDataset, root: Path, kind: str, **split: Any) -> Any:
+    """Return torchvision's dataset of a split; any failure becomes an error of one line."""
     from torchvision import datasets
 
-    data_root = root.parents[len(PurePath(entry.folder).parts) - 1]
+    data_root = root.parents[len(PurePath(published.folder).parts) - 1]
     try:
         return getattr(datasets, kind)(str(data_root), **split)
-    except Exception as error:  # readers of index files raise nearly anything where one is damaged
+    except Exception as error:  # on damaged index files the readers raise almost any type
         reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise InputError(f'{entry.name}: expected the official files, got: {reason}; {remedy_for(root)}') from error
+        raise InputError(f'{published.name}: expected the official files, got: {reason}; {remedy_for(root)}') from error

@@ -2,18 +2,18 @@
 
 from pathlib import Path
 
-from bench.datasets.published.entry import Entry, Source
+from bench.datasets.published.facts import OfficialFile, PublishedDataset
 from bench.datasets.published.official import Contents, Listing, names_in
 
-ENTRY = Entry(
+DATASET = PublishedDataset(
     'artbench10', 'ArtBench-10, ten styles of art at 256 px',
     classes=10, train=50_000, test=10_000, folder='artbench-10-imagefolder-split',
     licence='fair use, as requested by WikiArt, the Ukiyo-e.org database and The Surrealism Website',
     licence_url='https://github.com/liaopeiyuan/artbench/blob/main/LICENSE',
     citation='Liao, Li, Liu, Keutzer: The ArtBench Dataset: Benchmarking Generative Models with '
     'Artworks. arXiv 2206.11404',
-    sources=(
-        Source(
+    files=(
+        OfficialFile(
             'artbench-10-imagefolder-split.tar',
             'https://artbench.eecs.berkeley.edu/files/artbench-10-imagefolder-split.tar',
             md5='64f4d66dcf34b3c77e8c7d68fed2ec8c',

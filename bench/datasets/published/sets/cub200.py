@@ -3,17 +3,17 @@
 from pathlib import Path
 
 from bench.core.errors import InputError
-from bench.datasets.published.entry import Entry, Source
+from bench.datasets.published.facts import OfficialFile, PublishedDataset
 from bench.datasets.published.official import Contents, Listing, remedy_for
 
-ENTRY = Entry(
+DATASET = PublishedDataset(
     'cub200', 'Caltech-UCSD Birds-200-2011, 200 species',
     classes=200, train=5994, test=5794, folder='CUB_200_2011',
     licence='none stated in the files; photographs of Flickr users, for research',
     licence_url='https://www.vision.caltech.edu/datasets/cub_200_2011/',
     citation='Wah, Branson, Welinder, Perona, Belongie: The Caltech-UCSD Birds-200-2011 Dataset. CNS-TR-2011-001',
-    sources=(
-        Source(
+    files=(
+        OfficialFile(
             'CUB_200_2011.tgz', 'https://data.caltech.edu/records/65de6-vp158/files/CUB_200_2011.tgz',
             md5='97eceeb196236b17998738112f37df78', num_bytes=1_150_585_339,
             makes='CUB_200_2011', inside='CUB_200_2011',
@@ -23,13 +23,13 @@ ENTRY = Entry(
 
 
 def read(root: Path) -> Contents:
-    """Return the official split: labels are the official class ids less one, the order is that of images.txt."""
+    """Return the official split, in the order of images.txt; labels are the official class ids minus one."""
     files = _read_table(root / 'images.txt')
     labels = _read_table(root / 'image_class_labels.txt')
     is_train = _read_table(root / 'train_test_split.txt')
     names = _read_table(root / 'classes.txt')
     if not files.keys() == labels.keys() == is_train.keys() or not set(labels.values()) <= names.keys():
-        raise InputError(f'cub200: expected index files about the same images, got others; {remedy_for(root)}')
+        raise InputError(f'cub200: expected index files that list the same images, got different ones; {remedy_for(root)}')
     label_of = {class_id: label for label, class_id in enumerate(sorted(names, key=int))}
 
     def listing(mark: str) -> Listing:

@@ -5,10 +5,10 @@ from pathlib import Path
 from bench.datasets.published.official import Contents
 from bench.datasets.published.sets._imagenet import MTT, classes_of, imagenet_entry
 
-# the classes by their number among the sorted wnids
+# indices of the classes in the sorted list of wnids
 _NUMBERS = (84, 130, 88, 144, 145, 22, 96, 9, 100, 89)
 
-ENTRY = imagenet_entry(
+DATASET = imagenet_entry(
     'imagenet_birds', 'ten birds of ImageNet',
     classes=10, train=None, test=500, citation=MTT,
 )  # fmt: skip

@@ -1,13 +1,13 @@
-"""Spawrious O2O-Hard: generated dogs whose usual scene in training is another dog's in test."""
+"""Spawrious O2O-Hard: generated dogs. In the test split, each dog stands in the training scene of another."""
 
 import re
 from pathlib import Path
 
 from bench.core.types import Group
-from bench.datasets.published.entry import Entry, Source
+from bench.datasets.published.facts import OfficialFile, PublishedDataset
 from bench.datasets.published.official import Contents, Listing, names_in
 
-# dog -> its scene in training, and in test, in the order of the published loader
+# dog -> (scene in training, scene in test), in the order of the published loader
 _HOMES = {
     'bulldog': ('jungle', 'mountain'),
     'dachshund': ('mountain', 'snow'),
@@ -18,19 +18,19 @@ _DOGS = sorted(_HOMES)  # by label
 _FILLER = 'beach'
 _SCENES = ('desert', 'jungle', 'mountain', 'snow', _FILLER)
 _PER_FOLDER = 3168
-# Of each training environment: the share of a dog's images in its own scene; the rest is at the beach.
+# For each training environment, the share of a dog's images in its own scene; the rest are at the beach.
 _SHARES = (0.97, 0.87)
 
-ENTRY = Entry(
-    'spawrious', 'four dogs before generated scenes (O2O-Hard): a scene of training is another dog in test',
+DATASET = PublishedDataset(
+    'spawrious', 'four dogs in generated scenes (O2O-Hard); in test, each stands in the training scene of another',
     classes=4, train=25_344, test=25_344, folder='spawrious/spawrious224',
     groups=tuple(Group(f'{dog} in {scene}', label, scene) for label, dog in enumerate(_DOGS) for scene in _SCENES),
     homes=tuple(_HOMES[dog][0] for dog in _DOGS),
     licence='CC BY 4.0', licence_url='https://github.com/aengusl/spawrious#licensing',
     citation='Lynch, Dovonon, Kaddour, Silva: Spawrious: A Benchmark for Fine Control of Spurious Correlation Biases. '
     'arXiv 2303.05470',
-    sources=(
-        Source(
+    files=(
+        OfficialFile(
             'spawrious/spawrious224__o2o_hard.tar.gz',
             'https://www.dropbox.com/s/p1ry121m2gjj158/spawrious224__o2o_hard.tar.gz?dl=1',
             makes='spawrious/spawrious224', inside='spawrious224',
@@ -40,10 +40,10 @@ ENTRY = Entry(
 
 
 def read(root: Path) -> Contents:
-    """Return both training environments joined, and both test environments.
+    """Return both training environments joined, and both test environments joined.
 
-    The published loader keeps the first images in the order in which the file system lists them, which differs between
-    machines; here they are the first by number. No group of the test split is in training.
+    The published loader keeps the first images in the order of the file system, which differs between machines. We keep the
+    first by number. No group of the test split occurs in training.
     """
     train, test = [], []
     for environment, share in enumerate(_SHARES):
@@ -55,7 +55,7 @@ def read(root: Path) -> Contents:
 
 
 def _listing(root: Path, parts: list[tuple[int, str, str, int]]) -> Listing:
-    """Return the first images of each (environment, scene, dog, how many), by number: `beach_labrador_450.png`."""
+    """Return the first images by number (`beach_labrador_450.png`) of each (environment, scene, dog, limit)."""
     files, labels, groups = [], [], []
     for environment, scene, dog, limit in parts:
         folder = f'{environment}/{scene}/{dog}'

@@ -1,19 +1,19 @@
-"""Waterbirds: CUB birds pasted on scenes of land and water; 95% of the training images are at home."""
+"""Waterbirds: CUB birds pasted onto scenes of land and water; 95% of the training images show a bird at home."""
 
 import csv
 from pathlib import Path
 
 from bench.core.errors import InputError, reason_of
 from bench.core.types import Group
-from bench.datasets.published.entry import Entry, Source
+from bench.datasets.published.facts import OfficialFile, PublishedDataset
 from bench.datasets.published.official import Contents, Listing, remedy_for
 
 _COLUMNS = ('img_filename', 'y', 'split', 'place')
 _TRAIN, _TEST = '0', '2'  # 1 is validation, which is left out
 _BIRDS = ('landbird', 'waterbird')
 
-ENTRY = Entry(
-    'waterbirds', 'birds of land and water, 95% at home in training, 50% in test, 4 groups',
+DATASET = PublishedDataset(
+    'waterbirds', 'land birds and water birds, 95% at home in training, 50% in test, 4 groups',
     classes=2, train=4795, test=5794, folder='waterbird_complete95_forest2water2',
     # number 2 * label + place
     groups=tuple(Group(f'{bird} on {place}', y, place) for y, bird in enumerate(_BIRDS) for place in ('land', 'water')),
@@ -22,8 +22,8 @@ ENTRY = Entry(
     licence='non-commercial research and education',
     licence_url='https://github.com/p-lambda/wilds/blob/main/wilds/datasets/waterbirds_dataset.py',
     citation='Sagawa, Koh, Hashimoto, Liang: Distributionally Robust Neural Networks for Group Shifts. ICLR 2020',
-    sources=(
-        Source(
+    files=(
+        OfficialFile(
             'waterbird_complete95_forest2water2.tar.gz',
             'https://nlp.stanford.edu/data/dro/waterbird_complete95_forest2water2.tar.gz',
             makes='waterbird_complete95_forest2water2', inside='waterbird_complete95_forest2water2',
