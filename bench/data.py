@@ -1,11 +1,11 @@
-"""The catalogue of published datasets: what there is, what is here, and how to get the rest.
+"""The catalogue of published data sets: list them, check them, download them.
 
     python -m bench.data list [names]                               sizes, licence, download; --into=FILE: the whole table
-    python -m bench.data check [names] --data_root=/data            present, absent (and what to put where) or damaged
-    python -m bench.data prepare names... --data_root=/data         fetch, verify and extract what is absent
+    python -m bench.data check [names] --data_root=/data            present, absent (with instructions) or damaged
+    python -m bench.data prepare names... --data_root=/data         download, verify and extract absent data sets
 
-`prepare` goes on with a broken download, and refuses what needs a licence to be accepted in person, saying what to do.
-Status 1: check found something damaged, or a dataset that was named is not there. Status 2: prepare could not get all.
+`prepare` resumes a broken download. If a data set needs a licence accepted in person, it refuses and gives instructions.
+Exit status 1: `check` found a damaged data set, or a named data set is absent. Exit status 2: `prepare` failed for one.
 """
 
 import sys
@@ -37,7 +37,7 @@ def main(words: Sequence[str]) -> int:
     if command not in ('check', 'prepare') or (command == 'prepare' and not names):
         raise InputError(f'{_USAGE}, got {" ".join(words) or "nothing"!r}')
     if flags.FLAGS.data_root is None:
-        raise InputError('expected --data_root=<folder that holds the datasets>, got none')
+        raise InputError('expected --data_root=<folder with the data sets>, got none')
     if command == 'prepare':
         _make_folder(Path(flags.FLAGS.data_root))
     places = cli.places()
@@ -49,7 +49,7 @@ def _make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         got = f'{reason_of(error)} ({error.filename})'
-        raise InputError(f'--data_root={folder}: expected a folder that is there or can be made, got: {got}') from error
+        raise InputError(f'--data_root={folder}: expected an existing folder or one that can be made, got: {got}') from error
 
 
 def _check(chosen: Sequence[Entry], places: Places) -> int:
@@ -73,6 +73,6 @@ def _prepare(chosen: Sequence[Entry], places: Places) -> int:
 
 
 if __name__ == '__main__':
-    flags.DEFINE_string('into', None, 'markdown file whose block of datasets list writes')
+    flags.DEFINE_string('into', None, 'with list: markdown file to update between its datasets markers')
     cli.define('data_root', 'weights_root', 'cache_dir')
     cli.start(main, words=True)

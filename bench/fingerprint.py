@@ -1,9 +1,9 @@
-"""Features of one fixed image, compared with those kept in bench/backbones/fingerprints.json.
+"""Compare each backbone's features of one fixed image with the reference features in bench/backbones/fingerprints.json.
 
     python -m bench.fingerprint [--backbones=tiny_dino,clip_vitb16] [--weights_root=WEIGHTS] [--device=cuda] [--write]
 
-Looks at every named backbone whose weights are on this machine; nothing is fetched. Exit status 1 if one gives other
-features than those kept. `--write` keeps what it found.
+Checks every named backbone whose weights are on this machine; nothing is downloaded. Exit status 1 if the features of a
+backbone differ from the reference. `--write` stores the computed features as the new reference.
 """
 
 from pathlib import Path
@@ -20,7 +20,7 @@ from bench.machine.device import choose_device
 
 
 def main() -> int:
-    """Backbones -> their features of the fixed image -> status lines; returns 1 if one differs."""
+    """Backbones -> features of the fixed image -> status lines; returns 1 if a backbone differs."""
     values = flags.FLAGS
     named = [row.name for row in ROWS if not row.argument]
     if unknown := [name for name in values.backbones if name not in named]:
@@ -35,7 +35,7 @@ def main() -> int:
 
 
 if __name__ == '__main__':
-    flags.DEFINE_list('backbones', [], 'names; all named backbones where none is given')
+    flags.DEFINE_list('backbones', [], 'names of backbones; default: all named backbones')
     cli.define('weights_root', device='cpu')
-    flags.DEFINE_bool('write', False, f'keep what is found in {REFERENCES.name}')
+    flags.DEFINE_bool('write', False, f'store the computed features in {REFERENCES.name}')
     cli.start(main)

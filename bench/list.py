@@ -1,10 +1,10 @@
-"""Print every registered name with its one-line summary, and of backbones where their weights are on this machine.
+"""Print every registered name with a one-line summary, and for backbones the location of their weights on this machine.
 
     python -m bench.list [--methods] [--datasets] [--backbones] [--protocols] [--recipes] [--analyses] [--plugin=...]
     python -m bench.list --backbones --weights_root=WEIGHTS
-    python -m bench.list --into=docs/backbones.md    # the table of published backbones, between its markers
+    python -m bench.list --into=docs/backbones.md    # write the table of published backbones between its markers
 
-Names are read from tables and files; nothing heavy is imported.
+Names are read from lists and file names; nothing heavy is imported.
 """
 
 from collections.abc import Sequence
@@ -19,9 +19,9 @@ from bench.core.tables import aligned, replace_block
 
 
 def listing(kinds: Sequence[str] = registry.KINDS, *, weights_root: Path | None = None) -> str:
-    """Return the names of these kinds in aligned columns, one block per kind; `timm:<model name>` for open names.
+    """Return the names of the given kinds in aligned columns, one block per kind; open names as `timm:<model name>`.
 
-    Backbones have a column in between that says where their weights are.
+    Backbones have an additional column with the location of their weights.
     """
     blocks = []
     for kind in kinds:
@@ -54,7 +54,7 @@ def main() -> int:
 if __name__ == '__main__':
     for kind in registry.KINDS:
         name = registry.plural(kind)
-        flags.DEFINE_bool(name, False, f'list the {name}; all kinds where no such flag is given')
+        flags.DEFINE_bool(name, False, f'list the {name}; default: all kinds')
     cli.define('plugin', 'weights_root')
-    flags.DEFINE_multi_string('into', [], 'document with the published backbones between its markers: docs/backbones.md')
+    flags.DEFINE_multi_string('into', [], 'document to update between its backbones markers: docs/backbones.md')
     cli.start(main)

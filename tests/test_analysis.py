@@ -533,7 +533,7 @@ def test_alignment_correlates_as_scipy_does(tmp_path):
 
 def test_places_worked_by_hand():
     # the members lie 3, 0 and 3 from the mean of the others
-    inside, between, outside = embedding.places(np.array([[0.0], [2], [4]]), np.array([[2.0], [4.5], [6]]))
+    inside, between, outside = embedding.positions(np.array([[0.0], [2], [4]]), np.array([[2.0], [4.5], [6]]))
     assert inside == {'percentile': 0, 'times_median': 0}
     assert between == {'percentile': pytest.approx(100 / 3), 'times_median': pytest.approx(2.5 / 3)}
     assert outside == {'percentile': 100, 'times_median': pytest.approx(4 / 3)}
@@ -543,7 +543,7 @@ def test_a_member_is_as_far_as_from_the_mean_of_the_others():
     f_ND = np.random.default_rng(5).normal(size=(9, 4))
     left_out = [np.linalg.norm(f_ND[i] - np.delete(f_ND, i, axis=0).mean(axis=0)) for i in range(9)]
     made_KD = f_ND.mean(axis=0) + np.eye(4)[:1] * np.linspace(0.1, 5, 20)[:, None]
-    for made_D, place in zip(made_KD, embedding.places(f_ND, made_KD), strict=True):
+    for made_D, place in zip(made_KD, embedding.positions(f_ND, made_KD), strict=True):
         distance = np.linalg.norm(made_D - f_ND.mean(axis=0))
         assert place['percentile'] == pytest.approx(100 * np.mean(np.array(left_out) < distance))
         assert place['times_median'] == pytest.approx(distance / np.median(left_out))
