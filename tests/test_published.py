@@ -76,7 +76,7 @@ def test_the_ablations_analysis_states_the_means_of_the_same_numbers():
 @pytest.mark.parametrize(
     ('text', 'said'),
     [
-        ('caf\xe9'.encode('latin-1'), 'published.csv: expected a table in UTF-8, got: .*decode'),
+        ('caf\xe9'.encode('latin-1'), 'published.csv: expected a CSV file in UTF-8, got: .*decode'),
         ('dataset,method\ncub200,lgm\n', 'expected the columns dataset, method, source_backbone'),
         ('dataset,method,source_backbone,eval_backbone,top1_mean,top1_std\na,b,c,d,much,0.1\n', "line 2: .* got 'much'"),
         ('dataset,method,source_backbone,eval_backbone,top1_mean,top1_std\na,b,c,d,101,0.1\n', "line 2: .* got '101'"),

@@ -14,6 +14,6 @@ ROWS = (
     Row('alignment', 'bench.analysis.alignment:alignment', 'similarity of backbones, and whether it predicts transfer'),
     Row('ablation', 'bench.analysis.ablation:ablation', 'contribution of each part of a method, same-model and cross-model'),
     Row('spurious', 'bench.analysis.spurious:spurious', 'how much each encoder relies on the background'),
-    Row('embedding', 'bench.analysis.embedding:embedding', 'position of distilled images among the real images of their class'),
+    Row('embedding', 'bench.analysis.embedding:embedding', 'position of distilled images among real images of their class'),
     Row('nearest', 'bench.analysis.nearest:nearest', 'distilled images next to their nearest real images, per encoder'),
 )

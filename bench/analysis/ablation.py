@@ -67,9 +67,9 @@ def ablation(
         for v in variants for s in backbones for t in backbones
     ])  # fmt: skip
     text = (
-        f'Test accuracy in percent on {dataset}, probe {protocol}: mean over {len(backbones)} backbones, with 95 % intervals '
-        '(bootstrap over method seeds and test images). Same model: source and eval backbone are the same. Other models: all '
-        'other pairs. Published: ImageNet-100 with four large backbones (arXiv 2511.16674).'
+        f'Test accuracy in percent on {dataset}, probe {protocol}: mean over {len(backbones)} backbones, with 95 % '
+        'intervals (bootstrap over method seeds and test images). Same model: source and eval backbone are the same. Other '
+        'models: all other pairs. Published: ImageNet-100 with four large backbones (arXiv 2511.16674).'
     )
     tables = {'Variants': pd.DataFrame(rows), 'Cells': cells}
     return Report(f'Ablation on {dataset}', text, tables, _figure(settings, variants))

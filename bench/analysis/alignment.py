@@ -93,12 +93,12 @@ def _meaning(dataset: str, count: int, method: str, *, neighbors: int, ipc: int,
     """Return the text that explains the tables."""
     tried = min(math.factorial(backbones), _EXACT)
     return (
-        f'Alignment on the {count} test images of {dataset}: mutual k-NN (k = {neighbors}, cosine) is the share of an image\'s '
-        'nearest neighbours that two backbones have in common; CKA is linear centred kernel alignment. Transfer is '
-        f'the test accuracy of {method} ({ipc} image(s) per class, {protocol}), also given as a percentage of the accuracy '
-        'with images made through the eval backbone itself. P-values are one-sided. They come from permutations of the '
-        f'backbones, because pairs that share a backbone are not independent. With {tried} permutations the smallest possible '
-        f'p-value is {1 / tried:.3g}. The published experiment is another one: {PUBLISHED}.'
+        f'Alignment on the {count} test images of {dataset}: mutual k-NN (k = {neighbors}, cosine) is the share of the '
+        'nearest neighbours of an image that two backbones have in common; CKA is linear centred kernel alignment. Transfer '
+        f'is the test accuracy of {method} ({ipc} image(s) per class, {protocol}), also given as a percentage of the '
+        'accuracy with images made through the eval backbone itself. P-values are one-sided. They come from permutations of '
+        f'the backbones, because pairs that share a backbone are not independent. With {tried} permutations the smallest '
+        f'possible p-value is {1 / tried:.3g}. The published experiment is another one: {PUBLISHED}.'
     )
 
 

@@ -111,7 +111,7 @@ class Evidence:
         twice = found[found.duplicated('seed', keep=False)].sort_values('seed', kind='stable')
         if len(twice):
             paths = ' and '.join(twice.path.iloc[:2])
-            raise InputError(f'two records of one cell and seed, {paths}: keep one, or put them into separate results folders')
+            raise InputError(f'two records of one cell and seed, {paths}: keep one, or use separate results folders')
         return found
 
     def scores(self, **where: Any) -> Scores | None:
@@ -191,7 +191,7 @@ class Evidence:
         return self._loaders.store().features(split, backbone, CenterView(backbone.input_side, backbone.interpolation))[0]
 
     def probe(self, protocol: str, **task: Any) -> Any:
-        """Train and test a probe by a protocol and return its score; `task` are the fields of `ProbeTask` except the store."""
+        """Train and test a probe by a protocol and return its score. `task`: the fields of `ProbeTask` without `store`."""
         from bench.probes.task import ProbeTask
 
         return self._loaders.protocol(protocol)(ProbeTask(**task, store=self._loaders.store()))
@@ -255,7 +255,7 @@ def check_backbones(backbones: Sequence[str], *, least: int, analysis: str) -> N
       InputError: if there are too few; the message names the setting.
     """
     if len(backbones) < least:
-        raise InputError(f'{analysis}.backbones: expected at least {least} names, got {list(backbones)}')
+        raise InputError(f'{analysis}.backbones: expected {least} or more, got {list(backbones)}')
 
 
 def with_others(asked: Sequence[str], others: Iterable[str]) -> list[str]:

@@ -27,7 +27,7 @@ def nearest(
     classes: PositiveInt = 8,
     protocol: str = 'paper-v1',
 ) -> Report:
-    """Return, for each encoder, the first distilled image of each class and the training image of the highest cosine with it.
+    """Return, per encoder, the first distilled image of each class and the training image with the highest cosine to it.
 
     Args:
       evidence: gives records, distilled sets and features.

@@ -76,11 +76,12 @@ def _meaning(data: Any, at_home_N: np.ndarray, protocol: str) -> str:
     homes = sorted(set(data.homes), key=data.backgrounds.index)
     return (
         f'{data.name}: each class has a home background ({", ".join(homes)}). Most of its training images show this '
-        f'background, and {100 * at_home_N.mean():.0f} % of the test images do. Accuracies are in percent, means over method '
-        'seeds. `gap` is the accuracy at home minus the accuracy away: 0 for a probe that uses only the objects, empty if no '
-        'test image is at home. `adjusted` weights groups by their training size. `tells background` is the accuracy of a '
-        f'probe ({protocol}) that predicts the background. It is trained on the same images, each labelled with the home of '
-        f'its class ({100 / len(homes):.0f} is chance): a high value means that these images show their home backgrounds.'
+        f'background, and {100 * at_home_N.mean():.0f} % of the test images do. Accuracies are in percent, means over '
+        'method seeds. `gap` is the accuracy at home minus the accuracy away: 0 for a probe that uses only the objects, '
+        'empty if no test image is at home. `adjusted` weights groups by their training size. `tells background` is the '
+        f'accuracy of a probe ({protocol}) that predicts the background. It is trained on the same images, each labelled '
+        f'with the home of its class ({100 / len(homes):.0f} is chance): high means that these images show their home '
+        'backgrounds.'
     )
 
 

@@ -37,8 +37,8 @@ class Suite:
     """Data sets and backbones, given by labels; gin binds all fields except `evidence` as `claims.dataset` and so on.
 
     `coarse` is a data set of the same images with coarser labels, `spurious` a data set with misleading backgrounds,
-    `distiller` the backbone of the DINO family; '' if there is none. `convex` is the protocol for the second ranking of claim
-    15. `made_by` is the gin file of the run that makes the records.
+    `distiller` the backbone of the DINO family; '' if there is none. `convex` is the protocol for the second ranking of
+    claim 15. `made_by` is the gin file of the run that makes the records.
     """
 
     evidence: Evidence

@@ -1,6 +1,6 @@
 """Replay: run a cell again from its record alone, and compare the two records.
 
-On the platform of the record (`same_platform`) the predictions are the same for every test image. On other platforms
+On the platform of the record (`same_platform`) the same test images are correct in every repeat. On other platforms
 floating-point results differ in the last bits, and 150 updates through a network amplify the differences.
 """
 
@@ -57,12 +57,12 @@ class Replay:
 
     def __str__(self) -> str:
         if self.identical:
-            return f'identical: {100 * self.new.mean:.2f} %, same predictions for every test image'
+            return f'identical: {100 * self.new.mean:.2f} %, the same test images are correct'
         changed = np.mean(self.old.correct.unpack() != self.new.correct.unpack())
         images = 'same' if self.same_images else 'other'
         return (
             f'{100 * self.old.mean:.2f} -> {100 * self.new.mean:.2f} % ({100 * self.difference:+.2f} points; '
-            f'{100 * changed:.2f} % of the predictions changed; {images} images in the distilled set)'
+            f'correctness changed for {100 * changed:.2f} % of the test images; {images} images in the distilled set)'
         )
 
 

@@ -24,7 +24,7 @@ _FORMATS = {
 _MEANING = (
     'Top-1 test accuracy in percent, mean ± standard deviation over the n repeats of a row (method seed × probe seed). '
     'Bold: the best accuracy for its eval backbone and ipc, over all source backbones. Accuracies that are equal as shown '
-    'are both bold; one without a competitor is never bold. Full data is a reference and is not ranked.'
+    'are all bold; one without a competitor is never bold. Full data is a reference and is not ranked.'
 )
 _NO_TRANSFER = (
     'Rows with images made through another backbone (transfer) are not shown here, but they still count: if one of them is '
