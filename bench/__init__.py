@@ -4,6 +4,6 @@ import os
 
 __version__ = '0.1.0'
 
-# Threads that wait for work by spinning starve the others when several processes share the cores, loader workers or a
-# second run: one test took 228 s instead of 20. OpenMP reads this when torch is first imported.
+# By default OpenMP threads spin while they wait for work. If several processes share the cores (loader workers, a second
+# run), this slows all of them down: one test took 228 s instead of 20 s. OpenMP reads the variable when torch is imported.
 os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')

@@ -1,4 +1,4 @@
-"""python -m bench.analyze --gin_file=gin/analysis/transfer.gin: records and features -> tables, markdown, a figure."""
+"""python -m bench.analyze --gin_file=gin/analysis/transfer.gin: run an analysis and write its tables, text and figure."""
 
 from functools import cache
 from pathlib import Path
@@ -12,12 +12,12 @@ from bench.core.errors import InputError
 
 
 def settings(*, analysis: str = '', name: str = '', made_by: str = '') -> dict[str, str]:
-    """What gin binds as `analyze`.
+    """The parameters that gin binds as `analyze`.
 
     Args:
-      analysis: a row of `bench.analysis`.
-      name: of the files written; '' takes the analysis's.
-      made_by: the gin file whose run makes the records that are read.
+      analysis: name of an analysis, see `bench.analysis`.
+      name: name of the output files; '' uses the name of the analysis.
+      made_by: the gin file of the run that makes the records.
     """
     return {'analysis': analysis, 'name': name, 'made_by': made_by}
 
@@ -54,10 +54,10 @@ def main() -> int:
 
 
 def loaders(config: Any) -> Any:
-    """Return what loads data sets, backbones and protocols as a config says; torch is imported when the first is used.
+    """Return loaders of data sets, backbones and protocols with the settings of a config. Torch is imported on first use.
 
     Args:
-      config: a `bench.config.gin_files.Config`, valid as long as the loaders are used.
+      config: a `bench.config.gin_files.Config` that stays valid while the loaders are used.
     """
     from bench.analysis.evidence import Loaders
 
@@ -71,7 +71,7 @@ def loaders(config: Any) -> Any:
 
 
 def _session() -> Any:
-    """Return a session of the pipeline, which makes data sets and backbones; imports torch."""
+    """Return a session, which loads data sets and backbones. Imports torch."""
     from bench.machine.device import choose_device
     from bench.pipeline.session import Session
 

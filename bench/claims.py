@@ -1,7 +1,7 @@
 """python -m bench.claims: judge the published claims on every suite that has records; writes results/claims.md.
 
-The suites are the files of gin/claims, or those given by --gin_file. What a claim needs besides records is computed:
-features of the test images, where an encoder's weights and the data set are here.
+The suites are the files in gin/claims, or the files given by --gin_file. Some claims also need features of the test images.
+These are computed if the encoder's weights and the data set are on this machine.
 """
 
 import sys
@@ -31,7 +31,7 @@ def main() -> int:
     found = [judged(file, results_dir, values.gin_bindings) for file in files]
     with_records = [(suite, verdicts) for suite, verdicts in found if verdicts]
     if not with_records:
-        raise InputError(f'{results_dir} has no records of lgm on any suite; make suite, or python -m bench.run, makes them')
+        raise InputError(f'{results_dir} has no records of lgm for any suite; run make suite or python -m bench.run first')
     for suite, verdicts in with_records:
         print(suite.name)
         for claim, verdict in verdicts:
@@ -45,10 +45,10 @@ def main() -> int:
 
 
 def judged(file: str, results_dir: Path, bindings: list[str]) -> tuple:
-    """Return the suite of a gin file, and (claim, verdict) of each claim; none where the suite has no records.
+    """Return the suite of a gin file and the (claim, verdict) pairs, an empty list if the suite has no records.
 
     Raises:
-      InputError: for a file that describes no suite.
+      InputError: if the file does not describe a suite.
     """
     from bench.analysis.claims import CLAIMS
     from bench.analysis.evidence import Evidence
@@ -60,7 +60,7 @@ def judged(file: str, results_dir: Path, bindings: list[str]) -> tuple:
     with loaded([file], bindings, command=SUITE) as config:
         suite = Suite(evidence=Evidence(results_dir, load=loaders(config)), **config.command_settings())
         for name in suite.backbones:
-            if name in registry.rows('backbone'):  # of a label in a run (`label=name`) the records are enough
+            if name in registry.rows('backbone'):  # for a label of a run (`label=name`), records suffice
                 config.choose('backbone', name)
         config.check_all_used(chosen_in='claims.backbones', narrowed_by=SUITE.identifier)
         return suite, [(claim, judge(claim, suite)) for claim in CLAIMS] if suite.has_records() else []

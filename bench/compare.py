@@ -1,10 +1,10 @@
-"""Is one method better than another? And did we reproduce what was published?
+"""Is one method better than another? Do our results reproduce the published ones?
 
-    python -m bench.compare --a=lgm --b=lgm_plus      paired over seeds
-    python -m bench.compare --to=published            every row of the leaderboard that arXiv 2511.16674 has a number for
+    python -m bench.compare --a=lgm --b=lgm_plus      two methods, paired over seeds
+    python -m bench.compare --to=published            every leaderboard row that has a result in arXiv 2511.16674
 
-Both read the records of a results folder, and neither runs anything. `--dataset`, `--source`, `--eval` and `--ipc` narrow
-what is compared, such as `--dataset=plumage --ipc=1,10`.
+Both only read the records of a results folder. `--dataset`, `--source`, `--eval` and `--ipc` restrict the comparison, for
+example `--dataset=plumage --ipc=1,10`.
 """
 
 import sys
@@ -23,7 +23,7 @@ def paired(table: Any, *, a: str, b: str, reference: str) -> str:
     """Return the comparison of two methods as text."""
     rows = compare(table, a=a, b=b, reference=reference)
     if not rows:
-        raise InputError(f'{a} and {b} have no data set, source and eval backbone, ipc, protocol and seed in common')
+        raise InputError(f'{a} and {b} have no records of equal data set, source and eval backbone, ipc, protocol and seed')
     return text(rows, a=a, b=b, reference=reference)
 
 
@@ -31,7 +31,7 @@ def main() -> int:
     values = flags.FLAGS
     if values.to is not None:
         if values.to != 'published':
-            raise InputError(f'--to={values.to}: expected --to=published; two methods are compared by --a=METHOD --b=METHOD')
+            raise InputError(f'--to={values.to}: expected --to=published; compare two methods with --a=METHOD --b=METHOD')
         if values.a or values.b:
             raise InputError('expected either --to=published or --a=METHOD --b=METHOD, got both')
     elif not values.a or not values.b:
@@ -50,12 +50,12 @@ def main() -> int:
 
 if __name__ == '__main__':
     flags.DEFINE_string('results_dir', 'results', 'folder with records/')
-    flags.DEFINE_string('a', None, 'a method')
-    flags.DEFINE_string('b', None, 'the method compared with it')
-    flags.DEFINE_string('to', None, 'published: compare every row with what arXiv 2511.16674 gives, instead of two methods')
-    flags.DEFINE_string('reference', 'full', 'the method that the gap is measured to')
+    flags.DEFINE_string('a', None, 'the first method')
+    flags.DEFINE_string('b', None, 'the second method')
+    flags.DEFINE_string('to', None, 'published: compare every row with arXiv 2511.16674, instead of two methods')
+    flags.DEFINE_string('reference', 'full', 'the method at the upper end of the gap')
     flags.DEFINE_list('dataset', [], 'only these data sets, separated by commas')
-    flags.DEFINE_list('source', [], 'only these source backbones; methods without one (any) stay')
+    flags.DEFINE_list('source', [], 'only these source backbones; methods without one (any) are kept')
     flags.DEFINE_list('eval', [], 'only these eval backbones')
-    flags.DEFINE_list('ipc', [], 'only these numbers of images per class; methods without one (all) stay')
+    flags.DEFINE_list('ipc', [], 'only these numbers of images per class; methods without one (all) are kept')
     cli.start(main)

@@ -37,7 +37,7 @@ def main(words: Sequence[str]) -> int:
     if command not in ('check', 'prepare') or (command == 'prepare' and not names):
         raise InputError(f'{_USAGE}, got {" ".join(words) or "nothing"!r}')
     if flags.FLAGS.data_root is None:
-        raise InputError('expected --data_root=<folder that holds the datasets>, got none')
+        raise InputError('expected --data_root=<folder with the data sets>, got none')
     if command == 'prepare':
         _make_folder(Path(flags.FLAGS.data_root))
     places = cli.places()
@@ -73,6 +73,6 @@ def _prepare(chosen: Sequence[PublishedDataset], places: Places) -> int:
 
 
 if __name__ == '__main__':
-    flags.DEFINE_string('into', None, 'markdown file whose block of datasets list writes')
+    flags.DEFINE_string('into', None, 'with list: markdown file to update between its datasets markers')
     cli.define('data_root', 'weights_root', 'cache_dir')
     cli.start(main, words=True)

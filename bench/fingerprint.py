@@ -20,7 +20,7 @@ from bench.machine.device import choose_device
 
 
 def main() -> int:
-    """Backbones -> their features of the fixed image -> status lines; returns 1 if one differs."""
+    """Backbones -> features of the fixed image -> status lines; returns 1 if a backbone differs."""
     values = flags.FLAGS
     named = [row.name for row in ROWS if not row.argument]
     if unknown := [name for name in values.backbones if name not in named]:
@@ -35,7 +35,7 @@ def main() -> int:
 
 
 if __name__ == '__main__':
-    flags.DEFINE_list('backbones', [], 'names; all named backbones where none is given')
+    flags.DEFINE_list('backbones', [], 'names of backbones; default: all named backbones')
     cli.define('weights_root', device='cpu')
     flags.DEFINE_bool('write', False, f'store the results in {REFERENCES.name}')
     cli.start(main)

@@ -2,7 +2,7 @@
 
     python -m bench.leaderboard [--results_dir=results] [--nopublished]
 
-`bench.results.summary` says what a row is and what its numbers mean.
+`bench.results.summary` defines the rows and their columns.
 """
 
 import sys
@@ -20,15 +20,15 @@ from bench.results.tables import text, update, write
 def run(results_dir: Path | str, into: Sequence[Path | str] = (), *, with_published: bool = True) -> int:
     """Regenerate the leaderboard of a results folder, print it, and return the exit status.
 
-    `into` names documents that show the tables between their markers.
+    The tables are also written into the documents `into`, between their leaderboard markers.
     """
     board = read(results_dir, with_published=with_published)
     for problem in board.problems:
         print(f'ignored: {problem}', file=sys.stderr)
-    ignored = f'{counted(len(board.problems), "file")} ignored, named above' if board.problems else ''
+    ignored = f'{counted(len(board.problems), "file")} ignored, see above' if board.problems else ''
     if not board.rows:
         raise InputError(
-            f'{Path(results_dir, "records")}: expected the records of bench.run, found none'
+            f'{Path(results_dir, "records")}: expected records of bench.run, found none'
             + (f' ({ignored})' if ignored else '; run python -m bench.run first, or give --results_dir')
         )
     for document in into:
@@ -50,6 +50,6 @@ def main() -> int:
 
 if __name__ == '__main__':
     flags.DEFINE_string('results_dir', 'results', 'folder with records/; the tables are written into it')
-    flags.DEFINE_multi_string('into', [], 'document with the tables between its leaderboard markers, such as README.md')
-    flags.DEFINE_bool('published', True, 'show the published numbers (published.csv) beside ours, in columns of their own')
+    flags.DEFINE_multi_string('into', [], 'document to update between its leaderboard markers, such as README.md')
+    flags.DEFINE_bool('published', True, 'show the published results (published.csv) next to ours, in separate columns')
     cli.start(main)

@@ -2,7 +2,7 @@
 
     python -m bench.list [--methods] [--datasets] [--backbones] [--protocols] [--recipes] [--analyses] [--plugin=...]
     python -m bench.list --backbones --weights_root=WEIGHTS
-    python -m bench.list --into=docs/backbones.md    # the table of published backbones, between its markers
+    python -m bench.list --into=docs/backbones.md    # write the table of published backbones between its markers
 
 Names are read from registry rows and files; no heavy library is imported.
 """
@@ -54,7 +54,7 @@ def main() -> int:
 if __name__ == '__main__':
     for kind in registry.KINDS:
         name = registry.plural(kind)
-        flags.DEFINE_bool(name, False, f'list the {name}; all kinds where no such flag is given')
+        flags.DEFINE_bool(name, False, f'list the {name}; default: all kinds')
     cli.define('plugin', 'weights_root')
-    flags.DEFINE_multi_string('into', [], 'document with the published backbones between its markers: docs/backbones.md')
+    flags.DEFINE_multi_string('into', [], 'document to update between its backbones markers: docs/backbones.md')
     cli.start(main)

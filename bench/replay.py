@@ -1,4 +1,4 @@
-"""python -m bench.replay --record=KEY.json: run a record's cell again from what the record says; same numbers?"""
+"""python -m bench.replay --record=KEY.json: run a record's cell again from the record alone, and compare the results."""
 
 import sys
 from pathlib import Path
@@ -10,7 +10,7 @@ from bench.core.errors import InputError
 
 
 def main() -> int:
-    """Paths -> replays; returns 1 if one differs by more than the tolerance."""
+    """Paths -> replays; returns 1 if a replay fails or differs by more than the tolerance."""
     from bench.config import plugins
     from bench.machine.device import choose_device
     from bench.pipeline.replay import TOLERANCE, replay
@@ -26,7 +26,7 @@ def main() -> int:
     for path in values.record:
         record = load(path)
         if path_of(values.results_dir, record.cell.config, record.key).resolve() == Path(path).resolve():
-            raise InputError(f'--results_dir={values.results_dir}: a replay would overwrite {path}; choose another folder')
+            raise InputError(f'--results_dir={values.results_dir}: the replay would overwrite {path}; use another folder')
         try:
             found = replay(record, Session(places, Path(values.results_dir), device), force=True)
         except RuntimeError as error:
@@ -39,6 +39,6 @@ def main() -> int:
 
 
 if __name__ == '__main__':
-    flags.DEFINE_multi_string('record', [], 'record to run again; repeatable')
+    flags.DEFINE_multi_string('record', [], 'file of the record to run again; repeatable')
     cli.define('plugin', 'cache_dir', 'data_root', 'weights_root', 'device', results_dir='out/replay')
     cli.start(main)

@@ -55,12 +55,12 @@ def main() -> int:
     for problem in board.problems:
         print(f'ignored: {problem}', file=sys.stderr)
     if failed:
-        print(f'bench.run: {failed} of {len(todo)} cells failed; their records say why', file=sys.stderr)
+        print(f'bench.run: {failed} of {len(todo)} cells failed; their records hold the errors', file=sys.stderr)
     return 1 if failed else 0
 
 
 def tell(cells: list[Any], results_dir: Path) -> None:
-    """Print for each cell whether it is done, or why it is to do; nothing is fetched or written."""
+    """Print for each cell whether it is done, or why it is to do; nothing is downloaded or written."""
     from bench.pipeline.prepare import found
     from bench.pipeline.session import Session
     from bench.pipeline.why import Why
@@ -70,7 +70,7 @@ def tell(cells: list[Any], results_dir: Path) -> None:
         reason = why(cell, found(results_dir, cell))
         print(f'{cell.key}  {"to do" if reason else "done"}  {cell}{f"  ({reason})" if reason else ""}')
     for name in sorted(why.unseen):
-        print(f'not compared with the records, not here or not yet seen: {name}', file=sys.stderr)
+        print(f'not compared with the records, because missing or not read yet: {name}', file=sys.stderr)
 
 
 def _silent(line: str) -> None:
@@ -81,5 +81,5 @@ if __name__ == '__main__':
     cli.define(
         'gin_file', 'gin_bindings', 'plugin', 'results_dir', 'cache_dir', 'data_root', 'weights_root', 'device', 'force'
     )
-    flags.DEFINE_bool('dry_run', False, 'print the cells with their keys: done, or why they are to do; fetches nothing')
+    flags.DEFINE_bool('dry_run', False, 'print the cells with their keys: done, or why they are to do; downloads nothing')
     cli.start(main)

@@ -174,8 +174,8 @@ BREAKS = {
     9: ({At('ten_views', b, b): [0.65] for b in BACKBONES}, 'ten_views 65.0 ['),
     11: ({own('lgm', b, dataset='plumage_spurious'): [0.7] for b in BACKBONES}, 'mean 10.0 ['),
     12: ({own('lgm', b, dataset='plumage_families'): [1.0] for b in BACKBONES}, 'fine 20.0 ['),
-    14: ({own('lgm', b): [0.7, 0.8, 0.9] for b in BACKBONES}, 'lgm 10.00 (8 degrees), random 5.00 (8 degrees)'),
-    15: ({own('centroid', b, protocol='ridge-v1'): [0.8] for b in BACKBONES}, 'Turned round: lgm over centroid'),
+    14: ({own('lgm', b): [0.7, 0.8, 0.9] for b in BACKBONES}, 'lgm 10.00 (8 degrees of freedom), random 5.00 (8'),
+    15: ({own('centroid', b, protocol='ridge-v1'): [0.8] for b in BACKBONES}, 'Reversed: lgm over centroid'),
 }
 CHANGED_ALIGNMENT = [{'p': 0.06}, {'spearman': -0.9}]
 CHANGED_IMAGES = [{'percentiles': (95,) * 8}, {'percentiles': (100, 95) * 4}]  # on one backbone none beyond, or only half
@@ -232,7 +232,7 @@ def test_the_published_alignment_is_cited_as_the_other_experiment_it_is():
     for suite in suites(ROOT / 'nowhere'):
         cited = claim_of(10).published_for(suite)
         assert cited.startswith('another experiment: sets distilled on ImageNet-1k, and 1-nearest-neighbour accuracy')
-        assert 'no coefficient; computed from them' in cited and 'Pearson 0.83, Spearman 0.85' in cited
+        assert 'no coefficient; computed from the cells' in cited and 'Pearson 0.83, Spearman 0.85' in cited
 
 
 @pytest.mark.parametrize('claim', CLAIMS, ids=lambda claim: str(claim.number))
@@ -282,10 +282,10 @@ def test_claim_13_does_not_hold_where_the_images_lie_elsewhere(change, results):
 def test_a_table_of_other_images_is_not_judged(results):
     verdict = verdict_of(13, results)
     assert verdict.outcome == HOLDS
-    assert verdict.numbers.endswith('; from analysis/embedding_images.csv, made of the same sets')
+    assert verdict.numbers.endswith('; from analysis/embedding_images.csv, made from the same sets')
     path = results / 'analysis' / 'embedding_images.csv'
     images = pd.read_csv(path)
-    missing = f'missing: the images of lgm on plumage x {DINO}, or analysis/embedding_images.csv made of them'
+    missing = f'missing: the images of lgm on plumage x {DINO}, or analysis/embedding_images.csv made from them'
     stale = images.assign(set=images['set'].where(images.backbone != DINO, 'of an earlier run'))
     for table in (stale, images[images.backbone != DINO]):
         table.to_csv(path, index=False)
@@ -322,7 +322,7 @@ def test_a_claim_runs_the_analysis_that_it_needs(tmp_path, monkeypatch):
     (tmp_path / 'analysis').mkdir()
     (tmp_path / 'analysis' / 'embedding_images.csv').write_text('backbone,percentile,set\n')
     numbers = judge(claim_of(13), suite).numbers
-    assert numbers.startswith('images farther from their class mean than 95 % of the real ones: a ')
+    assert numbers.startswith('images farther from their class mean than 95 % of the real images: a ')
     assert 'analysis/' not in numbers
 
 
@@ -362,7 +362,7 @@ def test_one_backbone_or_one_seed_decides_nothing_about_several(made_suite, resu
     assert verdict_of(14, results) == Verdict(UNKNOWN, 'missing: a second seed of lgm')
     plain = replace(made_suite, coarse='', spurious='')
     assert judge(claim_of(11), plain).numbers == 'missing: a data set with a spurious background'
-    assert judge(claim_of(12), plain).numbers == 'missing: a coarse labelling of the same pictures'
+    assert judge(claim_of(12), plain).numbers == 'missing: a coarse labelling of the same images'
 
 
 def test_a_difference_that_is_not_settled_does_not_count(results):
@@ -377,13 +377,13 @@ def test_a_difference_that_is_not_settled_does_not_count(results):
 
 def test_the_worst_group_is_told(made_suite):
     numbers = judge(claim_of(11), made_suite).numbers
-    assert numbers.endswith('LGM in its worst group, %: clip 55.0, dino 55.0, mim 55.0, moco 55.0')
+    assert numbers.endswith('Worst-group accuracy of LGM, %: clip 55.0, dino 55.0, mim 55.0, moco 55.0')
     assert numbers.startswith('LGM minus the best real baseline: mean -5.0 [')
 
 
 def test_two_records_for_one_cell_are_an_error_and_no_verdict(results):
     put(results, 'lgm', right(0.5, count=COUNT), source=MIM, on=MIM, dataset='plumage', settings={'rate': 2})
-    with pytest.raises(InputError, match='two records answer one question'):
+    with pytest.raises(InputError, match='two records of one cell and seed'):
         verdict_of(1, results)
 
 
@@ -456,7 +456,7 @@ def test_nothing_to_judge_is_one_line_and_writes_nothing(tmp_path, monkeypatch, 
     values = {'results_dir': str(tmp_path), 'into': None, 'gin_file': [], 'gin_bindings': [], 'plugin': []}
     monkeypatch.setattr(claims.flags, 'FLAGS', SimpleNamespace(**values))
     assert cli.guarded(claims.main, ['bench.claims'], name='bench.claims') == 2
-    said = f'{tmp_path} has no records of lgm on any suite; make suite, or python -m bench.run, makes them'
+    said = f'{tmp_path} has no records of lgm for any suite; run make suite or python -m bench.run first'
     assert capsys.readouterr() == ('', f'bench.claims: {said}\n') and files_below(tmp_path) == before
 
 

@@ -136,10 +136,10 @@ def test_the_command_narrows_and_compares_across_sources(tmp_path):
 
 
 def test_what_cannot_be_compared_is_named(results):
-    with pytest.raises(InputError, match="method 'four'; there are centroid, full, one, two"):
+    with pytest.raises(InputError, match="method 'four'; methods with finished records: centroid, full, one, two"):
         compare(table(results), a='one', b='four')
     put(results, 'one', [0.7], source='tiny_a', seed=0, data_print='other')
-    with pytest.raises(InputError, match='one has records with seed 0 more than once in one place, toy x tiny_a ipc 1'):
+    with pytest.raises(InputError, match='one has records with seed 0 more than once for toy x tiny_a ipc 1'):
         compare(table(results), a='one', b='two')
 
 
@@ -150,8 +150,8 @@ def test_records_of_other_settings_are_never_taken_for_one_method(results, seed)
         with pytest.raises(InputError) as raised:
             compare(table(results), a=a, b=b, reference=reference)
         said = str(raised.value)
-        assert said.startswith('one has records with different settings (no rate | rate=2) in one place, toy x tiny_a ipc 1')
-        assert '\n' not in said and 'leave the place out with --dataset, --source, --eval or --ipc' in said
+        assert said.startswith('one has records with different settings (no rate | rate=2) for toy x tiny_a ipc 1')
+        assert '\n' not in said and 'exclude these cells with --dataset, --source, --eval or --ipc' in said
 
 
 def test_methods_without_images_per_class_meet_in_a_place_of_their_own(tmp_path):
@@ -258,10 +258,10 @@ def test_the_command_compares_with_what_was_published(tmp_path):
         (['--to=published'], 'found records of toy on tiny_a'),
         (['--to=lgm'], '--to=lgm: expected --to=published'),
         (['--to=published', '--a=lgm'], 'expected either --to=published or --a=METHOD --b=METHOD, got both'),
-        (['--a=one', '--b=two', '--dataset=toys'], '--dataset=toys: expected a value that finished records have'),
-        (['--a=one', '--b=two', '--source=tiny_a,x'], '--source=x: expected a value that finished records have; there are'),
-        (['--a=one', '--b=two', '--eval=x'], '--eval=x: expected a value that finished records have; there are tiny_a'),
-        (['--to=published', '--ipc=2'], '--ipc=2: expected a value that finished records have; there are all, 1'),
+        (['--a=one', '--b=two', '--dataset=toys'], '--dataset=toys: expected a value of a finished record'),
+        (['--a=one', '--b=two', '--source=tiny_a,x'], '--source=x: expected a value of a finished record; found'),
+        (['--a=one', '--b=two', '--eval=x'], '--eval=x: expected a value of a finished record; found tiny_a'),
+        (['--to=published', '--ipc=2'], '--ipc=2: expected a value of a finished record; found all, 1'),
         (['--a=lgm'], 'expected --a=METHOD --b=METHOD, such as --a=lgm --b=lgm_plus, or --to=published'),
     ],
 )

@@ -182,9 +182,9 @@ def test_a_protocol_with_changed_rules_no_longer_bears_the_official_name():
 
 
 def test_one_label_for_two_things_is_refused():
-    with pytest.raises(InputError, match="backbone label 'x' stands for two things, toy_net and tiny_simclr"):
+    with pytest.raises(InputError, match="backbone label 'x' has two meanings, toy_net and tiny_simclr"):
         cells_of("run.methods = ['random']", "run.backbones = ['x=toy_net']", "run.eval_backbones = ['x=tiny_simclr']")
-    with pytest.raises(InputError, match="method label 'random' stands for two things"):
+    with pytest.raises(InputError, match="method label 'random' has two meanings"):
         cells_of("run.methods = ['random', 'random=centroid']")
 
 

@@ -310,7 +310,7 @@ def test_a_dry_run_tells_of_other_data_where_they_are_here(world):
     assert '  to do  ' in outcome.out and outcome.out.endswith('(data: the record is of other folder images)\n')
     shutil.rmtree(photos(world))
     outcome = world.run(flags=['--dry_run'])
-    assert '  done  ' in outcome.out and 'not here or not yet seen: data of folder\n' in outcome.err
+    assert '  done  ' in outcome.out and 'missing or not read yet: data of folder\n' in outcome.err
 
 
 def test_records_of_earlier_schemas_are_compared_by_what_they_tell(world):

@@ -157,7 +157,7 @@ def test_the_leaderboard_tells_a_record_with_the_setting_from_one_without(run_be
     assert again.status == 0 and '1 cells, 1 of them done' in again.out
     outcome = run_bench(bind=[*lines, 'centroid.later = 0.5'])
     assert outcome.status == 0, outcome
-    assert 'has records with different settings, shown in rows of their own (later=0.5 | no later)' in outcome.out
+    assert 'has records with different settings, shown in separate rows (later=0.5 | no later)' in outcome.out
 
 
 # --- code -------------------------------------------------------------------------------------------------------------

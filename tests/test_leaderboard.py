@@ -129,7 +129,7 @@ def test_published_numbers_stand_beside_ours_and_never_win(tmp_path):
         (1, 'paper-v1', 'hard'), (None, 'paper-v1', 'hard'),
     }  # fmt: skip
     parts = tables.markdown(board.rows).split('\n## ')[1:]
-    assert '**87.5 ± 3.5 [1]** | 99.5 ± 0.1 |' in parts[0] and 'not ours' in parts[0].lower()
+    assert '**87.5 ± 3.5 [1]** | 99.5 ± 0.1 |' in parts[0] and 'it is not ranked' in parts[0].lower()
     assert not any('ublished' in table for table in parts[1:])
     # without them, the tables are those of before; the columns of the CSV stay
     assert _command(tmp_path, '--nopublished').returncode == 0
@@ -257,7 +257,7 @@ def test_equal_as_shown_share_the_bold_and_a_number_without_a_rival_has_none(tmp
     assert '| lgm | 1 | **90.0 ± 0.0** | failed [1] |' in text and '| random | 1 | **90.0 ± 7.1** | 65.0 ± 7.1 |' in text
     assert text.count('**') == 4
     shown = tables.text(rows)
-    assert shown.partition('Top-1')[0].count('*') == 2 and 'Star: the best of its backbone and ipc' in shown
+    assert shown.partition('Top-1')[0].count('*') == 2 and 'Star: the best accuracy for its eval backbone and ipc' in shown
 
 
 def test_without_transfer_the_best_are_those_of_all_rows(tmp_path):
@@ -269,8 +269,8 @@ def test_without_transfer_the_best_are_those_of_all_rows(tmp_path):
     put(tmp_path, 'lgm', (0.7, 0.7), source='tiny_a', on='tiny_b', dataset='water')
     rows = _rows(tmp_path)
     whole, brief = tables.markdown(rows), tables.markdown(rows, transfer=False)
-    assert '| lgm (from tiny_a) | 1 |  | **70.0 ± 0.0** |' in whole and 'left out here' not in whole
-    assert 'from tiny' not in brief and 'left out here' in brief
+    assert '| lgm (from tiny_a) | 1 |  | **70.0 ± 0.0** |' in whole and 'not shown here' not in whole
+    assert 'from tiny' not in brief and 'not shown here' in brief
     # the best of tiny_b is left out, and of tiny_a there is one rival, left out too
     assert '| centroid | 1 | **65.0 ± 7.1** |  |' in brief and '| random | 1 | 45.0 ± 7.1 | 45.0 ± 7.1 |' in brief
     assert brief.count('**') == 2 and whole.count('## water') == 1 and brief.count('## water') == 0

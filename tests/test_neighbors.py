@@ -198,9 +198,9 @@ def test_seeds_are_those_of_the_other_method_which_comes_first():
     'of, message',
     [
         ('lgn', "neighbors starts from the images of another method: unknown method 'lgn'; did you mean lgm"),
-        ('neighbors', 'neighbors starts from the images of another method: expected one that makes its own, got itself'),
-        ('centroid', "expected one that makes its own, got 'centroid', which chooses real images"),
-        ('full', "expected one that makes its own, got 'full', which chooses real images"),
+        ('neighbors', 'another method: expected one that makes its own images, got itself'),
+        ('centroid', "expected one that makes its own images, got 'centroid', which chooses real images"),
+        ('full', "expected one that makes its own images, got 'full', which chooses real images"),
     ],
 )
 def test_what_gives_no_images_is_refused_before_any_work(of, message, run_bench, tmp_path):

@@ -58,10 +58,10 @@ def test_they_are_the_numbers_of_the_paper(shared, name, original):
 
 def test_184_cells_and_the_ablations_on_their_own_backbone():
     assert len(FIGURES) == 184 + 3 * 4
-    assert FIGURES['cub200', 'random', 'dinov2_vitb14', 'dinov2_vitb14'] == published.Figure(64.4, 1.5)
-    assert FIGURES['imagenet100', 'no_pyramid', 'mocov3_vitb16', 'mocov3_vitb16'] == published.Figure(80.5, None)
+    assert FIGURES['cub200', 'random', 'dinov2_vitb14', 'dinov2_vitb14'] == published.Accuracy(64.4, 1.5)
+    assert FIGURES['imagenet100', 'no_pyramid', 'mocov3_vitb16', 'mocov3_vitb16'] == published.Accuracy(80.5, None)
     # the standard deviation of 1, 2, 3, 4, 5 divided by 5, and by 4
-    figure = published.Figure(3.0, float(np.std([1, 2, 3, 4, 5])))
+    figure = published.Accuracy(3.0, float(np.std([1, 2, 3, 4, 5])))
     assert figure.sample_std == pytest.approx(np.std([1, 2, 3, 4, 5], ddof=1))
 
 
@@ -76,7 +76,7 @@ def test_the_ablations_analysis_states_the_means_of_the_same_numbers():
 @pytest.mark.parametrize(
     ('text', 'said'),
     [
-        ('caf\xe9'.encode('latin-1'), 'published.csv: expected a table in UTF-8, got: .*decode'),
+        ('caf\xe9'.encode('latin-1'), 'published.csv: expected a CSV file in UTF-8, got: .*decode'),
         ('dataset,method\ncub200,lgm\n', 'expected the columns dataset, method, source_backbone'),
         ('dataset,method,source_backbone,eval_backbone,top1_mean,top1_std\na,b,c,d,much,0.1\n', "line 2: .* got 'much'"),
         ('dataset,method,source_backbone,eval_backbone,top1_mean,top1_std\na,b,c,d,101,0.1\n', "line 2: .* got '101'"),
@@ -93,7 +93,7 @@ def test_a_results_folder_may_have_numbers_of_its_own(tmp_path):
     assert published.load(tmp_path) == FIGURES
     (tmp_path / 'published.csv').write_text('dataset,method,source_backbone,eval_backbone,top1_mean,top1_std\na,b,c,d,50,\n')
     assert {place: figure for place, figure in published.load(tmp_path).items() if place[0] == 'a'} == {
-        ('a', 'b', 'c', 'd'): published.Figure(50.0, None)
+        ('a', 'b', 'c', 'd'): published.Accuracy(50.0, None)
     }
     assert len(published.load(tmp_path)) == 1 + 3 * 4
 

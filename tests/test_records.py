@@ -152,7 +152,7 @@ LABELLESS = {'hash': 'd', 'bytes': 9, 'kind': 'real', 'facts': {}}
 BAD = {
     'cut off': (lambda record: json.dumps(record)[:-20], 'damaged JSON'),
     'binary': (lambda record: '\x00\x01', 'damaged JSON'),
-    'NaN': (lambda record: json.dumps({**record, 'mean': float('nan')}), 'NaN is no number'),
+    'NaN': (lambda record: json.dumps({**record, 'mean': float('nan')}), 'NaN is not a number'),
     'foreign': (lambda record: '{"name": "package.json"}', 'not a record'),
     'a list': (lambda record: '[1]', 'not a record'),
     'later version': (lambda record: json.dumps({**record, 'schema_version': 7}), 'schema version 7'),

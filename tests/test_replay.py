@@ -75,7 +75,7 @@ def test_changed_settings_are_refused_with_both_keys(toy_record, monkeypatch):
     with pytest.raises(InputError) as caught:
         cell_of(changed)
     said = str(caught.value)
-    assert said.startswith(f'record {toy_record.key} cannot be replayed: here its cell has the key ')
+    assert said.startswith(f'record {toy_record.key} cannot be replayed: its cell now has the key ')
     assert said.endswith('check out its commit, abc123') and '\n' not in said
     there = said.partition('has the key ')[2].partition(',')[0]
     assert len(there) == 16 and there != toy_record.key
@@ -93,7 +93,7 @@ def test_changed_settings_are_refused_with_both_keys(toy_record, monkeypatch):
 def test_what_is_gone_since_is_named(toy_record):
     gone = copy.deepcopy(toy_record)
     gone.cell.settings['method_settings']['temperament'] = 3
-    with pytest.raises(InputError, match='cannot be replayed: lgm has no setting temperament any more; check out'):
+    with pytest.raises(InputError, match='cannot be replayed: lgm no longer has a setting temperament; check out'):
         cell_of(gone)
     gone = copy.deepcopy(toy_record)
     gone.cell.settings['method_name'] = 'lgmm'
@@ -116,7 +116,7 @@ def test_every_kind_of_cell_of_the_toy_world_replays_identically(run_bench, tmp_
         assert '+' in record.cell.protocol, 'with settings of its own'
         found = replay.replay(record, session)
         assert found.same_platform and found.identical and found.same_images and found.difference == 0
-        assert str(found) == f'identical: {100 * record.mean:.2f} %, every test image answered alike'
+        assert str(found) == f'identical: {100 * record.mean:.2f} %, the same test images are correct'
     before = files_below(session.results_dir)
     with pytest.raises(InputError, match=f'holds record {made[0].key} already: replay into another results folder'):
         replay.replay(made[0], session)
@@ -124,7 +124,7 @@ def test_every_kind_of_cell_of_the_toy_world_replays_identically(run_bench, tmp_
 
 
 def test_a_failed_record_is_refused(toy_record, tmp_path):
-    with pytest.raises(InputError, match=f'record {toy_record.key} is of a cell that failed'):
+    with pytest.raises(InputError, match=f'record {toy_record.key} is of a failed cell'):
         replay.replay(replace(toy_record, status='failed'), session_in(tmp_path / 'again'))
     assert not (tmp_path / 'again').exists()
 
@@ -161,7 +161,8 @@ def test_what_differs_is_said(toy_record):
     found = Replay(record([[1, 1, 0, 0], [1, 1, 0, 0]], 'a'), record([[1, 1, 1, 0], [1, 0, 1, 0]], 'a'))
     assert not found.identical and found.same_images and found.difference == pytest.approx(0.125)
     assert str(found) == (
-        '50.00 -> 62.50 % (+12.50 points; 37.50 % of the answers changed; same images in the distilled set)'
+        '50.00 -> 62.50 % (+12.50 points; correctness changed for 37.50 % of the test images; '
+        'same images in the distilled set)'
     )
     assert 'other images' in str(Replay(record([[1, 0]], 'a'), record([[0, 1]], 'b')))
 
@@ -183,7 +184,7 @@ def test_the_command(toy_record, tmp_path):
     other.write_text(dumps(changed))
     done = main(other, path)
     assert done.status == 1
-    assert f'({200 * TOLERANCE:+.2f} points; 100.00 % of the answers changed; same images' in done.out
+    assert f'({200 * TOLERANCE:+.2f} points; correctness changed for 100.00 % of the test images; same images' in done.out
     before = path.read_bytes()
     for done, said in (
         (main(path, results_dir=tmp_path / 'results'), f'a replay would overwrite {path}; choose another folder'),

@@ -187,7 +187,7 @@ def test_a_failing_method_leaves_a_record_others_go_on_and_it_is_tried_again(run
     lines = ["run.methods = ['mine', 'random']", 'mine.first = -1']
     outcome = run_bench(plugin, bind=lines)
     assert outcome.status == 1
-    assert outcome.err == 'bench.run: 1 of 2 cells failed; their records say why\n'
+    assert outcome.err == 'bench.run: 1 of 2 cells failed; their records hold the errors\n'
     assert 'FAILED, RuntimeError: no such place: -1' in outcome.out
     found = load_records(tmp_path / 'results')
     assert (found['mine'].status, found['random'].status) == ('failed', 'ok')

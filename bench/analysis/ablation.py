@@ -1,4 +1,4 @@
-"""Ablation: what each part of a method is worth, on its own backbone and on the others (2511.16674, tables of ablations)."""
+"""Ablation: the contribution of each part of a method, same-model and cross-model (arXiv 2511.16674, ablation tables)."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,12 +11,12 @@ from bench.analysis.evidence import OTHERS, Evidence, check_backbones, with_othe
 from bench.analysis.report import Report
 from bench.core.ranges import PositiveInt
 
-# Label of a variant -> how it is shown; others are shown by their label. The labels are those of gin/suites/ablation.gin.
+# Label of a variant in gin/suites/ablation.gin -> displayed name; other variants are displayed by their label.
 SHOWN = {
     'lgm': 'full', 'no_decorrelation': '- decorrelation', 'no_pyramid': '- pyramid', 'no_augmentation': '- augmentation',
     'one_view': 'A = 1', 'three_views': 'A = 3', 'ten_views': 'A = 10',
 }  # fmt: skip
-# ImageNet-100, means over the four backbones of the paper: same model, and the mean of the three others
+# ImageNet-100, means over the four backbones of the paper: (same model, mean over the three other models)
 PUBLISHED = {
     'lgm': (87.2, 77.8), 'no_decorrelation': (86.5, 76.4), 'no_pyramid': (85.7, 67.1), 'no_augmentation': (68.7, 33.3),
 }  # fmt: skip
@@ -31,15 +31,15 @@ def ablation(
     ipc: PositiveInt = 1,
     protocol: str = 'paper-v1',
 ) -> Report:
-    """Return the accuracy of each variant, same-model and as the mean over the other models.
+    """Return the accuracy of each variant: same-model, and the mean over the other models.
 
     Args:
-      evidence: records.
-      dataset: a data set's label.
-      backbones: labels, each a source and an eval backbone.
-      variants: labels; the first is the full method. '*' stands for all its other variants (`label=name`) with every cell.
+      evidence: gives the records.
+      dataset: label of a data set.
+      backbones: labels; each backbone is used as source and as eval backbone.
+      variants: labels; the first is the full method. '*' means all its other variants (`label=name`) with complete records.
       ipc: images per class.
-      protocol: a probe protocol.
+      protocol: label of a probe protocol.
 
     Raises:
       Missing: if a cell has no record.
@@ -57,7 +57,7 @@ def ablation(
         'other models': {v: [found[v, s, t] for s in backbones for t in backbones if s != t] for v in variants},
     }
     rows = [
-        _row(variant, which, figures, variants[0]) for which, figures in settings.items() for variant in variants
+        _row(variant, which, samples, variants[0]) for which, samples in settings.items() for variant in variants
     ]
     cells = pd.DataFrame([
         {
@@ -67,22 +67,22 @@ def ablation(
         for v in variants for s in backbones for t in backbones
     ])  # fmt: skip
     text = (
-        f'Test accuracy in percent on {dataset}, probe {protocol}: mean over {len(backbones)} backbones (same model: images '
-        'tested through the backbone they were made through; other models: all other pairs) with 95 % intervals (bootstrap '
-        'over method seeds and test images). Published: ImageNet-100 through four large backbones (arXiv 2511.16674).'
+        f'Test accuracy in percent on {dataset}, probe {protocol}: mean over {len(backbones)} backbones, with 95 % '
+        'intervals (bootstrap over method seeds and test images). Same model: source and eval backbone are the same. Other '
+        'models: all other pairs. Published: ImageNet-100 with four large backbones (arXiv 2511.16674).'
     )
     tables = {'Variants': pd.DataFrame(rows), 'Cells': cells}
     return Report(f'Ablation on {dataset}', text, tables, _figure(settings, variants))
 
 
-def _row(variant: str, which: str, figures: dict[str, list[Sample]], full: str) -> dict[str, Any]:
-    mean = mean_of(figures[variant])
-    change = mean_of([a - b for a, b in zip(figures[variant], figures[full], strict=True)])
+def _row(variant: str, which: str, samples: dict[str, list[Sample]], full: str) -> dict[str, Any]:
+    mean = mean_of(samples[variant])
+    change = mean_of([a - b for a, b in zip(samples[variant], samples[full], strict=True)])
     published = PUBLISHED.get(variant, (np.nan, np.nan))
     return {
         'setting': which, 'variant': SHOWN.get(variant, variant), 'accuracy': 100 * mean.mean, 'low': 100 * mean.low,
         'high': 100 * mean.high, 'minus_full': 100 * change.mean, 'minus_full_low': 100 * change.low,
-        'minus_full_high': 100 * change.high, 'pairs': len(figures[variant]), 'seeds': mean.n,
+        'minus_full_high': 100 * change.high, 'pairs': len(samples[variant]), 'seeds': mean.n,
         'published': published[which != 'same model'],
     }  # fmt: skip
 
@@ -91,8 +91,8 @@ def _figure(settings: dict[str, dict[str, list[Sample]]], variants: Sequence[str
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7.5, 3.2), layout='constrained')
-    for axis, (which, figures) in zip(figure.subplots(1, 2, sharey=True), settings.items(), strict=True):
-        means = [mean_of(figures[v]) for v in variants]
+    for axis, (which, samples) in zip(figure.subplots(1, 2, sharey=True), settings.items(), strict=True):
+        means = [mean_of(samples[v]) for v in variants]
         heights = [100 * m.mean for m in means]
         ends = [[100 * (m.mean - m.low) for m in means], [100 * (m.high - m.mean) for m in means]]
         axis.bar(range(len(variants)), heights, yerr=np.maximum(ends, 0), capsize=3, color='#4878a8')

@@ -1,4 +1,4 @@
-"""Alignment: do two backbones see alike, and does it predict how well images travel between them? (2511.16674, section 4.2)
+"""Alignment: how similar are two backbones, and does this predict transfer between them? (arXiv 2511.16674, section 4.2)
 
 Shape suffixes: N images, K neighbours, D feature width, M backbones.
 """
@@ -18,13 +18,13 @@ from bench.core.ranges import PositiveInt
 from bench.features.similarity import unit
 
 MEASURES = ('mutual_knn', 'cka')
-# another experiment than ours, so that it is cited with its setting
+# The published experiment differs from ours, so it is cited with its setup.
 PUBLISHED = (
-    'sets distilled on ImageNet-1k, and 1-nearest-neighbour accuracy as a share of what the eval model reaches with its own '
-    '(arXiv 2511.16674, Table 6). The paper prints the cells and no coefficient; computed from them with mutual k-NN: '
+    'sets distilled on ImageNet-1k, and 1-nearest-neighbour accuracy relative to that of a set made through the eval model '
+    '(arXiv 2511.16674, Table 6). The paper prints the cells but no coefficient; computed from the cells, with mutual k-NN: '
     'Pearson 0.83, Spearman 0.85 over 12 ordered pairs of four backbones'
 )
-_EXACT = 5040  # permutations that are all tried
+_EXACT = 5040  # up to this number, all permutations are evaluated
 _BLOCK = 1024
 
 
@@ -38,21 +38,21 @@ def alignment(
     ipc: PositiveInt = 1,
     protocol: str = 'paper-v1',
 ) -> Report:
-    """Return how alike backbones see the test images, and the correlation with transfer between them.
+    """Return the similarity of backbones on the test images, and its correlation with transfer between them.
 
     Args:
-      evidence: records and features.
-      dataset: a data set's label.
+      evidence: gives records and features.
+      dataset: label of a data set.
       backbones: labels.
-      method: whose transfer is correlated.
+      method: label of the method whose transfer is correlated.
       neighbors: k of the mutual k-nearest-neighbours measure.
       ipc: images per class.
-      protocol: a probe protocol.
+      protocol: label of a probe protocol.
 
     Raises:
-      Missing: if a pair's transfer has no record.
+      Missing: if a pair of backbones has no record.
     """
-    check_backbones(backbones, least=3, analysis='alignment')  # two have one similarity: nothing to correlate
+    check_backbones(backbones, least=3, analysis='alignment')  # two backbones have one similarity: no correlation
     pairs = [(s, t) for s in backbones for t in backbones if s != t]
     scores = {
         pair: evidence.scores(
@@ -90,15 +90,15 @@ def alignment(
 
 
 def _meaning(dataset: str, count: int, method: str, *, neighbors: int, ipc: int, protocol: str, backbones: int) -> str:
-    """Return how to read the tables."""
+    """Return the text that explains the tables."""
     tried = min(math.factorial(backbones), _EXACT)
     return (
         f'Alignment on the {count} test images of {dataset}: mutual k-NN (k = {neighbors}, cosine) is the share of the '
-        'nearest neighbours of an image that two backbones agree on; CKA is linear centred kernel alignment. Transfer is '
-        f'the test accuracy of {method} ({ipc} image(s) per class, {protocol}), also as a percentage of what the eval '
-        'backbone reaches with images of its own. P-values are one-sided, by relabelling the backbones, because pairs that '
-        f'share one are not independent: {tried} permutations, so the smallest possible is '
-        f'{1 / tried:.3g}. Published is another experiment: {PUBLISHED}.'
+        'nearest neighbours of an image that two backbones have in common; CKA is linear centred kernel alignment. Transfer '
+        f'is the test accuracy of {method} ({ipc} image(s) per class, {protocol}), also given as a percentage of the '
+        'accuracy with images made through the eval backbone itself. P-values are one-sided. They come from permutations of '
+        f'the backbones, because pairs that share a backbone are not independent. With {tried} permutations the smallest '
+        f'possible p-value is {1 / tried:.3g}. The published experiment is another one: {PUBLISHED}.'
     )
 
 
@@ -120,12 +120,12 @@ def linear_cka(a_ND: np.ndarray, b_ND: np.ndarray) -> float:
 
 
 def permutation_p(x_MM: np.ndarray, y_MM: np.ndarray, statistic: Any) -> float:
-    """Return how often relabelling the backbones of `x_MM` correlates at least as well with `y_MM` (Mantel's test).
+    """Return the one-sided p-value of Mantel's permutation test for the correlation of two matrices.
 
     Args:
-      x_MM: a figure of each ordered pair; the diagonal is not looked at.
-      y_MM: another.
-      statistic: of two vectors; larger means more alike. Where it is NaN (a constant vector), so is the answer.
+      x_MM: one value per ordered pair of backbones; the diagonal is ignored. Its rows and columns are permuted.
+      y_MM: the other values.
+      statistic: function of two vectors, larger for stronger correlation. If it is NaN (constant vector), the result is NaN.
     """
     size = len(x_MM)
     off = ~np.eye(size, dtype=bool)
@@ -161,7 +161,7 @@ def _matrix(features: dict[str, np.ndarray], measure: Any) -> np.ndarray:
 def _correlation(
     measure: str, target: str, alike_MM: np.ndarray, rows: Any, backbones: Sequence[str]
 ) -> dict[str, Any]:
-    from scipy import stats  # here, because it takes a second
+    from scipy import stats  # imported here because the import takes a second
 
     target_MM = rows.pivot(index='source', columns='eval', values=target).loc[list(backbones), list(backbones)].to_numpy()
     found = {'measure': measure, 'with': target, 'pairs': len(rows)}

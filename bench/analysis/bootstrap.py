@@ -1,4 +1,4 @@
-"""The one test that analyses and claims decide by: a bootstrap over method seeds and test images.
+"""The statistical test of analyses and claims: a bootstrap over method seeds and test images.
 
 Shape suffixes: S method seeds, N test images, B bootstrap draws.
 """
@@ -19,9 +19,9 @@ LEVEL = 0.95
 
 @dataclass(frozen=True)
 class Sample:
-    """A figure and its bootstrap draws; `n` is the smallest number of method seeds behind it.
+    """An estimate and its bootstrap draws; `n` is the smallest number of method seeds that it is based on.
 
-    Draws of two figures on the same test images use the same images draw by draw: `a - b` is a paired difference.
+    For the same test images, corresponding draws of two estimates use the same images, so `a - b` is a paired difference.
     """
 
     mean: float
@@ -46,7 +46,7 @@ class Sample:
 
     @property
     def p_above_0(self) -> float:
-        """Return the one-sided p-value of the figure being above 0: the share of draws that are not, never quite 0."""
+        """The one-sided p-value of the estimate being above 0: the share of draws at or below 0, but never exactly 0."""
         return float(((self.draws_B <= 0).sum() + 1) / (len(self.draws_B) + 1))
 
     def __str__(self) -> str:
@@ -54,7 +54,7 @@ class Sample:
 
 
 def mean_of(samples: Sequence[Sample]) -> Sample:
-    """Return the mean of several figures."""
+    """Return the mean of several estimates."""
     return Sample(
         float(np.mean([s.mean for s in samples])), np.mean([s.draws_B for s in samples], axis=0), min(s.n for s in samples)
     )
@@ -62,9 +62,9 @@ def mean_of(samples: Sequence[Sample]) -> Sample:
 
 @dataclass(frozen=True)
 class Scores:
-    """Correctness of every test image, mean over probe repeats, one row for each method seed: correct_SN.
+    """Correctness of each test image, mean over probe repeats, with one row per method seed: correct_SN.
 
-    `name` tells the draws of its seeds from those of others.
+    `name` seeds the bootstrap over method seeds, so that different scores have independent draws of seeds.
     """
 
     correct_SN: np.ndarray
@@ -76,11 +76,11 @@ class Scores:
 
     @property
     def spread(self) -> float:
-        """Standard deviation of the seeds' means; NaN for one seed."""
+        """Standard deviation of the means of the method seeds; NaN for one seed."""
         return float(self.mean_S.std(ddof=1)) if len(self.correct_SN) > 1 else float('nan')
 
     def accuracy(self) -> Sample:
-        """Return the mean accuracy with draws of images and of seeds."""
+        """Return the mean accuracy, with bootstrap draws over images and seeds."""
         seeds, count = self.correct_SN.shape
         by_seed_SB = self.correct_SN @ _image_draws(count)
         drawn_BS = numpy_generator('bootstrap', 'seeds', self.name).multinomial(seeds, np.full(seeds, 1 / seeds), size=DRAWS)
@@ -88,7 +88,7 @@ class Scores:
 
 
 def scores_of(paths: Iterable[str]) -> Scores:
-    """Read the correctness bits of the records of one cell and its other seeds."""
+    """Read the correctness of each test image from records that differ only in the method seed."""
     paths = sorted(paths)
     rows = [load(path).correct_RN.mean(axis=0) for path in paths]
     return Scores(np.stack(rows), name=' '.join(Path(path).stem for path in paths))

@@ -1,8 +1,8 @@
-"""The claims of arXiv 2511.16674, each decided from records by a stated test, never by hand.
+"""The claims of arXiv 2511.16674. Each is decided from records by a stated test, never by hand.
 
-A claim is a function `claim(suite) -> Verdict`, with what is said, tested and published above it. It compares bootstrap
-samples (`bench.analysis.bootstrap`): a comparison is settled where the 95 % interval of the paired difference lies on one
-side. What rests on features or images runs the analysis that it needs.
+A claim is a function `claim(suite) -> Verdict`. Its decorator gives the text of the claim, the test and the published
+result. Claims compare bootstrap samples (`bench.analysis.bootstrap`): a comparison is significant if the 95 % interval of
+the paired difference excludes 0. Claims about features or images run the analysis that they need.
 """
 
 import math
@@ -16,14 +16,14 @@ from bench.analysis.bootstrap import Sample, mean_of
 from bench.analysis.evidence import short_name
 from bench.analysis.suite import BASELINES, FAILS, HOLDS, Claim, NotEnough, Suite, Verdict
 
-_ALL = 'all of them settled'
+_ALL = 'each of them significant'
 CLAIMS: list[Claim] = []
 
 
 def claim(
     number: int, text: str, *, test: str, published: str | Callable[[Suite], str]
 ) -> Callable[[Callable[[Suite], Verdict]], Callable[[Suite], Verdict]]:
-    """Add a function to CLAIMS: a decorator."""
+    """Decorator that adds a function to CLAIMS."""
 
     def add(decide: Callable[[Suite], Verdict]) -> Callable[[Suite], Verdict]:
         CLAIMS.append(Claim(number, text, test, published, decide))
@@ -44,15 +44,15 @@ def _verdict(holds: bool, numbers: str) -> Verdict:
 def beats_real(suite: Suite) -> Verdict:
     gaps = {(m, b): suite.own('lgm', b) - suite.own(m, b) for m in BASELINES for b in suite.backbones}
     lost = [f'{m} on {short_name(b)} ({gap})' for (m, b), gap in gaps.items() if gap.low <= 0]
-    best = {b: max((suite.own(m, b) for m in BASELINES), key=lambda figure: figure.mean) for b in suite.backbones}
-    shown = '; '.join(f'{short_name(b)} {suite.own("lgm", b)} against {figure}' for b, figure in best.items())
+    best = {b: max((suite.own(m, b) for m in BASELINES), key=lambda sample: sample.mean) for b in suite.backbones}
+    shown = '; '.join(f'{short_name(b)} {suite.own("lgm", b)} against {real}' for b, real in best.items())
     ending = f'. Not above: {"; ".join(lost)}' if lost else ''
     return _verdict(not lost, f'LGM against the best real baseline: {shown}{ending}')
 
 
 @claim(
     2, 'Order: LGM, then centroid, neighbors, random',
-    test=f'each step above 0 in the mean over backbones, {_ALL}',
+    test=f'each difference between successive methods above 0 in the mean over backbones, {_ALL}',
     published='CUB-200, mean of four: 66.2, 55.7, 49.3, 41.3',
 )
 def order(suite: Suite) -> Verdict:
@@ -65,7 +65,7 @@ def order(suite: Suite) -> Verdict:
 
 @claim(
     3, 'One image per class reaches at least 90 % of full accuracy',
-    test='lower end of the mean share at least 90 %',
+    test='lower end of the interval of the mean share at least 90 %',
     published='share of full, mean of four backbones: ImageNet-100 94 %, CUB-200 90 %, Stanford Dogs 87 %',
 )
 def share_of_full(suite: Suite) -> Verdict:
@@ -76,7 +76,7 @@ def share_of_full(suite: Suite) -> Verdict:
 
 
 @claim(
-    4, "Every off-diagonal transfer beats the eval model's random",
+    4, 'Every cross-model transfer beats random images on the eval model',
     test=f'difference above 0 for every pair, {_ALL}',
     published='ImageNet-100: 12 of 12 (61.6 to 86.8, random 56.6 to 74.8)',
 )
@@ -88,22 +88,22 @@ def transfer_beats_random(suite: Suite) -> Verdict:
 
 
 @claim(
-    5, "The diagonal is each column's best",
-    test=f'own - best other source above 0 for every column, {_ALL}',
-    published='ImageNet-100: 4 of 4 columns',
+    5, 'On every backbone, images made through it are the best',
+    test=f'own - best other source above 0 for every eval backbone, {_ALL}',
+    published='ImageNet-100: 4 of 4 backbones',
 )
 def diagonal_is_best(suite: Suite) -> Verdict:
     gaps, pairs = {}, suite.pairs()
     for tested in suite.backbones:
         others = [suite.moved('lgm', s, t) for s, t in pairs if t == tested]
-        gaps[tested] = suite.own('lgm', tested) - max(others, key=lambda figure: figure.mean)
+        gaps[tested] = suite.own('lgm', tested) - max(others, key=lambda sample: sample.mean)
     shown = ', '.join(f'{short_name(b)} {gap}' for b, gap in gaps.items())
-    return _verdict(all(gap.low > 0 for gap in gaps.values()), f'own images minus the best of the others: {shown}')
+    return _verdict(all(gap.low > 0 for gap in gaps.values()), f'own images minus the best other source: {shown}')
 
 
 @claim(
     6, 'Images made through the DINO family transfer best on average',
-    test='first, and its lead over the second above 0',
+    test='ranked first, and its lead over the second above 0',
     published='ImageNet-100, mean on the three others: DINOv2 80.9, MoCo-v3 78.2, EVA-02 76.6, CLIP 75.4',
 )
 def best_source(suite: Suite) -> Verdict:
@@ -123,34 +123,34 @@ def _published_ablation() -> str:
 
 
 @claim(
-    7, 'Removing augmentation is worst, then the pyramid, then decorrelation, same-model and cross-model',
-    test=f'each step above 0 in both settings, {_ALL}',
+    7, 'Removing augmentation hurts most, then the pyramid, then decorrelation, same-model and cross-model',
+    test=f'each difference between successive variants above 0, same-model and cross-model, {_ALL}',
     published=_published_ablation(),
 )
 def ablation_order(suite: Suite) -> Verdict:
     order = ('lgm', 'no_decorrelation', 'no_pyramid', 'no_augmentation')
     said, steps = [], []
-    for which, figure in (('same model', suite.same), ('other models', suite.other)):
-        means = [figure(variant) for variant in order]
+    for which, accuracy in (('same model', suite.same), ('other models', suite.other)):
+        means = [accuracy(variant) for variant in order]
         steps += [first - second for first, second in zip(means, means[1:], strict=False)]
         said.append(f'{which}: ' + ', '.join(f'{variant} {mean}' for variant, mean in zip(order, means, strict=True)))
     return _verdict(all(step.low > 0 for step in steps), '; '.join(said))
 
 
 @claim(
-    8, 'The pyramid matters more across models than within',
-    test='difference of the two losses above 0',
-    published='ImageNet-100, loss without pyramid: 1.5 within, 10.7 across',
+    8, 'The pyramid matters more cross-model than same-model',
+    test='difference of the two accuracy losses above 0',
+    published='ImageNet-100, accuracy loss without pyramid: same model 1.5, other models 10.7',
 )
 def pyramid_matters_across(suite: Suite) -> Verdict:
-    within, across = (figure('lgm') - figure('no_pyramid') for figure in (suite.same, suite.other))
-    return _verdict((across - within).low > 0, f'loss without pyramid: same model {within}, other models {across}')
+    within, across = (accuracy('lgm') - accuracy('no_pyramid') for accuracy in (suite.same, suite.other))
+    return _verdict((across - within).low > 0, f'accuracy loss without pyramid: same model {within}, other models {across}')
 
 
 @claim(
     9, 'More augmented views per update help (A = 1, 3, 10)',
-    test=f'each step above 0, {_ALL}',
-    published='said, without a table we could check',
+    test=f'each difference between successive variants above 0, {_ALL}',
+    published='stated without a table',
 )
 def more_views_help(suite: Suite) -> Verdict:
     order = ('one_view', 'three_views', 'ten_views')
@@ -162,7 +162,7 @@ def more_views_help(suite: Suite) -> Verdict:
 
 @claim(
     10, 'Alignment of two backbones predicts transfer between them',
-    test='Spearman with mutual k-NN above 0, permutation p < 0.05 (of four backbones: the best of 24 arrangements)',
+    test='Spearman with mutual k-NN above 0, permutation p < 0.05 (with four backbones: the best of 24 permutations)',
     published=f'another experiment: {PUBLISHED_ALIGNMENT}, which are not independent',
 )
 def alignment_predicts(suite: Suite) -> Verdict:
@@ -172,11 +172,11 @@ def alignment_predicts(suite: Suite) -> Verdict:
     return _verdict(row.p_spearman < 0.05 and row.spearman > 0, f'{numbers} over {row.pairs} ordered pairs')
 
 
-# LGM / best real image of each backbone
+# LGM / best choice of real images, for each backbone
 _PUBLISHED_SPURIOUS = {
     'waterbirds':
         'Waterbirds, LGM / best real: CLIP 77.9 / 74.6, DINOv2 82.1 / 67.3, EVA-02 78.0 / 74.3, MoCo-v3 77.8 / 67.4 '
-        '(mean difference +8; "land bird" for every image scores 77.8)',
+        '(mean difference +8; always answering "land bird" scores 77.8)',
     'spawrious':
         'Spawrious, LGM / best real: CLIP 43.1 / 46.2, DINOv2 80.8 / 80.2, EVA-02 36.5 / 40.7, MoCo-v3 32.7 / 33.0 '
         '(mean difference -2)',
@@ -184,12 +184,12 @@ _PUBLISHED_SPURIOUS = {
 
 
 def _published_spurious(suite: Suite) -> str:
-    """Return what was published on the suite's own spurious set, or on both where it is neither of them."""
+    """Return the published results for the suite's spurious data set, or for both published ones if it is another one."""
     return _PUBLISHED_SPURIOUS.get(suite.spurious) or '; '.join(_PUBLISHED_SPURIOUS.values())
 
 
 @claim(
-    11, 'No advantage of LGM on a spurious background',
+    11, 'LGM has no advantage on data with spurious backgrounds',
     test='mean difference to the best real baseline not above 0',
     published=_published_spurious,
 )
@@ -205,7 +205,7 @@ def no_spurious_advantage(suite: Suite) -> Verdict:
     )
     mean = mean_of(list(gaps.values()))
     shown = ', '.join(f'{short_name(b)} {gap}' for b, gap in gaps.items())
-    numbers = f'LGM minus the best real baseline: mean {mean}; {shown}. LGM in its worst group, %: {worst}'
+    numbers = f'LGM minus the best real baseline: mean {mean}; {shown}. Worst-group accuracy of LGM, %: {worst}'
     return _verdict(mean.low <= 0, numbers)
 
 
@@ -216,7 +216,7 @@ def no_spurious_advantage(suite: Suite) -> Verdict:
 )
 def margin_fine_over_coarse(suite: Suite) -> Verdict:
     if not suite.coarse:
-        raise NotEnough('a coarse labelling of the same pictures')
+        raise NotEnough('a coarse labelling of the same images')
 
     def margin(dataset: str) -> Sample:
         return mean_of([suite.own('lgm', b, dataset=dataset) - suite.best_real(b, dataset=dataset) for b in suite.backbones])
@@ -228,10 +228,10 @@ def margin_fine_over_coarse(suite: Suite) -> Verdict:
 @claim(
     13, 'Distilled images lie outside the cluster of their class',
     test='more than half beyond the 95th percentile, binomial p < 0.05, for every backbone',
-    published='shown as pictures',
+    published='shown in figures only',
 )
 def outside_the_cluster(suite: Suite) -> Verdict:
-    from scipy import stats  # here, because it takes a second
+    from scipy import stats  # imported here because the import takes a second
 
     images, origin = suite.distances()
     said, outcomes = [], []
@@ -241,7 +241,7 @@ def outside_the_cluster(suite: Suite) -> Verdict:
         p = stats.binomtest(beyond, len(part), 0.5, alternative='greater').pvalue
         said.append(f'{short_name(backbone)} {beyond} of {len(part)} (p = {p:.2g})')
         outcomes.append(p < 0.05)
-    numbers = f'images farther from their class mean than 95 % of the real ones: {", ".join(said)}{origin}'
+    numbers = f'images farther from their class mean than 95 % of the real images: {", ".join(said)}{origin}'
     return _verdict(all(outcomes), numbers)
 
 
@@ -251,7 +251,7 @@ def outside_the_cluster(suite: Suite) -> Verdict:
     published='CUB-200: LGM 0.1 to 0.2, random 0.5 to 1.6',
 )
 def smaller_spread(suite: Suite) -> Verdict:
-    from scipy import stats  # here, because it takes a second
+    from scipy import stats  # imported here because the import takes a second
 
     spreads, freedom = {}, {}
     for method in ('lgm', 'random'):
@@ -263,13 +263,13 @@ def smaller_spread(suite: Suite) -> Verdict:
         spreads[method] = math.sqrt(squares / freedom[method])
     ratio = (spreads['random'] / max(spreads['lgm'], 1e-12)) ** 2
     p = float(stats.f.sf(ratio, freedom['random'], freedom['lgm']))
-    shown = ', '.join(f'{method} {100 * spreads[method]:.2f} ({freedom[method]} degrees)' for method in spreads)
+    shown = ', '.join(f'{method} {100 * spreads[method]:.2f} ({freedom[method]} degrees of freedom)' for method in spreads)
     return _verdict(p < 0.05, f'standard deviation over seeds, points, pooled over backbones: {shown}; F-test p = {p:.2g}')
 
 
 @claim(
     15, 'The ranking is the same under a convex protocol',
-    test='no pair settled one way by one and the other way by the other',
+    test='no pair of methods with significant differences of opposite sign under the two protocols',
     published='not published',
 )
 def same_ranking(suite: Suite) -> Verdict:
@@ -281,5 +281,5 @@ def same_ranking(suite: Suite) -> Verdict:
     ]
     ranked = sorted(methods, key=lambda m: -one[m].mean)
     shown = ', '.join(f'{m} {100 * one[m].mean:.1f} / {100 * two[m].mean:.1f}' for m in ranked)
-    ending = f'. Turned round: {", ".join(turned)}' if turned else ''
+    ending = f'. Reversed: {", ".join(turned)}' if turned else ''
     return _verdict(not turned, f'{suite.protocol} / {suite.convex}: {shown}{ending}')

@@ -1,4 +1,4 @@
-"""Embedding: where do distilled images lie among the real ones of their class? (2511.16674, section 4.4)
+"""Embedding: where do distilled images lie among the real images of their class? (arXiv 2511.16674, section 4.4)
 
 Shape suffixes: N images, D feature width, P principal components.
 """
@@ -28,16 +28,16 @@ def embedding(
     seed: Count = 0,
     protocol: str = 'paper-v1',
 ) -> Report:
-    """Return how far distilled images lie from their class mean, as percentiles of the real images of the class.
+    """Return the distances of distilled images from their class mean, as percentiles of the real images of the class.
 
     Args:
-      evidence: records, distilled sets and features.
-      dataset: a data set's label.
+      evidence: gives records, distilled sets and features.
+      dataset: label of a data set.
       backbones: labels.
-      method: one that makes images.
+      method: label of a method that makes images.
       ipc: images per class.
-      seed: of the method.
-      protocol: of the records that say which sets there are.
+      seed: method seed.
+      protocol: label of the protocol of the records that identify the sets.
 
     Raises:
       Missing: if a record or a distilled set is missing.
@@ -54,17 +54,17 @@ def embedding(
         for label in range(train.num_classes):
             members_ND, made_KD = f_ND[train.labels_N == label], f_MD[distilled.labels_N == label]
             found += [
-                {'backbone': name, 'class': train.class_names[label], **place, 'set': distilled.hash}
-                for place in places(members_ND, made_KD)
+                {'backbone': name, 'class': train.class_names[label], **position, 'set': distilled.hash}
+                for position in positions(members_ND, made_KD)
             ]
     images = pd.DataFrame(found)
     summary = pd.DataFrame([_summary(str(name), part) for name, part in images.groupby('backbone', sort=False)])
     text = (
         f'Images of {method} ({ipc} per class, seed {seed}) among the training images of {dataset}; features of the test '
-        'view. Percentile: the share of the real images of a class that lie nearer to the class mean (each is left out of '
-        'the mean that it is compared with); 100 is farther than all of them. `times median` is the distance over the '
-        'median of the real ones. `set` is the hash of the distilled set, as in its record. The figure shows the first '
-        f'{_SHOWN_CLASSES} classes in the plane of their two largest principal components.'
+        'view. Percentile: the share of the real images of a class that are nearer to the class mean (each real image is '
+        'left out of the mean that it is compared with); 100 means farther than all of them. `times median` is the distance '
+        'divided by the median distance of the real images. `set` is the hash of the distilled set, as in its record. The '
+        f'figure shows the first {_SHOWN_CLASSES} classes in the plane of their two largest principal components.'
     )
     return Report(
         f'Distilled images among real ones on {dataset}', text, {'Backbones': summary, 'Images': images},
@@ -72,15 +72,15 @@ def embedding(
     )
 
 
-def places(members_ND: np.ndarray, made_KD: np.ndarray) -> list[dict[str, float]]:
-    """Return, for each made image, its distance from the class mean as a percentile of the members', and over their median.
+def positions(members_ND: np.ndarray, made_KD: np.ndarray) -> list[dict[str, float]]:
+    """Return, for each made image, its distance from the class mean as a percentile and relative to the median.
 
     Args:
-      members_ND: features of the real images of a class.
-      made_KD: of the images in question.
+      members_ND: features of the real images of a class; their distances give the percentiles and the median.
+      made_KD: features of K made images.
     """
     count, mean_D = len(members_ND), members_ND.mean(axis=0)
-    # leaving a member out moves the mean away from it: the distance grows by n / (n - 1)
+    # leaving a member out of the mean increases its distance by n / (n - 1)
     real_N = np.linalg.norm(members_ND - mean_D, axis=1) * count / max(count - 1, 1)
     made_K = np.linalg.norm(made_KD - mean_D, axis=1)
     return [

@@ -1,4 +1,4 @@
-"""What analyses read: the records of a results folder, the distilled sets beside them, features of the feature store.
+"""The input of analyses: the records of a results folder, its distilled sets, and features of the feature store.
 
 Shape suffixes: N images, D feature width.
 """
@@ -17,21 +17,21 @@ from bench.core.errors import InputError
 from bench.results.record import ANY_SOURCE, Record
 from bench.results.store import load, load_table
 
-OTHERS = '*'  # among names of methods: all others that there are
-_NAMED = 4  # missing cells named in the message
+OTHERS = '*'  # in a list of methods: all other methods
+_NAMED = 4  # number of missing cells listed in the message
 # (method, source backbone, eval backbone) -> accuracy
 Accuracies = dict[tuple[str, str, str], Sample]
 
 
 class Missing(InputError):
-    """Records or distilled sets that an analysis needs are not there; the message names them and the command."""
+    """Records or distilled sets are missing. The message names them and the command that makes them."""
 
 
 @dataclass(frozen=True)
 class Loaders:
-    """What loads data and backbones by name. A command hands it in; each is called when first needed.
+    """Functions that load data and backbones by name. They are provided by a command and called on first use.
 
-    `store()` returns the feature store, `protocol(name)` a function from a task of a probe to its score.
+    `store()` returns the feature store, `protocol(name)` a function from a probe task to its score.
     """
 
     dataset: Callable[[str], Any]
@@ -42,9 +42,9 @@ class Loaders:
 
 @dataclass
 class Evidence:
-    """The results of runs, read only.
+    """Read-only access to the results of runs.
 
-    `made_by` is the gin file whose run makes what is missing. Analyses of records alone need no `load`.
+    `made_by` is the gin file of the run that makes missing records. `load` is not needed for analyses of records alone.
     """
 
     results_dir: Path
@@ -64,28 +64,28 @@ class Evidence:
         return first[['real', 'needs_backbone', 'needs_ipc']].to_dict('index')
 
     def source_of(self, method: str, backbone: str) -> str:
-        """Return the source backbone in the records of a method's own images: 'any' where it looks at none."""
+        """Return the source backbone of a method's same-model records: `backbone`, or 'any' if it uses no backbone."""
         return backbone if self._facts.get(method, {}).get('needs_backbone', True) else ANY_SOURCE
 
     def sources_of(self, method: str, backbones: Sequence[str]) -> Sequence[str]:
-        """Return the source backbones of a method's records: all, or 'any' where it looks at none."""
+        """Return the source backbones of a method's records: all given ones, or 'any' if it uses no backbone."""
         return tuple(dict.fromkeys(self.source_of(method, backbone) for backbone in backbones))
 
     def ipc_of(self, method: str, ipc: int) -> int | None:
-        """Return the images per class in the records of a method: None where it takes all there are."""
+        """Return the images per class of a method's records: `ipc`, or None if the method takes all training images."""
         return ipc if self._facts.get(method, {}).get('needs_ipc', True) else None
 
     def real_methods(self, **where: Any) -> list[str]:
-        """Return the methods with records there (see `rows`) that choose some of the real images."""
+        """Return the methods with matching records (see `rows`) that choose a subset of the real images."""
         return [name for name in self._methods(**where) if self._facts[name]['real'] and self._facts[name]['needs_ipc']]
 
     def named_methods(self, **where: Any) -> list[str]:
-        """Return the methods with records there, without full data and without variants: labels of another method's."""
+        """Return the methods with matching records (see `rows`), without full data and without variants (`label=name`)."""
         named = self.table.method[self.table.method == self.table.method_name]
         return [name for name in self._methods(**where) if self._facts[name]['needs_ipc'] and name in set(named)]
 
     def variants_of(self, method: str, **where: Any) -> list[str]:
-        """Return the labels with records there that are the same method with other settings."""
+        """Return the labels with matching records (see `rows`) that are variants of a method."""
         names = set(self.table.method_name[self.table.method == method])
         variants = set(self.table.method[self.table.method_name.isin(names)]) - {method}
         return [name for name in self._methods(**where) if name in variants]
@@ -94,7 +94,7 @@ class Evidence:
         return sorted(set(self.rows(**where).method))
 
     def rows(self, **where: Any) -> Any:
-        """Return the records whose columns have these values; `ipc=None` means records without one."""
+        """Return the records whose columns have the given values. `ipc=None` selects records without ipc."""
         wanted = np.ones(len(self.table), dtype=bool)
         for name, value in where.items():
             column = self.table[name]
@@ -102,29 +102,29 @@ class Evidence:
         return self.table[wanted]
 
     def seeds(self, **where: Any) -> Any:
-        """Return the records of a method in one place, one for each seed; see `rows`.
+        """Return the records of a method under one condition, one per seed; see `rows`.
 
         Raises:
-          InputError: if records of one seed differ in their settings: nobody can tell which is meant.
+          InputError: if there are several records for one seed, because the choice would be ambiguous.
         """
         found = self.rows(**where)
         twice = found[found.duplicated('seed', keep=False)].sort_values('seed', kind='stable')
         if len(twice):
             paths = ' and '.join(twice.path.iloc[:2])
-            raise InputError(f'two records answer one question, {paths}: keep one, or analyse results folders of their own')
+            raise InputError(f'two records of one cell and seed, {paths}: keep one, or use separate results folders')
         return found
 
     def scores(self, **where: Any) -> Scores | None:
-        """Return the scores of a method in one place over its seeds, None where there is no record.
+        """Return the scores of a method under one condition over its seeds, or None if there is no record.
 
         Raises:
-          InputError: as `seeds`.
+          InputError: as for `seeds`.
         """
         found = self.seeds(**where)
         return self.scores_of_rows(found) if len(found) else None
 
     def scores_of_rows(self, rows: Any) -> Scores:
-        """Return the scores of some records, one method seed each."""
+        """Return the scores of records, one per method seed."""
         key = tuple(rows.path)
         if key not in self._scores:
             self._scores[key] = scores_of(key)
@@ -133,7 +133,7 @@ class Evidence:
     def matrix(
         self, methods: Sequence[str], backbones: Sequence[str], *, dataset: str, ipc: int, protocol: str
     ) -> tuple[Accuracies, dict[str, list[str]]]:
-        """Return the accuracies of methods through and on all backbones, and of each method the missing cells, in words."""
+        """Return the accuracies of methods for all pairs of backbones, and a description of each method's missing cells."""
         found: Accuracies = {}
         missing: dict[str, list[str]] = {name: [] for name in methods}
         for method in methods:
@@ -151,21 +151,21 @@ class Evidence:
         return found, missing
 
     def record(self, path: str) -> Record:
-        """Return a whole record."""
+        """Return the record at a path."""
         return load(path)
 
     def require(self, missing: Iterable[str]) -> None:
-        """Check that nothing is missing.
+        """Check that no cell is missing.
 
         Raises:
-          Missing: naming cells and the command that makes them.
+          Missing: if a cell is missing; the message names the cells and the command that makes them.
         """
         missing = list(missing)
         if missing:
             more = f' and {len(missing) - _NAMED} more' if len(missing) > _NAMED else ''
             command = f'python -m bench.run --gin_file={self.made_by} --results_dir={self.results_dir}'
             raise Missing(
-                f'{len(missing)} of the cells it needs have no record in {self.results_dir}: '
+                f'{len(missing)} of the required cells have no record in {self.results_dir}: '
                 f'{"; ".join(missing[:_NAMED])}{more}. Make them: {command}'
             )
 
@@ -191,7 +191,7 @@ class Evidence:
         return self._loaders.store().features(split, backbone, CenterView(backbone.input_side, backbone.interpolation))[0]
 
     def probe(self, protocol: str, **task: Any) -> Any:
-        """Return the score of a probe that a protocol trains; `task` is what `ProbeTask` takes beside the store."""
+        """Train and test a probe by a protocol and return its score. `task`: the fields of `ProbeTask` without `store`."""
         from bench.probes.task import ProbeTask
 
         return self._loaders.protocol(protocol)(ProbeTask(**task, store=self._loaders.store()))
@@ -213,7 +213,7 @@ class Evidence:
         """Return the records (rows of `table`) of the sets that a method made through each backbone.
 
         Raises:
-          Missing: if one is missing.
+          Missing: if a record is missing.
         """
         found = {
             name: self.seeds(
@@ -240,11 +240,11 @@ class Evidence:
         found = distilled_set.find(self.results_dir, digest=row.distilled_hash, **cell)
         if found is not None:
             return found
-        place = distilled_set.folder_of(self.results_dir, **cell, made_from='').parent
+        folder = distilled_set.folder_of(self.results_dir, **cell, made_from='').parent
         raise Missing(
-            f'it needs the images of {row.method} on {row.dataset} x {row.source_backbone}, seed {row.seed}, and '
-            f'{place} does not hold them (images are not committed, records are). Make both in a folder of their own, and '
-            f'analyse that: python -m bench.run --gin_file={self.made_by} --results_dir=out/suite'
+            f'the analysis needs the images of {row.method} on {row.dataset} x {row.source_backbone}, seed {row.seed}, but '
+            f'{folder} does not hold them (records are committed, images are not). Make both in another results folder, and '
+            f'analyse that folder: python -m bench.run --gin_file={self.made_by} --results_dir=out/suite'
         )
 
 
@@ -252,24 +252,24 @@ def check_backbones(backbones: Sequence[str], *, least: int, analysis: str) -> N
     """Check that there are enough backbones for an analysis.
 
     Raises:
-      InputError: naming the setting.
+      InputError: if there are too few; the message names the setting.
     """
     if len(backbones) < least:
-        raise InputError(f'{analysis}.backbones: expected at least {least} of them, got {list(backbones)}')
+        raise InputError(f'{analysis}.backbones: expected {least} or more, got {list(backbones)}')
 
 
 def with_others(asked: Sequence[str], others: Iterable[str]) -> list[str]:
-    """Return the names that were asked for, each once; OTHERS stands for the rest."""
+    """Return the requested names without duplicates, with OTHERS replaced by all other names."""
     rest = [name for name in others if name not in asked] if OTHERS in asked else []
     return list(dict.fromkeys(name for word in asked for name in (rest if word == OTHERS else [word])))
 
 
 def short_name(backbone: str) -> str:
-    """Return a backbone's name without what all have in common, for figures and lists."""
+    """Return a shortened name of a backbone for plots and lists."""
     return backbone.removeprefix('tiny_').partition('_vit')[0]
 
 
 def cell_name(dataset: str, method: str, source: str, tested: str, ipc: int | None = 1) -> str:
-    """Return a cell in words, for messages."""
+    """Describe a cell in words, for messages."""
     origin = '' if source in (tested, ANY_SOURCE) else f' from {source}'
     return f'{dataset} x {tested}: {method}{origin}' + (f' ipc {ipc}' if ipc else '')

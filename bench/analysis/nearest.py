@@ -1,4 +1,4 @@
-"""Neighbours: distilled images beside the real ones that look most like them to each encoder (2511.16674, section 4.4).
+"""Neighbours: distilled images next to their nearest real images in each encoder (arXiv 2511.16674, section 4.4).
 
 Shape suffixes: N images, C classes, D feature width.
 """
@@ -27,17 +27,17 @@ def nearest(
     classes: PositiveInt = 8,
     protocol: str = 'paper-v1',
 ) -> Report:
-    """Return, for every encoder, each class's first distilled image and the training image with the highest cosine to it.
+    """Return, per encoder, the first distilled image of each class and the training image with the highest cosine to it.
 
     Args:
-      evidence: records, distilled sets and features.
-      dataset: a data set's label.
+      evidence: gives records, distilled sets and features.
+      dataset: label of a data set.
       backbones: labels.
-      method: one that makes images.
+      method: label of a method that makes images.
       ipc: images per class.
-      seed: of the method.
-      classes: how many are drawn; the table counts all.
-      protocol: of the records that say which sets there are.
+      seed: method seed.
+      classes: number of classes in the plot; the table covers all classes.
+      protocol: label of the protocol of the records that identify the sets.
 
     Raises:
       Missing: if a record or a distilled set is missing.
@@ -68,9 +68,9 @@ def nearest(
         for a, b in combinations(chosen, 2)
     ]
     text = (
-        f'For every encoder the images that {method} made through it for {dataset} (upper rows) and, below each, the '
-        'training image of its class with the highest cosine to it in that encoder. The table says how near that is, and '
-        'how often the nearest of all training images is of the right class.'
+        f'For each encoder: the images that {method} made through it for {dataset} (upper rows) and, below each image, the '
+        'training image of the same class with the highest cosine similarity in that encoder. The table shows the mean '
+        'similarity, and how often the nearest of all training images has the right class.'
     )
     tables = {'Encoders': pd.DataFrame(rows), 'Same choice': pd.DataFrame(agreement)}
     formats = {'mean_cosine_to_nearest_of_class': '.3f'}
@@ -86,7 +86,7 @@ def _figure(pictures: dict[str, list[tuple[Any, Any, float]]], train: Any) -> An
     for row, (name, found) in enumerate(pictures.items()):
         for column, (made, real, cosine) in enumerate(found):
             upper, lower = axes[2 * row, column], axes[2 * row + 1, column]
-            upper.imshow(np.asarray(made), interpolation='none')  # an SVG then keeps the pixels it has
+            upper.imshow(np.asarray(made), interpolation='none')  # keeps the original pixels in the SVG
             lower.imshow(np.asarray(real), interpolation='none')
             lower.set_xlabel(f'{cosine:.2f}', fontsize=7)
             if not row:

@@ -1,4 +1,4 @@
-"""What an analysis found, and its files: CSV for programs, markdown for readers, a figure as SVG and PNG."""
+"""The result of an analysis and its files: CSV for programs, markdown for readers, a figure as SVG and PNG."""
 
 import io
 from dataclasses import dataclass, field
@@ -11,10 +11,10 @@ from bench.core.disk import write_atomic
 
 @dataclass(frozen=True)
 class Report:
-    """One analysis.
+    """The result of one analysis.
 
-    `tables` are data frames by title, the first one the main one; `text` is markdown that says how to read them; `figure`
-    is a matplotlib figure, or a picture (PIL); `dpi` of its PNG.
+    `tables` are data frames by title, the main one first. `text` is markdown that explains them. `figure` is a matplotlib
+    figure or a PIL image. `dpi` is the resolution of its PNG.
     """
 
     title: str
@@ -26,13 +26,13 @@ class Report:
 
 
 def write(report: Report, folder: Path, name: str, *, command: str) -> list[Path]:
-    """Write `<name>.csv` (one more for each further table), `<name>.md` and the figure; returns the paths.
+    """Write `<name>.csv`, a CSV file for each further table, `<name>.md` and the figure, and return the paths.
 
     Args:
-      report: what was found.
-      folder: where to; it is made.
-      name: of the files.
-      command: that made them, told in the markdown.
+      report: the result of the analysis.
+      folder: output folder; created if necessary.
+      name: stem of the file names.
+      command: the command that makes the files, shown in the markdown.
     """
     folder.mkdir(parents=True, exist_ok=True)
     lines, paths = [f'# {report.title}', '', report.text, ''], []
@@ -50,11 +50,11 @@ def write(report: Report, folder: Path, name: str, *, command: str) -> list[Path
 
 
 def markdown_table(table: Any, *, formats: dict[str, str] | None = None) -> str:
-    """Return a data frame as a markdown table: numbers to the right, nothing where there is none.
+    """Return a data frame as a markdown table: numbers are right-aligned, missing values are empty.
 
     Args:
       table: the data frame.
-      formats: column -> format of its numbers; others have one decimal.
+      formats: column -> number format; other columns have one decimal.
     """
     formats = formats or {}
     columns = list(table)
@@ -73,9 +73,10 @@ def _slug(title: str) -> str:
 
 
 def _write_figure(figure: Any, stem: Path, *, dpi: int) -> list[Path]:
-    """Write SVG and PNG of a matplotlib figure, PNG alone of a picture.
+    """Write SVG and PNG of a matplotlib figure, or only PNG of a PIL image.
 
-    A figure that is made again gives the same bytes. One that was drawn before may not: its layout settles a little more.
+    A newly made figure gives the same bytes each time. Saving one figure object twice may not, because each drawing adjusts
+    the layout further.
     """
     if not hasattr(figure, 'savefig'):
         data = io.BytesIO()

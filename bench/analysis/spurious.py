@@ -1,4 +1,4 @@
-"""Spurious backgrounds: which encoder looks at them, and do distilled images carry them? (2511.16674, section 4.5)
+"""Spurious backgrounds: do encoders rely on them, and do distilled images contain them? (arXiv 2511.16674, section 4.5)
 
 Shape suffixes: N test images, S method seeds.
 """
@@ -27,20 +27,20 @@ def spurious(
     protocol: str = 'paper-v1',
     background_protocol: str = 'ridge-v1',
 ) -> Report:
-    """Return group metrics of full, distilled and real sets, and what their images say about the background.
+    """Return group metrics of full, distilled and real sets, and how well their images predict the background.
 
     Args:
-      evidence: records, distilled sets and features.
-      dataset: one that says what its groups are and where its classes are at home (`Dataset.groups`, `homes`).
+      evidence: gives records, distilled sets and features.
+      dataset: label of a data set with groups and home backgrounds of its classes (`Dataset.groups`, `homes`).
       backbones: labels.
-      methods: labels. '*' stands for all others with records on every backbone, without variants (`label=name`).
+      methods: labels. '*' means all other methods with records for every backbone, without variants (`label=name`).
       ipc: images per class.
-      protocol: of the records.
-      background_protocol: by which the background's probe is trained on the distilled images.
+      protocol: label of the protocol of the records.
+      background_protocol: label of the protocol for the probe that predicts the background.
 
     Raises:
       Missing: if a record or the images of a method are missing.
-      InputError: for a data set whose classes have no homes.
+      InputError: if the classes of the data set have no homes.
     """
     check_backbones(backbones, least=1, analysis='spurious')
     where = {'dataset': dataset, 'protocol': protocol}
@@ -55,7 +55,7 @@ def spurious(
     )
     data = evidence.dataset(dataset)
     if not data.homes:
-        raise InputError(f'spurious.dataset: expected one whose classes have homes, such as waterbirds, got {dataset!r}')
+        raise InputError(f'spurious.dataset: expected a data set with home backgrounds, such as waterbirds, got {dataset!r}')
     at_home_N = data.backgrounds_of(data.test.groups_N) == data.homes_of(data.test.labels_N)
     table = pd.DataFrame([
         _row(evidence, data, method, backbone, found, at_home_N, background_protocol)
@@ -72,20 +72,21 @@ def spurious(
 
 
 def _meaning(data: Any, at_home_N: np.ndarray, protocol: str) -> str:
-    """Return how to read the tables."""
+    """Return the text that explains the tables."""
     homes = sorted(set(data.homes), key=data.backgrounds.index)
     return (
-        f'{data.name}: every class has a home among {", ".join(homes)}. Most of its training images show it, and '
-        f'{100 * at_home_N.mean():.0f} % of the test images do. Percent of test images; mean over method seeds. `gap` is '
-        'the accuracy at home minus the accuracy away: 0 for a probe that looks at the objects alone, empty where no test '
-        'image is at home. `adjusted` weighs groups by their training size. `tells background` is the accuracy of a probe '
-        f'({protocol}) for the background. It is trained on the same images, each labelled with the home of its '
-        f'class ({100 / len(homes):.0f} is chance): high means that these images show their homes.'
+        f'{data.name}: each class has a home background ({", ".join(homes)}). Most of its training images show this '
+        f'background, and {100 * at_home_N.mean():.0f} % of the test images do. Accuracies are in percent, means over '
+        'method seeds. `gap` is the accuracy at home minus the accuracy away: 0 for a probe that uses only the objects, '
+        'empty if no test image is at home. `adjusted` weights groups by their training size. `tells background` is the '
+        f'accuracy of a probe ({protocol}) that predicts the background. It is trained on the same images, each labelled '
+        f'with the home of its class ({100 / len(homes):.0f} is chance): high means that these images show their home '
+        'backgrounds.'
     )
 
 
 def _own(evidence: Evidence, method: str, backbone: str, *, ipc: int, **where: Any) -> Any:
-    """Return the records of a method's own images on a backbone, one for each seed."""
+    """Return the same-model records of a method on a backbone, one per seed."""
     source, size = evidence.source_of(method, backbone), evidence.ipc_of(method, ipc)
     return evidence.seeds(method=method, source_backbone=source, eval_backbone=backbone, ipc=size, **where)
 
@@ -105,12 +106,12 @@ def _row(
 
 
 def _accuracy_of(scores: Scores, some_N: np.ndarray) -> float:
-    """Return the mean accuracy on some of the test images, NaN for none."""
+    """Return the mean accuracy on a subset of the test images, NaN for an empty subset."""
     return Scores(scores.correct_SN[:, some_N], scores.name).accuracy().mean if some_N.any() else float('nan')
 
 
 def _tells_background(evidence: Evidence, data: Any, distilled: Any, backbone: str, protocol: str) -> float:
-    """Return the test accuracy, for the background, of a probe trained on images that are labelled with their homes."""
+    """Return the accuracy in predicting the background of a probe trained on images labelled with their home backgrounds."""
     targets_NC = np.eye(len(data.backgrounds), dtype=np.float32)[data.homes_of(distilled.labels_N)]
     test = replace(data.test, labels_N=data.backgrounds_of(data.test.groups_N), class_names=data.backgrounds)
     score = evidence.probe(
@@ -121,7 +122,7 @@ def _tells_background(evidence: Evidence, data: Any, distilled: Any, backbone: s
 
 
 def _groups(evidence: Evidence, found: Any) -> list[dict[str, Any]]:
-    """Return one row for each group with test images, mean over the seeds."""
+    """Return one row per group with test images, mean over the seeds."""
     records = [evidence.record(path) for path in found.path]
     per_seed = [record.per_group.groups for record in records if record.per_group]
     first = found.iloc[0]
@@ -139,13 +140,13 @@ def _figure(table: Any, backbones: Sequence[str], methods: Sequence[str]) -> Any
 
     figure = Figure(figsize=(2.6 * len(backbones) + 1, 3.4), layout='constrained')
     axes = figure.subplots(1, len(backbones), sharey=True, squeeze=False)[0]
-    place, width = np.arange(len(methods)), 0.27
+    x, width = np.arange(len(methods)), 0.27
     shown = {'at_home': '#4878a8', 'away': '#c8772c', 'worst_group': '#b0434a'}
     for axis, backbone in zip(axes, backbones, strict=True):
         part = table[table.backbone == backbone].set_index('method').loc[list(methods)]
         for number, (column, colour) in enumerate(shown.items()):
-            axis.bar(place + (number - 1) * width, part[column], width, color=colour, label=column.replace('_', ' '))
-        axis.set_xticks(place, methods, rotation=60, ha='right', fontsize=8)
+            axis.bar(x + (number - 1) * width, part[column], width, color=colour, label=column.replace('_', ' '))
+        axis.set_xticks(x, methods, rotation=60, ha='right', fontsize=8)
         axis.set_title(backbone, fontsize=10)
     axes[0].set_ylabel('test accuracy, %')
     axes[0].legend(fontsize=7)

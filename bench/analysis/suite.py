@@ -1,4 +1,4 @@
-"""A suite: the data sets and backbones whose records are judged together, what a claim asks of them, and the verdict."""
+"""A suite: data sets and backbones whose records are judged together, with the queries that claims make, and verdicts."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,30 +15,30 @@ from bench.core.errors import InputError
 from bench.results.record import ANY_SOURCE
 
 HOLDS, FAILS, UNKNOWN = 'holds', 'does not hold', 'not enough records'
-# The choices of real images that the claims name: where one has no record, nothing is best.
+# The choices of real images that the claims name. All of them must have records before one can be called the best.
 BASELINES = ('random', 'centroid', 'herding', 'k_center', 'neighbors')
 _IMAGES_TABLE = 'analysis/embedding_images.csv'  # in the results folder
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What came out: `numbers` in words, with intervals."""
+    """The outcome of a claim; `numbers` describes the results, with intervals."""
 
     outcome: str
     numbers: str
 
 
 class NotEnough(Exception):
-    """Something that a claim needs has no record; the message names it."""
+    """A record or an input that a claim needs is missing; the message names it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Suite:
-    """Data sets and backbones by the labels of their records; gin binds all but `evidence` as `claims.dataset` and so on.
+    """Data sets and backbones, given by labels; gin binds all fields except `evidence` as `claims.dataset` and so on.
 
-    `coarse` is a data set of the same images with coarser labels, `spurious` one with misleading backgrounds, `distiller`
-    the backbone of the DINO family; '' where there is none. `convex` is the protocol that a ranking is compared under.
-    `made_by` is the gin file whose run makes the records.
+    `coarse` is a data set of the same images with coarser labels, `spurious` a data set with misleading backgrounds,
+    `distiller` the backbone of the DINO family; '' if there is none. `convex` is the protocol for the second ranking of
+    claim 15. `made_by` is the gin file of the run that makes the records.
     """
 
     evidence: Evidence
@@ -58,7 +58,7 @@ class Suite:
                 raise InputError(f'claims.{name}: expected the {name} of a suite, as in gin/claims/embedded.gin; got none')
 
     def has_records(self) -> bool:
-        """Return whether LGM was run on the data set and one of the backbones."""
+        """Return whether there are records of LGM for the data set and at least one of the backbones."""
         rows = self.evidence.rows(dataset=self.dataset, method='lgm')
         return bool(rows.eval_backbone.isin(list(self.backbones)).any())
 
@@ -79,11 +79,11 @@ class Suite:
         return found
 
     def own(self, method: str, backbone: str, **where: str) -> Sample:
-        """Return the accuracy of a method's images on the backbone they were made or chosen through."""
+        """Return the same-model accuracy of a method: its images are tested on the backbone that made or chose them."""
         return self.scores(method, self.evidence.source_of(method, backbone), backbone, **where).accuracy()
 
     def moved(self, method: str, source: str, tested: str) -> Sample:
-        """Return the accuracy of images made through one backbone on another."""
+        """Return the accuracy of images made through one backbone and tested on another."""
         return self.scores(method, source, tested).accuracy()
 
     def average(self, method: str, **where: str) -> Sample:
@@ -91,7 +91,7 @@ class Suite:
         return mean_of([self.own(method, b, **where) for b in self.backbones])
 
     def best_real(self, backbone: str, *, dataset: str = '') -> Sample:
-        """Return the most accurate choice of real images: of those that the claims name, and of all others with a record."""
+        """Return the accuracy of the best choice of real images, among BASELINES and all others with a record."""
         where = {'dataset': dataset or self.dataset, 'protocol': self.protocol, 'eval_backbone': backbone, 'ipc': 1}
         found = [self.own(method, backbone, dataset=dataset) for method in BASELINES]
         for method in self.evidence.real_methods(**where):
@@ -99,31 +99,31 @@ class Suite:
                 method=method, source_backbone=self.evidence.source_of(method, backbone), **where
             )
             found += [scores.accuracy()] if scores else []
-        return max(found, key=lambda figure: figure.mean)
+        return max(found, key=lambda sample: sample.mean)
 
     def same(self, variant: str) -> Sample:
-        """Return the accuracy of a variant on the backbones that its images were made through."""
+        """Return the same-model accuracy of a variant, mean over the backbones."""
         return mean_of([self.moved(variant, b, b) for b in self.backbones])
 
     def other(self, variant: str) -> Sample:
-        """Return the accuracy of a variant on the other backbones."""
+        """Return the cross-model accuracy of a variant, mean over all pairs of backbones."""
         return mean_of([self.moved(variant, s, t) for s, t in self.pairs()])
 
     def pairs(self) -> list[tuple[str, str]]:
-        """Return all (source, eval) of two different backbones.
+        """Return all (source, eval) pairs of two different backbones.
 
         Raises:
-          NotEnough: if there is only one.
+          NotEnough: if there is only one backbone.
         """
         if len(self.backbones) < 2:
             raise NotEnough('a second backbone')
         return [(s, t) for s in self.backbones for t in self.backbones if s != t]
 
     def correlations(self) -> pd.DataFrame:
-        """Return how alignment of the backbones and transfer between them correlate, see `bench.analysis.alignment`.
+        """Return the correlation of alignment and transfer between the backbones, see `bench.analysis.alignment`.
 
         Raises:
-          NotEnough: if a record, the data set or a backbone is not here.
+          NotEnough: if a record, the data set or a backbone is missing.
         """
         if len(self.backbones) < 3:
             raise NotEnough('a third backbone')
@@ -136,13 +136,13 @@ class Suite:
         return found.tables['Correlation']
 
     def distances(self) -> tuple[pd.DataFrame, str]:
-        """Return how far distilled images lie from their class mean, and where it is known from, in words.
+        """Return the distances of distilled images from their class mean, and a remark on their origin, '' if computed now.
 
-        The analysis (`bench.analysis.embedding`) is run where the images are. Elsewhere its table counts, if its sets are
-        those of the records.
+        If the images are on this machine, the analysis (`bench.analysis.embedding`) is run. Otherwise its committed table is
+        read, if it was made from the same distilled sets as the records.
 
         Raises:
-          NotEnough: if there is neither, or the data set or a backbone is not here.
+          NotEnough: if images and table are missing, or the data set or a backbone is missing.
         """
         where: dict[str, Any] = {'dataset': self.dataset, 'backbones': self.backbones, 'protocol': self.protocol}
         try:
@@ -158,13 +158,13 @@ class Suite:
         table = pd.read_csv(path) if path.is_file() else pd.DataFrame(columns=['backbone', 'set'])
         for backbone, row in sets.items():
             if 'set' not in table or set(table['set'][table.backbone == backbone]) != {row.distilled_hash}:
-                raise NotEnough(f'the images of lgm on {self.dataset} x {backbone}, or {_IMAGES_TABLE} made of them')
-        return table, f'; from {_IMAGES_TABLE}, made of the same sets'
+                raise NotEnough(f'the images of lgm on {self.dataset} x {backbone}, or {_IMAGES_TABLE} made from them')
+        return table, f'; from {_IMAGES_TABLE}, made from the same sets'
 
 
 @dataclass(frozen=True)
 class Claim:
-    """One claim: what is said, how it is decided, what was published (or a function of the suite), and who decides."""
+    """One claim: its text, a description of its test, the published result, and the function that decides it."""
 
     number: int
     text: str
@@ -173,12 +173,12 @@ class Claim:
     decide: Callable[[Suite], Verdict]
 
     def published_for(self, suite: Suite) -> str:
-        """Return what was published on the nearest to a suite's data."""
+        """Return the published result for the data closest to the suite's."""
         return self.published(suite) if callable(self.published) else self.published
 
 
 def judge(claim: Claim, suite: Suite) -> Verdict:
-    """Return the verdict on a claim, UNKNOWN where a record is missing."""
+    """Return the verdict on a claim, UNKNOWN if a record is missing."""
     try:
         return claim.decide(suite)
     except NotEnough as error:

@@ -1,4 +1,4 @@
-"""Transfer: images chosen or made through one backbone, tested through another (arXiv 2511.16674, section 4.2)."""
+"""Transfer: images chosen or made through one backbone, tested on another (arXiv 2511.16674, section 4.2)."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -26,16 +26,16 @@ def transfer(
     """Return the source x eval matrix of every method.
 
     Args:
-      evidence: records.
-      dataset: a data set's label.
-      backbones: labels; rows and columns of the matrices.
-      methods: labels; one that looks at no backbone has one row. '*' stands for all others with every cell of their matrix,
-        without variants (`label=name`) and without a second method that picked the same images.
+      evidence: gives the records.
+      dataset: label of a data set.
+      backbones: labels of the rows and columns of the matrices.
+      methods: labels; a method that uses no backbone has a single row. '*' means all other methods with a complete matrix,
+        without variants (`label=name`) and without methods that picked the same images as another method.
       ipc: images per class.
-      protocol: a probe protocol.
+      protocol: label of a probe protocol.
 
     Raises:
-      Missing: if a cell of the matrices has no record, or a backbone has none of full data or of real images.
+      Missing: if a cell of the matrices has no record, or a backbone has no record of full data or of real images.
     """
     check_backbones(backbones, least=1, analysis='transfer')
     where = {'dataset': dataset, 'protocol': protocol}
@@ -50,15 +50,15 @@ def transfer(
     evidence.require(f'{dataset} x {tested}: a choice of real images ipc {ipc}' for tested in backbones if not own[tested])
     best = {tested: max(own[tested].items(), key=lambda item: item[1].mean) for tested in backbones}
     full = {tested: found[FULL, evidence.source_of(FULL, tested), tested] for tested in backbones}
-    cells = [_row(*cell, figure, best[cell[2]], full[cell[2]]) for cell, figure in found.items() if cell[0] in methods]
+    cells = [_row(*cell, sample, best[cell[2]], full[cell[2]]) for cell, sample in found.items() if cell[0] in methods]
     sources = {method: evidence.sources_of(method, backbones) for method in methods}
     means = [_summary(found, method, sources[method], backbones, best) for method in methods]
     names = ', '.join(f'{tested} {method}' for tested, (method, _) in best.items())
     text = (
         f'Test accuracy in percent on {dataset}, {ipc} image(s) per class, probe {protocol}, with 95 % intervals (bootstrap '
-        'over method seeds and test images). Rows of a heat map: the backbone through which the images were made or '
-        'chosen; columns: the one whose probe was trained on them. `minus best real` compares with the best real baseline '
-        f'chosen through the eval backbone itself ({names}), of {", ".join(real)}.'
+        'over method seeds and test images). Rows of a heat map: the source backbone, through which the images were made or '
+        'chosen. Columns: the eval backbone of the probe. `minus best real` is the difference to the best real baseline '
+        f'chosen through the eval backbone itself ({names}), out of {", ".join(real)}.'
     )
     tables = {'Means': pd.DataFrame(means), 'Cells': pd.DataFrame(cells)}
     return Report(f'Transfer on {dataset}', text, tables, _figure(found, sources, backbones, best))
@@ -67,7 +67,7 @@ def transfer(
 def _distinct(
     evidence: Evidence, asked: Sequence[str], methods: Sequence[str], backbones: Sequence[str], **where: Any
 ) -> list[str]:
-    """Return the methods without those that chose the very images of another one, as herding and centroid do at ipc 1."""
+    """Return the methods without those that chose the same images as another one, as herding and centroid do at ipc 1."""
     kept: dict[frozenset[Any], str] = {}
     for method in [*asked, *methods]:
         rows = evidence.rows(method=method, **where)
@@ -78,22 +78,22 @@ def _distinct(
 
 
 def _own_real(found: Accuracies, real: Sequence[str], tested: str) -> dict[str, Sample]:
-    """Return the real-image baselines that were chosen through the eval backbone itself, or through none."""
+    """Return the real-image baselines whose images were chosen through the eval backbone itself or without a backbone."""
     return {
-        method: figure for (method, source, to), figure in found.items()
+        method: sample for (method, source, to), sample in found.items()
         if method in real and to == tested and source in (tested, ANY_SOURCE)
     }  # fmt: skip
 
 
 def _row(
-    method: str, source: str, tested: str, figure: Sample, best: tuple[str, Sample], full: Sample
+    method: str, source: str, tested: str, sample: Sample, best: tuple[str, Sample], full: Sample
 ) -> dict[str, Any]:
-    above = figure - best[1]
+    above = sample - best[1]
     return {
-        'method': method, 'source': source, 'eval': tested, 'accuracy': 100 * figure.mean, 'low': 100 * figure.low,
-        'high': 100 * figure.high, 'seeds': figure.n, 'minus_best_real': 100 * above.mean,
+        'method': method, 'source': source, 'eval': tested, 'accuracy': 100 * sample.mean, 'low': 100 * sample.low,
+        'high': 100 * sample.high, 'seeds': sample.n, 'minus_best_real': 100 * above.mean,
         'minus_best_real_low': 100 * above.low, 'minus_best_real_high': 100 * above.high, 'best_real': best[0],
-        'percent_of_full': 100 * figure.mean / full.mean,
+        'percent_of_full': 100 * sample.mean / full.mean,
     }  # fmt: skip
 
 
@@ -116,14 +116,14 @@ def _summary(
     }  # fmt: skip
 
 
-def _interval(figure: Sample) -> str:
-    return f'{100 * figure.low:.1f} to {100 * figure.high:.1f}'
+def _interval(sample: Sample) -> str:
+    return f'{100 * sample.low:.1f} to {100 * sample.high:.1f}'
 
 
 def _figure(
     found: Accuracies, sources_of: dict[str, Sequence[str]], backbones: Sequence[str], best: dict[str, tuple[str, Sample]]
 ) -> Any:
-    """Draw heat maps of all methods on one colour scale; bold where a cell is above the best real baseline of its column."""
+    """Draw heat maps of all methods on one colour scale. Cells above the best real baseline of their column are bold."""
     from matplotlib.figure import Figure
 
     methods = list(sources_of)

@@ -1,4 +1,4 @@
-"""Verdicts as markdown: the page claims.md and the short table of a README."""
+"""Verdicts as markdown: claims.md and the short table for a README."""
 
 from collections.abc import Sequence
 
@@ -6,10 +6,11 @@ from bench.analysis.suite import HOLDS, Claim, Suite, Verdict
 from bench.core import tables
 
 _MEANING = (
-    'Every verdict is decided by the test in its row, from records at one image per class (paper-v1 probe). Brackets are '
-    '95 % intervals of paired differences, by a bootstrap over method seeds and test images; a difference is *above 0* '
-    'where its interval is. What cannot be settled does not hold. Claims 11 and 15 deny a difference: they hold where none '
-    'is settled. Accuracies and differences are in percent.'
+    'Each verdict is decided by the test in its row, from records at one image per class (paper-v1 probe). Brackets are '
+    '95 % intervals from a bootstrap over method seeds and test images; differences are paired. A difference is *above 0* '
+    'if its whole interval is, and *significant* if its interval excludes 0. A claim without significant evidence does not '
+    'hold. Claims 11 and 15 deny a difference: they hold if no such difference is significant. Accuracies and differences '
+    'are in percent.'
 )
 Judged = tuple[Suite, list[tuple[Claim, Verdict]]]
 
@@ -18,8 +19,8 @@ def markdown(judged: Sequence[Judged], without: Sequence[Suite]) -> str:
     """Return claims.md.
 
     Args:
-      judged: suites with the verdicts on all claims.
-      without: suites that have no records.
+      judged: suites with their verdicts on all claims.
+      without: suites without records.
     """
     lines = ['# The claims of arXiv 2511.16674, checked', '', _MEANING, '']
     for suite, verdicts in judged:

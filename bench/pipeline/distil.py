@@ -1,4 +1,4 @@
-"""The first stage: a distilled set is loaded where it lies on disk, else made and saved. It is drawn once."""
+"""The first stage: load the distilled set from disk, or make and save it. Its pictures are drawn once."""
 
 import json
 from dataclasses import dataclass, replace
@@ -23,7 +23,7 @@ from bench.pipeline.tensorboard import CellLogs
 
 @dataclass(frozen=True)
 class Plan:
-    """What the distilled set of a cell is made from (`made_from` in plain values), and the folder where it lies."""
+    """The inputs of a cell's distilled set and its folder; `made_from` describes the inputs in plain values."""
 
     train: Split
     backbone: Backbone | None
@@ -31,12 +31,12 @@ class Plan:
     made_from: dict[str, Any]
 
     def checkpoint(self) -> Checkpoint:
-        """Return the checkpoint beside the folder, for a method that begins its work now."""
+        """Return the checkpoint next to the folder, for a method that starts now."""
         return Checkpoint(self.folder.with_name(f'{self.folder.name}.checkpoint'), self.made_from)
 
 
 def plan_of(session: Session, cell: Cell) -> Plan:
-    """Return the plan of a cell's distilled set. Other data, weights or settings have another folder."""
+    """Return the plan of a cell's distilled set. The folder depends on data, weights and settings."""
     train = session.dataset(cell.dataset).train
     backbone = session.backbone(cell.source) if cell.source else None
     weights = backbone.fingerprint if backbone else None
@@ -48,16 +48,16 @@ def plan_of(session: Session, cell: Cell) -> Plan:
 
 
 def distil(session: Session, cell: Cell, *, force: bool, logs: CellLogs) -> tuple[DistilledSet, dict[str, Any]]:
-    """Return the cell's distilled set, and what it cost: seconds, peak_memory_mb, images_encoded.
+    """Return the cell's distilled set and its cost: seconds, peak_memory_mb, images_encoded.
 
     Args:
-      session: what the stages share.
-      cell: whose set it is; cells with the same `distilled_key` share it.
-      force: make it anew, unless this process has made it.
-      logs: where its curves and pictures are shown.
+      session: the state shared by all stages.
+      cell: the cell; cells with the same `distilled_key` share one set.
+      force: make the set again, unless this process has already made it.
+      logs: receives the curves and pictures.
 
     Raises:
-      Exception: whatever the method raises.
+      Exception: any exception of the method.
     """
     plan, store, world = plan_of(session, cell), session.store, session.world
     kept = world.agree(plan.folder.exists() and (not force or plan.folder in session.made))
@@ -72,12 +72,12 @@ def distil(session: Session, cell: Cell, *, force: bool, logs: CellLogs) -> tupl
         log=logs.log, show=show, title=f'{cell.method.label} on {cell.dataset.label}' if world.leads else '',
         source_set=None if kept else _source_set(session, cell, force=force), checkpoint=checkpoint, world=world,
     )
-    # what the leading process does by itself
+    # for steps that only the leading process takes
     own = replace(task, store=replace(store, world=ALONE) if task.store else None, world=ALONE)
 
     if kept:
         distilled, cost = DistilledSet.load(plan.folder), json.loads((plan.folder / 'cost.json').read_text())
-        logs.replay(distilled.curves)
+        logs.log_curves(distilled.curves)
     else:
         if force and world.leads:
             checkpoint.delete()
@@ -103,7 +103,7 @@ def distil(session: Session, cell: Cell, *, force: bool, logs: CellLogs) -> tupl
 def _made(
     method: Choice, task: Task, *, checkpoint: Checkpoint, device: Any
 ) -> tuple[DistilledSet, dict[str, Any]]:
-    """Return the set that a method makes, and its seconds and peak_memory_mb; seconds before an interruption count."""
+    """Return the set that a method makes, with its seconds (including those before an interruption) and peak_memory_mb."""
     with measured(device) as cost:
         distilled = method.call(task)
     if not isinstance(distilled, DistilledSet):
@@ -112,7 +112,7 @@ def _made(
 
 
 def _source_set(session: Session, cell: Cell, *, force: bool) -> DistilledSet | None:
-    """Return the distilled set that the cell's method starts from, made now or loaded, without logs of its own."""
+    """Make or load the distilled set that the cell's method starts from, without logs."""
     source = cell.source_cell
     if source is None:
         return None

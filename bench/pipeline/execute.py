@@ -1,6 +1,7 @@
-"""The run: one distilled set for each group of cells, then one probe and one record for each cell.
+"""The run: one distilled set per group of cells, then one probe and one record per cell.
 
-What is finished lies on disk and is not made again. A cell that fails leaves a record that says why, and the others go on.
+Results are written to disk as soon as they are finished, and are not computed again. If a cell fails, its record holds the
+error, and the run continues with the other cells.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,23 +24,23 @@ def execute(
     """Run cells. Each record is written as soon as its cell is finished.
 
     Args:
-      session: what the stages share.
+      session: the state shared by all stages.
       todo: cells that `prepare` has checked.
-      force: make distilled sets anew, and replace finished records.
-      asked: what gin files and flags bound, for the records.
+      force: make distilled sets again, and replace finished records.
+      asked: bindings from gin files and flags, for the records.
 
     Returns:
-      How many cells failed.
+      The number of failed cells.
     """
     world, asked = session.world, asked or {}
     failed = done = 0
     for cells in _groups(todo):
         with closing(CellLogs(session.results_dir, cells if world.leads else [])) as logs:
-            # The distilled set: made or loaded, saved, drawn once.
+            # The distilled set: load it, or make, save and draw it.
             made, no_set = _tried(distil, session, cells[0], force=force, logs=logs)
 
             for cell in cells:
-                # The probe: trained and tested.
+                # The probe: train and test it.
                 record, error = None, no_set
                 if made is not None:
                     record, error = _tried(probe, session, cell, *made, asked=asked, logs=logs)
@@ -48,7 +49,7 @@ def execute(
                     dataset = session.dataset(cell.dataset)
                     record = record_of_failure(error, cell=cell, dataset=dataset, device=session.device, asked=asked)
 
-                # The record: written, and shown.
+                # The record: write and show it.
                 if world.leads:
                     write(record, results_dir=session.results_dir, force=force)
                     logs.finish(cell, record)
@@ -56,14 +57,14 @@ def execute(
                 failed += error is not None
                 session.say(f'[{done}/{len(todo)}] {cell}: {_outcome(record)}')
 
-                # Other processes may be waiting for this one: when it ends, the launcher ends them.
+                # Other processes may wait for this one. When it exits, the launcher stops them.
                 if error is not None and world.size > 1 and (error is not no_set or cell is cells[-1]):
                     raise error
     return failed
 
 
 def _groups(todo: Sequence[Cell]) -> Iterator[list[Cell]]:
-    """Yield the cells that share one distilled set, in the order of the first of them."""
+    """Yield groups of cells that share one distilled set, ordered by the first cell of each group."""
     first: dict[str, int] = {}
     for position, cell in enumerate(todo):
         first.setdefault(cell.distilled_key, position)
@@ -72,7 +73,7 @@ def _groups(todo: Sequence[Cell]) -> Iterator[list[Cell]]:
 
 
 def _tried(stage: Callable[..., Any], *given: Any, **settings: Any) -> tuple[Any, Exception | None]:
-    """Return what a stage returns and None, or None and the error that it raised."""
+    """Return (result, None) of a stage, or (None, error) if it raises."""
     try:
         return stage(*given, **settings), None
     except Exception as error:

@@ -1,4 +1,4 @@
-"""The grid: from the bound lists to the cells of a run, each with its key."""
+"""The grid: turns the bound lists into the cells of a run, each with its key."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,10 +17,10 @@ from bench.results.record import ANY_SOURCE
 
 @dataclass(frozen=True)
 class Cell:
-    """One thing to measure.
+    """One combination of the grid: one measurement, with one record.
 
-    `source` is None for a method that looks at no backbone, `ipc` for one that takes no images per class. `of` is the
-    method whose distilled set this one starts from, None for most.
+    `source` is None for a method that uses no backbone. `ipc` is None for a method without images per class. `of` is the
+    method whose distilled set this method starts from, if any.
     """
 
     dataset: Choice
@@ -34,7 +34,7 @@ class Cell:
 
     @cached_property
     def config(self) -> dict[str, Any]:
-        """The full configuration: what the key is the hash of, and what the record keeps."""
+        """The full configuration. The key is its hash, and the record stores it."""
         return {
             **self.distilled_config,
             'eval_backbone': self.eval.label,
@@ -61,20 +61,20 @@ class Cell:
             'source_settings': self.source.lasting if self.source else None,
             'ipc': self.ipc,
             'seed': self.seed,
-            # absent for other methods, so that their keys stay
+            # absent for other methods, so that their keys do not change
             **({'of': {'label': self.of.label, 'name': self.of.name, 'settings': _lasting(self.of)}} if self.of else {}),
             **_code(self._distilled_code),
         }
 
     @property
     def method_facts(self) -> dict[str, bool]:
-        """What a record tells of the method, with what the method needs whose set it starts from."""
+        """The method facts of the record. The needs of the method that this one starts from are included."""
         needs = _needs(self.method, self.of)
         return {'real': needs.real, **{f'needs_{name}': getattr(needs, name) for name in ('backbone', 'seed', 'ipc')}}
 
     @property
     def code_facts(self) -> dict[str, dict[str, Any]]:
-        """What a record tells of code: of the method, of the protocol, and of every part that comes from a plug-in."""
+        """The code facts of the record: of the method, of the protocol and of every plug-in."""
         parts = {
             'dataset': self.dataset, 'method': self.method, 'of': self.of, 'source': self.source, 'eval': self.eval,
             'protocol': self.protocol,
@@ -94,12 +94,12 @@ class Cell:
 
     @property
     def backbones(self) -> tuple[Choice, ...]:
-        """The backbone that its method works on, where there is one, and the one that its probe is tested on."""
+        """The source backbone, if any, and the eval backbone."""
         return tuple(choice for choice in (self.source, self.eval) if choice)
 
     @property
     def source_cell(self) -> 'Cell | None':
-        """The cell whose distilled set this one starts from."""
+        """The cell whose distilled set this cell's method starts from, or None."""
         if self.of is None:
             return None
         needs = needs_of(self.of.row.load())
@@ -109,10 +109,13 @@ class Cell:
         )
 
     def check(self, input_side: int | None) -> None:
-        """Check the settings of its methods. `input_side` is that of the source backbone in pixels, None if not known yet.
+        """Check the settings of the cell's methods.
+
+        Args:
+          input_side: input of the source backbone in pixels, None if not known yet.
 
         Raises:
-          InputError: for settings that cannot work together.
+          InputError: if settings are incompatible.
         """
         for method in filter(None, (self.of, self.method)):
             needs_of(method.row.load()).check(method.settings, name=method.bound_as, input_side=input_side)
@@ -137,7 +140,7 @@ class Cell:
 
     @cached_property
     def protocol_label(self) -> str:
-        """The protocol's name; with changed settings it is no longer the official one, and its name says so."""
+        """The protocol's label, with a part of its hash if its settings differ from the official ones."""
         changed = self.protocol.settings != self.protocol.row.defaults()
         return f'{self.protocol.label}+{self.protocol_hash[:6]}' if changed else self.protocol.label
 
@@ -160,21 +163,21 @@ def cells(
     seeds_for: Mapping[str, Sequence[int]] | None = None,
     protocol: Sequence[str] | str = 'paper-v1',
 ) -> list[Cell]:
-    """Return the cells of the grid, each once. A method that uses no seed, ipc or backbone has fewer.
+    """Return the cells of the grid without duplicates. Axes that a method does not use (seed, ipc, backbone) are not varied.
 
     Args:
       config: resolves names to settings.
-      datasets: names.
-      backbones: source backbones, on which methods work.
-      eval_backbones: on which probes are trained and tested; None tests each source on itself.
-      methods: names.
+      datasets: names of data sets.
+      backbones: names of source backbones, which the methods use.
+      eval_backbones: names of backbones on which probes are trained and tested; None uses the source backbone of each cell.
+      methods: names of methods.
       ipc: images per class, each at least 1.
-      seeds: of the methods.
-      seeds_for: other seeds for some methods (by label), and for those that start from their images.
+      seeds: method seeds.
+      seeds_for: by method label, other seeds for this method and for methods that start from its images.
       protocol: one name or several.
 
     Raises:
-      InputError: for an empty axis, an unknown name, a setting out of range, one label for two things.
+      InputError: if an axis is empty, a name is unknown, a setting is out of range, or one label has two meanings.
     """
     sources = [config.choose('backbone', name) for name in _axis('backbones', backbones)]
     evals = sources
@@ -190,11 +193,11 @@ def cells(
     own_seeds = _own_seeds(seeds_for or {}, chosen_methods)
     found: dict[str, Cell] = {}
     for dataset in chosen_datasets:
-        # first the methods that others start from: their pictures and numbers are shown while they are made
+        # methods that others start from come first, so that their curves and pictures are logged while they are made
         for method in sorted(chosen_methods, key=lambda method: starts[method.label] is not None):
             start = starts[method.label]
             needs = _needs(method, start)
-            # the seeds of the method that it starts from: a slow one is not made for other seeds as well
+            # same seeds as the method that it starts from, so that this (often slow) method is not run for further seeds
             inherited = own_seeds.get(start.label, method_seeds) if start else method_seeds
             pairs: list[tuple[Choice | None, Choice]] = [(None, e) for e in evals]
             if needs.backbone:
@@ -212,13 +215,13 @@ RUN = Row('run', cells, 'the grid: what is run against what')
 
 
 def grid(config: Config) -> list[Cell]:
-    """Return the cells of the bound `run`, every binding used.
+    """Return the cells of the bound `run`, and check that every binding is used.
 
     Args:
       config: loaded for the command RUN.
 
     Raises:
-      InputError: as `cells`, for a binding that nothing uses, and for settings of a method that cannot work together.
+      InputError: as for `cells`, and if a binding is unused or settings of a method are incompatible.
     """
     found = cells(config, **config.command_settings())
     config.check_all_used(
@@ -230,22 +233,22 @@ def grid(config: Config) -> list[Cell]:
 
 
 def _code(parts: dict[str, str]) -> dict[str, dict[str, str]]:
-    """Return what a key says of code: nothing where all of it is the project's, at its first version."""
+    """Return the code part of a key. It is empty if all code is built in and at its first version."""
     said = {name: code for name, code in parts.items() if code}
     return {'code': said} if said else {}
 
 
 def _lasting(method: Choice) -> dict[str, Any]:
-    """Return the settings that the result depends on, as `Choice.lasting`."""
+    """Return `Choice.lasting` without the settings that affect only the cost."""
     passing = needs_of(method.row.load()).cost_only
     return {key: value for key, value in method.lasting.items() if key not in passing}
 
 
 def _start_of(config: Config, method: Choice, chosen: list[Choice]) -> Choice | None:
-    """Return the method whose distilled set another one starts from: a chosen one by its label, or any by its name.
+    """Return the method whose distilled set `method` starts from, given by the label of a chosen method or any name.
 
     Raises:
-      InputError: for one that is unknown, or that makes no images of its own.
+      InputError: if this method is unknown, chooses real images, or itself starts from another method.
     """
     of = needs_of(method.row.load()).of
     if of is None:
@@ -257,16 +260,16 @@ def _start_of(config: Config, method: Choice, chosen: list[Choice]) -> Choice | 
         raise InputError(f'{method.label} starts from the images of another method: {error}') from error
     theirs = needs_of(start.row.load())
     if theirs.real or theirs.of:
-        makes = 'chooses real images' if theirs.real else 'starts from those of another method too'
+        makes = 'chooses real images' if theirs.real else 'itself starts from the images of another method'
         got = 'itself' if start == method else f'{name!r}, which {makes}'
         raise InputError(
-            f'{method.label} starts from the images of another method: expected one that makes its own, got {got}'
+            f'{method.label} starts from the images of another method: expected one that makes its own images, got {got}'
         )
     return start
 
 
 def _needs(method: Choice, start: Choice | None) -> Needs:
-    """Return what a method needs, and what the method needs whose distilled set it starts from."""
+    """Return what a method needs, including the needs of the method that it starts from."""
     own = needs_of(method.row.load())
     if start is None:
         return own
@@ -287,8 +290,8 @@ def _check_labels(choices: list[Choice]) -> None:
     for choice in choices:
         if seen.setdefault(choice.label, choice) != choice:
             raise InputError(
-                f'{choice.kind} label {choice.label!r} stands for two things, {seen[choice.label].name} and '
-                f'{choice.name}; give each a label of its own'
+                f'{choice.kind} label {choice.label!r} has two meanings, {seen[choice.label].name} and '
+                f'{choice.name}; give each its own label'
             )
 
 

@@ -1,4 +1,4 @@
-"""Before any work: all input is checked, and the cells that are to do are found."""
+"""Preparation of a run: check all input, and select the cells to run."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,17 +15,17 @@ from bench.results.store import find, path_of
 
 
 def prepare(session: Session, cells: list[Cell], *, force: bool = False) -> list[Cell]:
-    """Check all input and return the cells to do: those without a finished record, with `force` all.
+    """Check all input and return the cells to run: those without a finished record, or all with `force`.
 
-    Nothing is written before every mistake that can be found has been looked for.
+    All checks come before the first write.
 
     Raises:
-      InputError: for data, weights, records or checkpoints that cannot be used.
+      InputError: if data, weights, records or checkpoints cannot be used.
     """
     for choice in {cell.dataset.label: cell.dataset for cell in cells}.values():
         classes = session.dataset(choice).train.num_classes
         if (idle := session.world.size - classes) > 0:
-            session.say(f'{idle} of {session.world.size} processes idle while images of {choice.label} are made: it has '
+            session.say(f'{idle} of {session.world.size} processes are idle while images of {choice.label} are made: it has '
                         f'{classes} classes')  # fmt: skip
     todo = []
     for cell in cells:
@@ -41,7 +41,7 @@ def prepare(session: Session, cells: list[Cell], *, force: bool = False) -> list
         if other := other_inputs(record, cell, dataset=dataset, weights=weights):
             raise InputError(
                 f'{path_of(session.results_dir, cell.config, cell.key)} was made from {other} than those found '
-                'now; use another --results_dir, or --force to replace the records'
+                'now; use another --results_dir, or replace the records with --force'
             )
     for cell in todo:
         for choice in cell.backbones:
@@ -53,40 +53,40 @@ def prepare(session: Session, cells: list[Cell], *, force: bool = False) -> list
 
 
 def finished(results_dir: Path, cell: Cell) -> Record | None:
-    """Return the cell's finished record, None where there is none; a failed one does not count.
+    """Return the cell's finished record, or None if there is no record or a failed one.
 
     Raises:
-      InputError: if the file that should hold it is no record.
+      InputError: if the file of the record is not a readable record.
     """
     record = found(results_dir, cell)
     return record if record is not None and record.status == 'ok' else None
 
 
 def found(results_dir: Path, cell: Cell) -> Record | None:
-    """Return the cell's record, finished or failed, None where there is none.
+    """Return the cell's record, finished or failed, or None if there is no record.
 
     Raises:
-      InputError: if the file that should hold it is no record.
+      InputError: if the file of the record is not a readable record.
     """
     try:
         return find(results_dir, cell=cell.config, key=cell.key)
     except RecordError as error:
-        raise InputError(f'{error}; it is never overwritten: move it away, or use another --results_dir') from error
+        raise InputError(f'{error}; such files are never overwritten: move it away, or use another --results_dir') from error
 
 
 def other_inputs(
     record: Record, cell: Cell, *, dataset: Dataset | None, weights: Mapping[str, str | None]
 ) -> str:
-    """Return how a finished record's inputs differ from those found now, such as 'other plumage images'; '' if they do not.
+    """Return how a finished record's inputs differ from the current ones, such as 'other plumage images', or ''.
 
     Args:
-      record: of the cell.
-      cell: what it is of.
-      dataset: found now; None is not compared.
-      weights: fingerprints found now, by the label of the backbone; None, or none at all, is not compared.
+      record: the finished record of the cell.
+      cell: the cell.
+      dataset: the current data set, or None to skip the comparison.
+      weights: current fingerprints by label of the backbone; missing labels and None are not compared.
     """
     kept = record.fingerprints
-    # records of schemas 1 and 2 tell no contents
+    # records of schemas 1 and 2 have no hash of the contents
     if dataset is not None and (kept.dataset != dataset.fingerprints or kept.contents not in (None, dataset.contents)):
         return f'other {dataset.name} images'
     for choice, known in ((cell.source, kept.source_weights), (cell.eval, kept.eval_weights)):

@@ -1,4 +1,4 @@
-"""The second stage: a probe is trained on a distilled set and tested, and its record is made."""
+"""The second stage: train a probe on a distilled set, test it, and make the record."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -28,22 +28,22 @@ def probe(
     """Train and test the cell's probe, and return the record.
 
     Args:
-      session: what the stages share.
-      cell: what is measured.
+      session: the state shared by all stages.
+      cell: the cell.
       distilled: the set that the probe is trained on.
-      spent: what the set cost, see `bench.pipeline.distil.distil`.
-      asked: what gin files and flags bound.
-      logs: where the curves of the probe are shown.
+      spent: cost of the set, see `bench.pipeline.distil.distil`.
+      asked: bindings from gin files and flags.
+      logs: receives the curves of the probe.
 
     Raises:
-      Exception: whatever the protocol raises.
+      Exception: any exception of the protocol.
     """
     store, dataset, backbone = session.store, session.dataset(cell.dataset), session.backbone(cell.eval)
     encoded = store.images_encoded
     with measured(session.device) as cost:
         score = cell.protocol.call(_task(cell, distilled, dataset, backbone, store))
     if session.world.leads:
-        logs.replay(score.curves, key=cell.key)
+        logs.log_curves(score.curves, key=cell.key)
     return make_record(
         score,
         probe_seeds=range(len(score.correct_RN)),
@@ -64,7 +64,7 @@ def probe(
 def record_of_failure(
     error: Exception, *, cell: Cell, dataset: Dataset, device: Any, asked: Mapping[str, Any]
 ) -> Record:
-    """Return the record of a cell that failed."""
+    """Return the record of a failed cell."""
     return failed_record(error, **_facts(cell, dataset=dataset, device=device, asked=asked))
 
 
@@ -79,14 +79,14 @@ def _task(
 
 
 def _as_split(distilled: DistilledSet, train: Split) -> Split:
-    """Return the images that a probe is trained on; the whole training split is itself, so that its features are shared."""
+    """Return the probe's training images. For full data this is the training split itself, so that features are shared."""
     if distilled.indices_N is None or not np.array_equal(distilled.indices_N, np.arange(len(train))):
         return distilled.split(train)
     return train if np.array_equal(distilled.labels_N, train.labels_N) else distilled.split(train)
 
 
 def _facts(cell: Cell, *, dataset: Dataset, device: Any, asked: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what every record tells, of a finished cell and of a failed one."""
+    """Return the fields that the records of finished and of failed cells have in common."""
     chosen = filter(None, [cell.dataset, cell.of, cell.method, cell.source, cell.eval, cell.protocol])
     operative = {f'{c.row.identifier}.{key}': value for c in chosen for key, value in c.settings.items()}
     code = {part: CodeFacts(**facts) for part, facts in cell.code_facts.items()}

@@ -1,7 +1,7 @@
-"""A cell is run again, from nothing but its record, and the two records are compared.
+"""Replay: run a cell again from its record alone, and compare the two records.
 
-On the platform of the record (`same_platform`) the answers are the same to the last test image. Elsewhere arithmetic
-differs in the last bits, and 150 updates through a network amplify that.
+On the platform of the record (`same_platform`) the same test images are correct in every repeat. On other platforms
+floating-point results differ in the last bits, and 150 updates through a network amplify the differences.
 """
 
 from dataclasses import dataclass, replace
@@ -20,25 +20,25 @@ from bench.pipeline.session import Session
 from bench.results.record import Record
 from bench.results.store import find
 
-# Points of mean accuracy by which a replay on another platform may differ.
+# Largest allowed difference in mean accuracy (a fraction) on another platform.
 TOLERANCE = 0.03
 
 
 @dataclass(frozen=True)
 class Replay:
-    """Old and new record of one cell."""
+    """The old and the new record of one cell."""
 
     old: Record
     new: Record
 
     @property
     def identical(self) -> bool:
-        """Whether every repeat answers every test image as before."""
+        """Whether the same test images are correct in every repeat."""
         return self.old.correct == self.new.correct
 
     @property
     def same_platform(self) -> bool:
-        """Whether both ran on the same kind of machine, with the same torch and as many threads: then they are identical."""
+        """Whether platform, processor, torch version and number of threads agree. Then the records should be identical."""
         first, second = (
             (origin.platform, origin.cpu, origin.threads, origin.versions['torch'])
             for origin in (self.old.provenance, self.new.provenance)
@@ -58,21 +58,21 @@ class Replay:
 
     def __str__(self) -> str:
         if self.identical:
-            return f'identical: {100 * self.new.accuracy:.2f} %, every test image answered alike'
+            return f'identical: {100 * self.new.accuracy:.2f} %, the same test images are correct'
         changed = np.mean(self.old.correct_RN != self.new.correct_RN)
         images = 'same' if self.same_images else 'other'
         return (
             f'{100 * self.old.accuracy:.2f} -> {100 * self.new.accuracy:.2f} % ({100 * self.difference:+.2f} points; '
-            f'{100 * changed:.2f} % of the answers changed; {images} images in the distilled set)'
+            f'correctness changed for {100 * changed:.2f} % of the test images; {images} images in the distilled set)'
         )
 
 
 def cell_of(record: Record) -> Cell:
-    """Return the cell of a record, from nothing but the record.
+    """Rebuild the cell of a record from the record alone.
 
     Raises:
-      InputError: if its key is not the key of this cell here: the code's settings have changed since. Also for a name that
-        is not known here, such as a plug-in's.
+      InputError: if the rebuilt cell has another key, because settings or rules have changed since; or if a name is unknown,
+        such as the name of a plug-in that is not loaded.
     """
     kept = record.cell.config
 
@@ -81,10 +81,10 @@ def cell_of(record: Record) -> Cell:
         defaults = row.defaults()
         if gone := settings.keys() - defaults.keys():
             raise InputError(
-                f'record {record.key} cannot be replayed: {name} has no setting {min(gone)} any more; check out its '
+                f'record {record.key} cannot be replayed: {name} no longer has a setting {min(gone)}; check out its '
                 f'commit, {record.provenance.commit}'
             )
-        # what only changes the cost is not kept, nor what came since and changes nothing
+        # records hold no settings that affect only the cost, and no settings added later (they had their neutral value)
         return Choice(kind, label, row, argument, {**defaults, **ranges.neutral(row.load(), defaults), **settings})
 
     def kept_choice(kind: str, field: str) -> Choice:
@@ -100,8 +100,8 @@ def cell_of(record: Record) -> Cell:
     )  # fmt: skip
     if cell.key != record.key:
         raise InputError(
-            f'record {record.key} cannot be replayed: here its cell has the key {cell.key}, so a setting was added or a '
-            f'protocol changed since; check out its commit, {record.provenance.commit}'
+            f'record {record.key} cannot be replayed: its cell now has the key {cell.key}, because a setting was added or a '
+            f'protocol has changed; check out its commit, {record.provenance.commit}'
         )
     return cell
 
@@ -110,28 +110,28 @@ def replay(record: Record, session: Session, *, force: bool = False) -> Replay:
     """Run a record's cell again.
 
     Args:
-      record: a finished one.
-      session: one whose results folder does not hold the record.
-      force: replace what an earlier replay left there.
+      record: a finished record.
+      session: a session with another results folder than the record's.
+      force: replace the results of an earlier replay.
 
     Raises:
-      InputError: if the record failed, cannot be rebuilt, or stands for other data or weights than those found here.
+      InputError: if the record is of a failed cell, its cell cannot be rebuilt, or it was made from other data or weights.
       RuntimeError: if the cell fails.
     """
     if record.status != 'ok':
-        raise InputError(f'record {record.key} is of a cell that failed: there is nothing to compare with')
+        raise InputError(f'record {record.key} is of a failed cell: it has no results to compare with')
     cell = cell_of(record)
     if not (todo := prepare(session, [cell], force=force)):
-        raise InputError(f'{session.results_dir} holds record {record.key} already: replay into another results folder')
+        raise InputError(f'{session.results_dir} already holds record {record.key}: replay into another results folder')
     failed = execute(session, todo, force=force)
     new = find(session.results_dir, cell=cell.config, key=cell.key)
     assert new is not None, 'a cell that ran has a record'
     if failed:
-        # a failed record never replaces the ok one that an earlier replay may have left
+        # a failed record does not replace the finished one of an earlier replay, so `new` may not hold the error
         said = f'{new.error.type}: {new.error.message}' if new.error else 'it failed: see above'
         raise RuntimeError(f'{cell}: {said}')
-    # earlier schemas tell no contents
-    told, now = record.fingerprints, new.fingerprints
-    if told != (now if told.contents else replace(now, contents=None)):
+    # records of earlier schemas have no hash of the contents
+    old, now = record.fingerprints, new.fingerprints
+    if old != (now if old.contents else replace(now, contents=None)):
         raise InputError(f'record {record.key} was made from other data or weights than those found here')
     return Replay(record, new)

@@ -1,4 +1,4 @@
-"""A session: what the stages of one process share, with the data sets and backbones that it has made."""
+"""The session: the state shared by the stages of one process, including loaded data sets and backbones."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -15,10 +15,10 @@ from bench.machine.processes import ALONE, World
 
 @dataclass
 class Session:
-    """What the stages of one process share. Data sets and backbones are made on first use and kept.
+    """The state shared by the stages of one process. Data sets and backbones are loaded on first use and kept.
 
-    `device` is a torch device, None where nothing is computed. `say` shows a line to the user. `made` holds the folders
-    of the distilled sets that this process has made: `force` makes none of them twice.
+    `device` is a torch device, or None if nothing is computed. `say` shows a line to the user. `made` holds the folders of
+    the distilled sets made by this process, so that `force` makes each set only once.
     """
 
     places: Places
@@ -35,13 +35,13 @@ class Session:
         self.store = FeatureStore(self.places.cache_dir, world=self.world)
 
     def dataset(self, choice: Choice) -> Dataset:
-        """Return a data set, under its label."""
+        """Return a data set, named by its label."""
         if choice.label not in self._datasets:
             self._datasets[choice.label] = replace(choice.call(self.places), name=choice.label)
         return self._datasets[choice.label]
 
     def backbone(self, choice: Choice) -> Backbone:
-        """Return a backbone on the session's device, under its label."""
+        """Return a backbone on the session's device, named by its label."""
         if choice.label not in self._backbones:
             made = choice.call(self.places, self.device)
             self._backbones[choice.label] = replace(made, name=choice.label)
@@ -49,11 +49,11 @@ class Session:
         return self._backbones[choice.label]
 
     def weights(self, choice: Choice) -> str:
-        """Return the fingerprint of a backbone's weights. Where its files do not tell it, the backbone is built."""
+        """Return the fingerprint of a backbone's weights. If it is not known from the files, the backbone is built."""
         return self.known_weights(choice) or self.backbone(choice).fingerprint
 
     def known_weights(self, choice: Choice) -> str | None:
-        """Return the fingerprint of a backbone's weights, None where the backbone would have to be built for it."""
+        """Return the fingerprint of a backbone's weights, or None if the backbone would have to be built."""
         if choice.label in self._backbones:
             return self._backbones[choice.label].fingerprint
         if choice.label not in self._weights:

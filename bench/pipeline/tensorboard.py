@@ -1,4 +1,4 @@
-"""One TensorBoard run for each cell, with the same tags in all, so that methods overlay in one chart."""
+"""One TensorBoard run per cell. All runs use the same tags, so that methods are overlaid in one chart."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -10,12 +10,12 @@ from bench.core.ranges import shown_type
 from bench.pipeline.grid import Cell
 from bench.results.record import Record
 
-# TensorBoard's writer checks every byte in Python: larger pictures would cost seconds each.
+# TensorBoard's writer checks every byte in Python: larger pictures would take seconds each.
 _SHOWN_IMAGES, _SHOWN_SIDE, _SHEET_SIDE = 32, 96, 1024
 
 
 def run_dir(results_dir: Path, cell: Cell) -> Path:
-    """Return the folder of a cell's run; its path is the run's name in TensorBoard."""
+    """Return the folder of a cell's run. Its path is the run's name in TensorBoard."""
     source = f'-from_{safe_name(cell.source.label)}' if cell.source and cell.source.label != cell.eval.label else ''
     size = f'ipc{cell.ipc}-' if cell.ipc else ''
     leaf = f'{size}seed{cell.seed}{source}-{safe_name(cell.protocol_label)}-{cell.key[:6]}'
@@ -24,9 +24,9 @@ def run_dir(results_dir: Path, cell: Cell) -> Path:
 
 
 def hyper_parameters(cell: Cell) -> dict[str, bool | float | str]:
-    """Return what a cell is in the grid, and its method's settings as `method.setting` -> value.
+    """Return a cell's coordinates in the grid and its method's settings as `method.setting` -> value.
 
-    A name has values of one type in all runs (`bench.core.ranges.shown_type`). Values that are None are left out.
+    A setting has the same type in all runs (`bench.core.ranges.shown_type`). Values that are None are left out.
     """
     method = cell.method
     values = {
@@ -40,7 +40,7 @@ def hyper_parameters(cell: Cell) -> dict[str, bool | float | str]:
 
 
 class CellLogs:
-    """Writers for the cells that share a distilled set: what happens while it is made goes to all of them."""
+    """Writers of the cells that share a distilled set. The logs of making the set go to all of them."""
 
     def __init__(self, results_dir: Path, cells: Iterable[Cell]) -> None:
         from torch.utils.tensorboard import SummaryWriter
@@ -52,12 +52,12 @@ class CellLogs:
             self.writers[cell.key] = SummaryWriter(str(folder))
 
     def log(self, tag: str, step: int, value: float) -> None:
-        """Record a number in every run."""
+        """Log a number to every run."""
         for writer in self.writers.values():
             writer.add_scalar(tag, value, step)
 
     def show(self, step: int, x_NCHW: Any) -> None:
-        """Record a grid of the first images (in [0, 1]), made small, in every run."""
+        """Log a grid of the first images (values in [0, 1]), scaled down, to every run."""
         import torch.nn.functional as F
         from torchvision.utils import make_grid
 
@@ -69,7 +69,7 @@ class CellLogs:
             writer.add_image('distill/images', grid, step)
 
     def show_picture(self, path: Path) -> None:
-        """Record a finished picture, such as the contact sheet, made small, in every run."""
+        """Log a finished picture, such as the contact sheet, scaled down, to every run."""
         import numpy as np
         from PIL import Image
 
@@ -79,21 +79,21 @@ class CellLogs:
         for writer in self.writers.values():
             writer.add_image(f'distilled/{path.stem}', pixels_HWC, dataformats='HWC')
 
-    def replay(self, curves: dict[str, list[tuple[int, float]]], *, key: str | None = None) -> None:
-        """Record finished curves, in every run or in that of one cell."""
+    def log_curves(self, curves: dict[str, list[tuple[int, float]]], *, key: str | None = None) -> None:
+        """Log finished curves to every run, or to the run of one cell."""
         for writer in self.writers.values() if key is None else [self.writers[key]]:
             for tag, points in curves.items():
                 for step, value in points:
                     writer.add_scalar(tag, value, step)
 
     def finish(self, cell: Cell, record: Record) -> None:
-        """Record a cell's hyper-parameters and final accuracy (percent), and close its run."""
+        """Log a cell's hyper-parameters and final accuracy (percent), and close its run."""
         from tensorboard.plugins.hparams.summary_v2 import hparams_pb
 
         writer: Any = self.writers.pop(cell.key)  # torch's types say that its `file_writer` is None
         if record.status == 'ok':
-            # No list of all hyper-parameters is written: TensorBoard believes the first such list that it meets, and
-            # without one it takes the columns from all runs. A trial goes by the name of its run.
+            # No experiment summary is written: TensorBoard would use the first one that it finds for all runs. Without
+            # one it collects the columns from all runs. The empty trial id gives a trial the name of its run.
             writer.file_writer.add_summary(hparams_pb(hyper_parameters(cell), trial_id=''))
             for repeat, value in enumerate(record.top1 or ()):
                 writer.add_scalar('final/top1_by_probe_seed', 100 * value, repeat)
@@ -101,6 +101,6 @@ class CellLogs:
         writer.close()
 
     def close(self) -> None:
-        """Close whatever was not finished."""
+        """Close the runs of cells that did not finish."""
         while self.writers:
             self.writers.popitem()[1].close()

@@ -1,4 +1,4 @@
-"""Why a cell is to do: it failed, its record is of other data or weights, or the nearest record has other settings."""
+"""Explains why a cell is to do: no record, a failed record, other data or weights, other settings or code."""
 
 import json
 from dataclasses import dataclass, field
@@ -18,17 +18,17 @@ from bench.results.check import RecordError
 from bench.results.record import Record
 from bench.results.store import load, path_of
 
-# What two records of one cell share, whatever the settings and the code.
+# Fields that identify a cell apart from settings and code.
 _SAME = ('dataset', 'method', 'source_backbone', 'eval_backbone', 'ipc', 'seed')
-_ABSENT = 'not there'
+_ABSENT = 'not set'
 
 
 @dataclass
 class Why:
-    """Reasons for the cells of one results folder, whose records are read once.
+    """Explains the cells of one results folder. Its records are read once.
 
-    `unseen` names the data and weights of finished cells that were not compared: they are not here, or would have to be
-    fetched or built.
+    `unseen` names data and weights of finished cells that were not compared, because they are missing or would have to be
+    downloaded or built.
     """
 
     session: Session
@@ -37,17 +37,17 @@ class Why:
     _data: dict[str, Dataset | None] = field(default_factory=dict)
 
     def __call__(self, cell: Cell, record: Record | None) -> str:
-        """Return why a cell is to do, in one line, '' for one that is done.
+        """Return in one line why a cell is to do, or '' if it is done.
 
-        `data: ...` or `weights: ...`: the finished record was made from others; a run stops and says what to do.
-        `failed: <error>`: the record tells of an error.
-        `settings: <name> = <value>, was <value>`, `code: <whose> = ...` or both: how the nearest record of the same cell
-        differs.
+        `data: ...` or `weights: ...`: the finished record was made from other data or weights; a run stops with an error.
+        `failed: <error>`: the record holds an error.
+        `settings: <name> = <value>, was <value>`, `code: <part> = ...` or both: the difference from the nearest record with
+        the same coordinates.
         `new`: there is no such record.
 
         Args:
-          cell: what is to do.
-          record: the cell's own, finished or failed, or None.
+          cell: the cell.
+          record: the cell's own record, finished or failed, or None.
         """
         if record is not None and record.status == 'ok':
             return self._made_from_others(cell, record)
@@ -67,7 +67,7 @@ class Why:
         return f'{"weights" if "weights" in other else "data"}: the record is of {other}' if other else ''
 
     def _dataset(self, choice: Choice) -> Dataset | None:
-        """Return a data set that is here, None where it would have to be fetched."""
+        """Return a data set that is on this machine, or None if it would have to be downloaded."""
         if choice.label not in self._data:
             try:
                 here = _is_here(choice, self.session.places.data_root)
@@ -79,7 +79,7 @@ class Why:
         return self._data[choice.label]
 
     def _others(self, cell: Cell) -> list[dict[str, Any]]:
-        """Return the configurations of the records of this cell with other settings or code."""
+        """Return the configurations of records with this cell's coordinates but other settings or code."""
         config = cell.config
         folder = path_of(self.session.results_dir, config, cell.key).parent
         if folder not in self._read:
@@ -87,7 +87,7 @@ class Why:
             for path in sorted(folder.glob('*.json')):
                 try:
                     self._read[folder].append(load(path).cell.config)
-                except RecordError:  # the leaderboard names it
+                except RecordError:  # reported by the leaderboard
                     continue
         rules = _official(config['protocol'])
         return [
@@ -109,7 +109,7 @@ def _official(protocol: str) -> str:
 
 
 def _changes(cell: Cell, kept: dict[str, Any]) -> dict[str, list[str]]:
-    """Return what differs from a record's configuration, as {'settings': [...], 'code': [...]}."""
+    """Return the differences from a record's configuration, as {'settings': [...], 'code': [...]}."""
     labels = {
         'method_settings': cell.method.row.identifier, 'dataset_settings': cell.dataset.row.identifier,
         'protocol_settings': cell.protocol.row.identifier, 'eval_settings': cell.eval.row.identifier,
@@ -120,13 +120,13 @@ def _changes(cell: Cell, kept: dict[str, Any]) -> dict[str, list[str]]:
     ours = json.loads(canonical_json(cell.config))  # a tuple is a list in a record
     for name, (was, now) in differences({'code': {}, **kept}, {'code': {}, **ours}, absent=_ABSENT).items():
         first, _, rest = name.partition('.')
-        # both follow from the protocol's settings and code
+        # these two follow from the protocol's settings and code
         if name in ('protocol', 'protocol_hash'):
             continue
         shown = f'{labels[first]}.{rest.removeprefix("settings.")}' if first in labels else name
         values = [value if first == 'code' or value is _ABSENT else repr(value) for value in (now, was)]
         what, said = ('code', rest) if first == 'code' else ('settings', shown)
         said = f'{said} = {values[0]}, was {values[1]}'
-        if said not in found[what]:  # source and eval backbone may be one
+        if said not in found[what]:  # source and eval backbone may be the same
             found[what].append(said)
     return found if any(found.values()) else {'settings': [], 'code': ['the rules of the protocol']}

@@ -1,1 +1,1 @@
-"""Records and what is made from them alone. Imports neither torch nor gin."""
+"""Records, and everything computed from records alone. Imports neither torch nor gin."""

@@ -1,4 +1,4 @@
-"""From JSON to a `Record`: what the types of its fields say is checked here, and nothing is said twice."""
+"""From JSON to a `Record`: validation, derived from the types of the record's fields."""
 
 import dataclasses
 import math
@@ -12,22 +12,22 @@ from bench.core.errors import InputError
 from bench.core.ranges import Range
 from bench.results.record import SCHEMA_VERSION, CellConfig, MethodFacts, Record
 
-_LARGEST = 2**63 - 1  # what a column of the table can hold
+_LARGEST = 2**63 - 1  # the largest integer that fits a column of the table
 
 
 class RecordError(InputError):
-    """Something that is no record this code can read: the message says why, and names the file where there is one."""
+    """The input is not a readable record. The message gives the reason and, for a file, its path."""
 
 
 class _Misfit(Exception):
-    """A value does not fit its type: where, what was expected, what came."""
+    """A value does not fit its type. Holds the field, the expected type and the value."""
 
     def __init__(self, problem: str, *, where: str = '') -> None:
         super().__init__(problem)
         self.problem, self.where = problem, where
 
     def below(self, where: str) -> '_Misfit':
-        """Return the same, seen from one level above."""
+        """Return the same error with the field's path extended by one outer level."""
         dot = '.' if self.where and not self.where.startswith('[') else ''
         return _Misfit(self.problem, where=f'{where}{dot}{self.where}')
 
@@ -38,13 +38,13 @@ def versions() -> tuple[int, ...]:
 
 
 def parse(content: Any) -> Record:
-    """Return the record that JSON holds, of whatever version: fields that it has not yet are filled in.
+    """Return the record held by parsed JSON of any schema version. Fields of later versions get their default.
 
     Raises:
-      RecordError: for something else, naming the field.
+      RecordError: if the content is not a valid record; the message names the field.
     """
     if not isinstance(content, dict) or 'schema_version' not in content:
-        raise RecordError('JSON without schema_version, not a record of this suite')
+        raise RecordError('JSON without schema_version: not a record of this suite')
     version = content['schema_version']
     if isinstance(version, bool) or version not in versions():
         raise RecordError(f'schema version {version!r}; this code reads versions {" and ".join(map(str, versions()))}')
@@ -58,10 +58,10 @@ def parse(content: Any) -> Record:
 
 
 def cell_config(config: Mapping[str, Any]) -> CellConfig:
-    """Return a cell's configuration as the part of a record that it becomes.
+    """Return a cell's configuration in the form that a record holds.
 
     Raises:
-      RecordError: if it lacks a field, or has one of another type.
+      RecordError: if a field is missing or has the wrong type.
     """
     try:
         return reader(CellConfig, SCHEMA_VERSION)(dict(config))
@@ -70,15 +70,15 @@ def cell_config(config: Mapping[str, Any]) -> CellConfig:
 
 
 def problem_of(record: Record) -> str | None:
-    """Return what the types alone cannot say about a record that is none, None where all is well."""
+    """Return the first problem of a record that its types cannot express, or None for a valid record."""
     for name, status in needed_when().items():
         if record.status == status and getattr(record, name) is None:
-            return f'field {name} is null, which a record of status {status} cannot have'
+            return f'field {name} is null; records of status {status} must have a value'
     if record.status == 'failed':
         return None
-    assert record.probe_seeds is not None and record.correct is not None, 'needed, see above'
+    assert record.probe_seeds is not None and record.correct is not None, 'checked above'
     if not record.top1:
-        return 'field top1 is empty, expected one fraction per repeat'
+        return 'field top1 is empty; expected one fraction per repeat'
     if not len(record.top1) == len(record.probe_seeds) == len(record.correct.bits):
         return 'fields top1, probe_seeds and correct differ in their number of repeats'
     return None
@@ -86,7 +86,7 @@ def problem_of(record: Record) -> str | None:
 
 @cache
 def needed_when() -> Mapping[str, str]:
-    """Return field -> the status of the records in which it is never null (`IfOk`, `IfFailed`)."""
+    """Map each field marked `IfOk` or `IfFailed` to the record status under which it must not be null."""
     hints = typing.get_type_hints(Record, include_extras=True)
     notes = {name: getattr(hint, '__metadata__', ()) for name, hint in hints.items()}
     return {name: note for name, found in notes.items() for note in found if isinstance(note, str)}
@@ -97,7 +97,7 @@ def needed_when() -> Mapping[str, str]:
 
 @cache
 def reader(hint: Any, version: int) -> Callable[[Any], Any]:
-    """Return a function that makes a value of a type from JSON of a schema version, or raises `_Misfit`."""
+    """Return a function that converts JSON of a schema version to a value of the given type, or raises `_Misfit`."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin is Annotated:
         intervals = [note for note in arguments[1:] if isinstance(note, Range)]
@@ -198,7 +198,7 @@ def _entries(read_value: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 
 def _fields(kind: type, version: int) -> Callable[[Any], Any]:
-    """Return the reader of a class of the record: a missing field is a mistake unless it came later or has a default."""
+    """Return the reader of one class of the record. A missing field is an error unless it is newer or has a default."""
     hints = typing.get_type_hints(kind, include_extras=True)
     others = next((f.name for f in dataclasses.fields(kind) if 'rest' in f.metadata), None)
     known = [f for f in dataclasses.fields(kind) if f.name != others and f.metadata.get('since', 0) <= version]

@@ -1,4 +1,4 @@
-"""Is one method better than another? And did we reproduce what was published?"""
+"""Is one method better than another? Do our results reproduce the published ones?"""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,19 +13,19 @@ from bench.results.intervals import welch_half_width
 from bench.results.record import ANY_SOURCE
 
 _WHERE = ['dataset', 'eval_backbone', 'ipc', 'protocol', 'protocol_hash', 'labels']
-# Flag -> the column that it narrows.
+# Flag -> the column that it filters.
 NARROWS = {'dataset': 'dataset', 'source': 'source_backbone', 'eval': 'eval_backbone', 'ipc': 'ipc'}
-_NONE_OF = {'source': ANY_SOURCE, 'ipc': 'all'}  # how a method is written that has none
+_NONE_OF = {'source': ANY_SOURCE, 'ipc': 'all'}  # the value for methods without a source backbone or ipc
 
 
 def narrow(table: Any, **wanted: Sequence[str]) -> Any:
-    """Return the records of `store.load_table` that have one of the wanted values, by flag (dataset, source, eval, ipc).
+    """Filter the records of `store.load_table` by the values given for each flag (dataset, source, eval, ipc).
 
-    No wanted values keep every record. A method without a source backbone (`any`), or without images per class (`all`), is
-    kept whatever is wanted, because it stands against every source, or is what a gap is measured to.
+    A flag without values keeps all records. Methods without a source backbone (`any`) or without images per class (`all`)
+    are always kept: they are compared with every source, or serve as the reference.
 
     Raises:
-      InputError: for a value that no finished record has.
+      InputError: if no finished record has one of the values.
     """
     kept = table
     for flag, values in wanted.items():
@@ -33,59 +33,59 @@ def narrow(table: Any, **wanted: Sequence[str]) -> Any:
         shown = column.astype(object).where(column.notna(), 'all').map(str)
         known = sorted(set(shown[table.status == 'ok']), key=lambda value: (len(value) * value.isdigit(), value))
         if unknown := [value for value in values if value not in known]:
-            there = ', '.join(known) or 'none'
-            raise InputError(f'--{flag}={unknown[0]}: expected a value that finished records have; there are {there}')
+            found = ', '.join(known) or 'none'
+            raise InputError(f'--{flag}={unknown[0]}: expected a value of a finished record; found {found}')
         if values:
             kept = kept[shown[kept.index].isin([*values, _NONE_OF.get(flag)])]
     return kept
 
 
 def compare(table: Any, *, a: str, b: str, reference: str = 'full') -> list[dict[str, Any]]:
-    """Return one row for each place (data set, source and eval backbone, ipc, protocol) where both methods have records.
+    """Return one row per condition (data set, source and eval backbone, ipc, protocol) for which both methods have records.
 
-    A method without a source backbone stands against each source of the other. Seeds are paired: the probe's mean accuracy
-    of `b` minus that of `a` for equal method seeds. A method that uses no seed, as its records
-    tell, stands against each seed of the other. `p` is the two-sided p-value of Student's paired
-    t-test over the seeds, NaN with fewer than two. `closed` is the share of the gap from `a` to `reference` that `b`
-    closes, NaN where the reference is not ahead of `a`.
+    The comparison is paired over method seeds: the probe's mean accuracy of `b` minus the probe's mean accuracy of `a`, at
+    equal seeds. A method without a source backbone is compared with each source of the other method, and a method that uses
+    no seed (according to its records) with each seed of the other method. `p` is the two-sided p-value of Student's paired
+    t-test over the seeds, NaN for fewer than two seeds. `closed` is the share of the gap between `a` and `reference` that
+    `b` closes, NaN unless the reference is better than `a`.
 
     Args:
-      table: of `store.load_table`, or some of its rows.
-      a: a method's label.
-      b: another's.
-      reference: a method that the gap is measured to, of the same place; full data is of every ipc.
+      table: the data frame of `store.load_table`, or some of its rows.
+      a: label of the first method.
+      b: label of the second method.
+      reference: label of the method at the upper end of the gap, under the same condition; full data counts for every ipc.
 
     Returns:
-      Rows with the place (ipc None where the methods have none), `n` pairs, `mean_a`, `mean_b`, `difference`, `p`, `closed`
-      (fractions).
+      Rows with the condition (ipc is None if the methods have no ipc), the number of pairs `n`, `mean_a`, `mean_b`,
+      `difference`, `p` and `closed` (fractions).
 
     Raises:
-      InputError: if a method has no finished record, or has records in one place that differ in more than the seed.
+      InputError: if a method has no finished record, or its records for one condition differ in more than the seed.
     """
     done = table[table.status == 'ok'].assign(accuracy=lambda t: [float(np.mean(top1)) for top1 in t.top1])
     if missing := [name for name in (a, b) if name not in set(done.method)]:
         known = ', '.join(sorted(set(done.method))) or 'none'
-        raise InputError(f'no finished record of method {missing[0]!r}; there are {known}')
+        raise InputError(f'no finished record of method {missing[0]!r}; methods with finished records: {known}')
     found = []
     for values, rows in done.groupby(_WHERE, dropna=False):
         compared = rows[rows.method.isin([a, b])]
         for source in sorted({*compared.source_backbone} - {ANY_SOURCE}) or [ANY_SOURCE]:
-            place = {**dict(zip(_WHERE, values, strict=True)), 'source_backbone': source}
-            place['ipc'] = None if rows.ipc.isna().all() else place['ipc']
+            condition = {**dict(zip(_WHERE, values, strict=True)), 'source_backbone': source}
+            condition['ipc'] = None if rows.ipc.isna().all() else condition['ipc']
             here = compared[compared.source_backbone.isin([source, ANY_SOURCE])]
-            sides = (_by_seed(here[here.method == name], place) for name in (a, b))
+            sides = (_by_seed(here[here.method == name], condition) for name in (a, b))
             x, y = _pairs(*sides)
             if len(x):
-                goal = _accuracy(done[done.method == reference], place)
-                found.append({**place, 'n': len(x), **_statistics(x, y, goal=goal)})
+                goal = _accuracy(done[done.method == reference], condition)
+                found.append({**condition, 'n': len(x), **_statistics(x, y, goal=goal)})
     return found
 
 
-def _by_seed(rows: Any, place: dict[str, Any]) -> Any:
-    """Return the records of one method in one place, by seed.
+def _by_seed(rows: Any, condition: dict[str, Any]) -> Any:
+    """Return the records of one method under one condition, indexed by seed.
 
     Raises:
-      InputError: if they differ in more than the seed, or two have the same.
+      InputError: if the records differ in more than the seed, or two records have the same seed.
     """
     twice = rows[rows.duplicated('seed', keep=False)]
     if rows.settings.nunique() > 1:
@@ -97,14 +97,14 @@ def _by_seed(rows: Any, place: dict[str, Any]) -> Any:
     else:
         return rows.set_index('seed')
     raise InputError(
-        f'{rows.method.iloc[0]} has records with {what} in one place, {_named(place)}, such as {paths.iloc[0]} and '
-        f'{paths.iloc[1]}: compare them in results folders of their own, or leave the place out with --dataset, --source, '
+        f'{rows.method.iloc[0]} has records with {what} for {_named(condition)}, such as {paths.iloc[0]} and '
+        f'{paths.iloc[1]}: put them into separate results folders, or exclude these cells with --dataset, --source, '
         '--eval or --ipc'
     )
 
 
 def _pairs(first: Any, second: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Return the accuracies of two methods in one place, pair by pair."""
+    """Return the paired accuracies of two methods under one condition."""
     x, y = first.accuracy, second.accuracy
     if len(x) and len(y) and set(x.index) != set(y.index):
         if not _draws(first):
@@ -116,24 +116,24 @@ def _pairs(first: Any, second: Any) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _draws(rows: Any) -> bool:
-    """Return whether the images of a method depend on the seed, those that it starts from included."""
+    """Return whether a method's distilled set depends on the seed, directly or through the images that it starts from."""
     return len(rows) > 1 or bool(rows.needs_seed.iloc[0])
 
 
-def _accuracy(rows: Any, place: dict[str, Any]) -> float:
-    """Return the mean accuracy of a reference in a place, NaN where it has none."""
+def _accuracy(rows: Any, condition: dict[str, Any]) -> float:
+    """Return the mean accuracy of the reference under a condition, NaN if it has no record."""
     same = rows[
-        (rows.dataset == place['dataset']) & (rows.eval_backbone == place['eval_backbone'])
-        & (rows.protocol_hash == place['protocol_hash'])
-        & rows.source_backbone.isin([place['source_backbone'], ANY_SOURCE])
+        (rows.dataset == condition['dataset']) & (rows.eval_backbone == condition['eval_backbone'])
+        & (rows.protocol_hash == condition['protocol_hash'])
+        & rows.source_backbone.isin([condition['source_backbone'], ANY_SOURCE])
     ]  # fmt: skip
     whole = same.ipc.isna()
-    here = whole if whole.any() else (same.ipc == place['ipc']) & (same.labels == place['labels'])
-    return _by_seed(same[here], place).accuracy.mean()
+    here = whole if whole.any() else (same.ipc == condition['ipc']) & (same.labels == condition['labels'])
+    return _by_seed(same[here], condition).accuracy.mean()
 
 
 def _statistics(x: np.ndarray, y: np.ndarray, *, goal: float) -> dict[str, float]:
-    from scipy import stats  # here, because it takes a second
+    from scipy import stats  # imported here because the import takes a second
 
     differ = len(x) > 1 and np.ptp(y - x) > 0
     gap = goal - x.mean()
@@ -144,16 +144,16 @@ def _statistics(x: np.ndarray, y: np.ndarray, *, goal: float) -> dict[str, float
     }  # fmt: skip
 
 
-def _named(place: dict[str, Any]) -> str:
-    source = place['source_backbone']
-    origin = '' if source in (place['eval_backbone'], ANY_SOURCE) else f' from {source}'
-    soft = ' soft' if place['labels'] == 'soft' else ''
-    size = 'all' if place['ipc'] is None else place['ipc']
-    return f'{place["dataset"]} x {place["eval_backbone"]}{origin} ipc {size} {place["protocol"]}{soft}'
+def _named(condition: dict[str, Any]) -> str:
+    source = condition['source_backbone']
+    origin = '' if source in (condition['eval_backbone'], ANY_SOURCE) else f' from {source}'
+    soft = ' soft' if condition['labels'] == 'soft' else ''
+    size = 'all' if condition['ipc'] is None else condition['ipc']
+    return f'{condition["dataset"]} x {condition["eval_backbone"]}{origin} ipc {size} {condition["protocol"]}{soft}'
 
 
 def text(rows: list[dict[str, Any]], *, a: str, b: str, reference: str) -> str:
-    """Return the comparison as a table for a terminal."""
+    """Return the comparison as an aligned table for the terminal."""
     lines = [['', f'{a:>12}', f'{b:>12}', 'difference', f'{"n":>3}', f'{"p":>8}', f' gap to {reference} closed']]
     for row in rows:
         lines.append([
@@ -164,21 +164,23 @@ def text(rows: list[dict[str, Any]], *, a: str, b: str, reference: str) -> str:
     return aligned(lines, right=range(1, 6), gap=' ')
 
 
-# --- to what was published ----------------------------------------------------------------------------------------------
+# --- comparison with the published results ------------------------------------------------------------------------------
 
 
 def compare_to_published(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return one row for each of the leaderboard's with a mean and a published number, in its order; all in percent.
+    """Return the leaderboard rows that have both a mean and a published accuracy, in leaderboard order; all in percent.
 
-    The interval is Welch's, at 95 %: two unpaired samples of unequal variance. Ours is over the means of the method seeds
-    where there are two or more, else over probe seeds, as in the leaderboard; theirs is over `published.RUNS` runs.
+    The interval is Welch's 95 % interval for two unpaired samples of unequal variance. Our sample is the means of the method
+    seeds if there are two or more, else the probe seeds, as in the leaderboard. The published sample has `published.RUNS`
+    runs.
 
     Args:
-      rows: of `summary.read`.
+      rows: leaderboard rows of `summary.read`.
 
     Returns:
-      Rows with what the leaderboard's have, `difference` (ours minus theirs), `low` and `high` (None where one side has a
-      single run, theirs has no ±, or both have no spread), `n` and `unit` ('seeds' or 'probes'; of ours).
+      The leaderboard rows with four more columns: `difference` (ours minus published); `low` and `high`, which are None if
+      one sample has a single run, the published accuracy has no ±, or neither sample has any spread; and the size of our
+      sample, `n`, with its `unit` ('seeds' or 'probes').
     """
     found = []
     for row in rows:
@@ -186,7 +188,7 @@ def compare_to_published(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
             continue
         seeds = row['n_seeds'] > 1
         std, n = (row['top1_std_seeds'], row['n_seeds']) if seeds else (row['top1_std'], row['n_repeats'])
-        theirs = published.Figure(row['published_mean'], row['published_std'])
+        theirs = published.Accuracy(row['published_mean'], row['published_std'])
         difference = row['top1_mean'] - theirs.mean
         half = None
         if std is not None and theirs.sample_std is not None:
@@ -197,7 +199,7 @@ def compare_to_published(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def published_text(rows: list[dict[str, Any]]) -> str:
-    """Return what `compare_to_published` found as a table for a terminal."""
+    """Return the rows of `compare_to_published` as an aligned table for the terminal."""
     lines = [[' ' * 60, f'{"ours":>6}', f'{"published":>12}', f'{"difference":>11}', f'{"95% interval":>16}', ' n']]
     for row in rows:
         own = row['source_backbone'] in (row['eval_backbone'], ANY_SOURCE)
@@ -210,28 +212,29 @@ def published_text(rows: list[dict[str, Any]]) -> str:
             '-' if row['low'] is None else f'{row["low"]:+.1f} to {row["high"]:+.1f}', f' {row["n"]} {row["unit"]}',
         ])  # fmt: skip
     remarks = (
-        'Difference: ours minus published, in points. Interval: Welch, 95 %, over n of ours and '
-        f'{published.RUNS} runs of theirs.\n'
-        'Their ± is over probe seeds of one set, or choices of random images: it holds no spread over distillation seeds.'
+        'Difference: ours minus published, in percentage points. Interval: Welch, 95 %, for n runs of ours and '
+        f'{published.RUNS} published runs.\n'
+        'The published ± is over probe seeds of one distilled set, or over random choices of images. It does not include '
+        'the spread over distillation seeds.'
     )
     return f'{aligned(lines, right=range(1, 5), gap=" ")}\n{remarks}'
 
 
 def to_published(table: Any, *, results_dir: Path) -> str:
-    """Return every row of records that has a published number beside it, as a table for a terminal.
+    """Return all leaderboard rows that have a published accuracy, as an aligned table for the terminal.
 
     Raises:
-      InputError: where there is none.
+      InputError: if there are no such rows.
     """
-    figures = published.load(results_dir)
-    board = published.beside(summary.summarise(table), figures)
+    accuracies = published.load(results_dir)
+    board = published.beside(summary.summarise(table), accuracies)
     rows = compare_to_published(board)
     if not rows:
         datasets, backbones = (sorted({row[name] for row in board}) for name in ('dataset', 'eval_backbone'))
         there = f'records of {", ".join(datasets)} on {", ".join(backbones)}' if datasets else 'no records'
-        known = ', '.join(sorted({place[0] for place in figures})) or 'nothing'
+        known = ', '.join(sorted({condition[0] for condition in accuracies})) or 'nothing'
         raise InputError(
-            f'{results_dir}: expected a finished row with a published number ({known}; one image a class or full data; '
+            f'{results_dir}: expected a finished row with a published accuracy ({known}; one image per class or full data; '
             f'{" or ".join(published.PROTOCOLS)}), found {there}'
         )
     return published_text(rows)

@@ -1,4 +1,4 @@
-"""From the score of a cell, or from the error that ended it, to its record.
+"""Makes the record of a cell, from its score or from the error that ended it.
 
 Shape suffixes: R repeats (probe seeds), N test images.
 """
@@ -34,7 +34,7 @@ from bench.results.record import (
 )
 from bench.results.store import as_json
 
-_NAMES_KEPT = 20  # of skipped images, so that a broken folder does not swell every record
+_NAMES_KEPT = 20  # names of skipped images per split: a folder of broken images must not inflate every record
 
 
 def make_record(
@@ -57,26 +57,26 @@ def make_record(
     method_facts: MethodFacts | None = None,
     provenance: Provenance | None = None,
 ) -> Record:
-    """Return the record of a cell that was scored.
+    """Return the record of a finished cell.
 
     Args:
-      score: what the protocol measured; its curves are not kept.
+      score: the result of the protocol; its curves are not stored in the record.
       key: hash of the cell's full configuration.
-      cell: that configuration; its fields are those of `CellConfig`.
+      cell: the full configuration, with the fields of `CellConfig`.
       protocol_hash: hash of the protocol's rules.
-      dataset: its test split is the one that was scored; its training split gives the sizes of groups.
+      dataset: the data set; its test split was scored, its training split gives the group sizes.
       probe_seeds: R seeds, in the order of `score.correct_RN`.
-      distilled: what is said of the distilled set.
-      n_train_images: how many images the probe was trained on.
-      source_weights: fingerprint, None where the method looks at no backbone.
-      eval_weights: fingerprint.
+      distilled: facts about the distilled set.
+      n_train_images: number of images that the probe was trained on.
+      source_weights: fingerprint of the source backbone's weights, None if the method uses no backbone.
+      eval_weights: fingerprint of the eval backbone's weights.
       seconds: wall time by stage.
-      peak_memory_mb: in MB of 2^20 bytes, None where it was not measured.
-      device: such as 'cpu' or the name of a GPU.
-      images_encoded: how many images went through a backbone for this cell.
-      gin: what was bound.
-      method_facts: None for those that an earlier record of the same cell would have.
-      provenance: None for `bench.results.provenance.collect()`.
+      peak_memory_mb: in MB of 2^20 bytes, None if not measured.
+      device: 'cpu' or the name of a GPU.
+      images_encoded: number of images encoded by a backbone for this cell.
+      gin: the gin bindings.
+      method_facts: facts about the method; None derives them as for records of earlier schemas.
+      provenance: None means `bench.results.provenance.collect()`.
     """
     correct_RN = np.asarray(score.correct_RN, dtype=bool)
     assert correct_RN.ndim == 2 and correct_RN.shape == (len(probe_seeds), len(dataset.test)), correct_RN.shape
@@ -107,7 +107,7 @@ def failed_record(
     method_facts: MethodFacts | None = None,
     provenance: Provenance | None = None,
 ) -> Record:
-    """Return the record of a cell that failed; what was not reached is None."""
+    """Return the record of a failed cell. Fields of stages that were not reached are None."""
     return _record(
         status='failed',
         key=key,
@@ -131,7 +131,7 @@ def _record(
     provenance: Provenance | None,
     **fields: Any,
 ) -> Record:
-    """Return a record as it will be read: checked, and with nothing that JSON cannot hold."""
+    """Return a record that has been validated and holds only values that JSON can represent."""
     made = cell_config(_plain(cell))
     named = {
         **dict.fromkeys(field.name for field in dataclasses.fields(Record)),
@@ -146,7 +146,7 @@ def _record(
 
 
 def _accuracies(correct_RN: np.ndarray, dataset: Dataset) -> dict[str, Any]:
-    """Return what follows from the correctness of every test image."""
+    """Return all fields derived from the correctness of each test image."""
     test, top1 = dataset.test, [float(value) for value in correct_RN.mean(axis=1)]
     return {
         'top1': top1, 'mean': float(np.mean(top1)), 'std': float(np.std(top1, ddof=1)) if len(top1) > 1 else None,
@@ -162,7 +162,7 @@ def _fingerprints(dataset: Dataset | None, source_weights: str | None, eval_weig
 
 
 def _means(correct_RN: np.ndarray, index_N: np.ndarray, count: int) -> list[float | None]:
-    """Return the mean accuracy over repeats of each class or group, None for those without images."""
+    """Return the mean accuracy over repeats of each class or group, None for classes or groups without images."""
     sizes = np.bincount(index_N, minlength=count)
     sums = np.bincount(index_N, weights=correct_RN.mean(axis=0), minlength=count)
     return [round(float(total / n), 6) if n else None for total, n in zip(sums, sizes, strict=True)]
@@ -188,7 +188,7 @@ def _groups(correct_RN: np.ndarray, dataset: Dataset) -> Groups | None:
 
 
 def _plain(value: Any) -> Any:
-    """Return a value as JSON can hold it; an odd setting must not cost a finished cell its record."""
+    """Convert a value to what JSON can represent. An unusual setting must not lose the record of a finished cell."""
     if isinstance(value, np.ndarray | np.generic):
         return _plain(value.tolist())
     if isinstance(value, float):

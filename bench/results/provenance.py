@@ -1,4 +1,4 @@
-"""Where a number comes from: version, code, packages, machine, command and time. Imports none of the packages it names."""
+"""Provenance of a record: version, code, packages, machine, command and time. Imports none of the packages it lists."""
 
 import functools
 import importlib.metadata
@@ -17,9 +17,9 @@ from bench.results.record import Provenance
 
 _PACKAGES = 'torch torchvision timm open_clip_torch gin-config absl-py tensorboard pandas numpy'.split()
 
-# Where one's own machine keeps things: no part of what was measured, and nobody else's business.
+# Flags with paths of the user's machine. They do not affect the results and are private.
 _OWN_FOLDERS = ('--cache_dir=', '--results_dir=')
-# By these torch's and numpy's libraries compute as another processor does.
+# Environment variables that make the libraries of torch and numpy compute as on another processor.
 _AS_ANOTHER_CPU = (
     'ATEN_CPU_CAPABILITY', 'ONEDNN_MAX_CPU_ISA', 'DNNL_MAX_CPU_ISA', 'MKL_CBWR', 'OPENBLAS_CORETYPE',
     'NPY_DISABLE_CPU_FEATURES',
@@ -27,7 +27,7 @@ _AS_ANOTHER_CPU = (
 
 
 def collect() -> Provenance:
-    """Return where a number comes from: this package's version, code, packages, machine, command and time."""
+    """Return the provenance of results computed now by this process."""
     return Provenance(
         version=bench.__version__,
         **_checkout(),
@@ -42,7 +42,7 @@ def collect() -> Provenance:
 
 @functools.cache
 def _cpu() -> str:
-    """Return the processor's name and numbers: its vector instructions decide the last bits of a float."""
+    """Return the processor's name, family, model and stepping: its vector instructions decide the last bits of a float."""
     try:
         first = Path('/proc/cpuinfo').read_text(encoding='utf-8').partition('\n\n')[0]
     except OSError:
@@ -55,7 +55,7 @@ def _cpu() -> str:
 
 
 def _threads() -> int | None:
-    """Return how many threads torch computes with, None where it is not loaded."""
+    """Return the number of threads that torch uses, or None if torch is not loaded."""
     torch = sys.modules.get('torch')
     return torch.get_num_threads() if torch is not None and hasattr(torch, 'get_num_threads') else None
 
@@ -73,9 +73,9 @@ def _versions() -> dict[str, str | None]:
 
 @functools.cache
 def _checkout() -> dict[str, Any]:
-    """Return the commit this code is at and whether it was changed since; None outside a checkout.
+    """Return the current commit and whether the code has uncommitted changes, or None outside a git checkout.
 
-    Results do not count as a change: they are what a run writes.
+    Changes in results/ do not count, because runs write there.
     """
 
     def git(*arguments: str) -> str:
@@ -84,7 +84,7 @@ def _checkout() -> dict[str, Any]:
 
     try:
         if Path(git('rev-parse', '--show-toplevel')).resolve() != ROOT:
-            return {'commit': None, 'dirty': None}  # installed inside somebody else's checkout
+            return {'commit': None, 'dirty': None}  # installed inside a checkout of another project
         commit = git('rev-parse', 'HEAD')
         changed = git('status', '--porcelain', '--untracked-files=no', '--', '.', ':!results')
     except (OSError, subprocess.SubprocessError):

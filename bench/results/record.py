@@ -1,9 +1,9 @@
-"""What a record is: the result of one cell, one JSON file, written once and never edited.
+"""The record: the result of one cell in one JSON file, written once and never edited.
 
-A record lies at `<results_dir>/records/<dataset>/<eval_backbone>/<method>/<key>.json`. `Record` says everything about its
-fields once: their order in the file, their types and ranges, and what they mean. The check on reading (`check`), the
-writing (`store`) and the description in docs/ (`schema`) all follow from it. So a new field is one entry here, with `since`
-and a raised `SCHEMA_VERSION`.
+The path of a record is `<results_dir>/records/<dataset>/<eval_backbone>/<method>/<key>.json`. `Record` is the single
+definition of its fields: their order in the file, their types, ranges and meanings. Validation (`check`), writing (`store`)
+and the documentation (`schema`) are derived from it. To add a field, declare it here with `since` and raise
+`SCHEMA_VERSION`.
 
 Accuracies are fractions, not percent. Letters: R repeats (probe seeds), N test images, C classes.
 """
@@ -18,80 +18,79 @@ import numpy as np
 
 from bench.core.ranges import Count, Fraction, NonNegative
 
-# A reader of version 1 would have put soft labels into the tables of hard ones: hence another version.
+# Version 2 exists because readers of version 1 would mix soft labels into the tables of hard labels.
 SCHEMA_VERSION = 3
 ANY_SOURCE = 'any'
-# Of the methods of schemas 1 and 2, whose records do not tell it: those that choose training images, those without a seed.
+# Records of schemas 1 and 2 have no method facts. These methods of that time chose real images, or used no seed.
 _REAL_OF_OLD = frozenset('random centroid herding k_center neighbors full'.split())
 _SEEDLESS_OF_OLD = frozenset('centroid herding k_center full'.split())
 _T = TypeVar('_T')
-IfOk = Annotated[_T | None, 'ok']  # null in the record of a failed cell, never in that of a finished one
-IfFailed = Annotated[_T | None, 'failed']  # the other way round
+IfOk = Annotated[_T | None, 'ok']  # null only in records of failed cells
+IfFailed = Annotated[_T | None, 'failed']  # null only in records of finished cells
 
 
 def since(version: int, before: Any) -> Any:
-    """Return a field that records have since a schema version; in those of earlier ones its value is `before`."""
+    """Declare a field that was added in a schema version. When an earlier record is read, its value is `before`."""
     return field(default=before, metadata={'since': version})
 
 
 def rest() -> Any:
-    """Return a field that holds what a JSON object has beside the named fields; in the file it stands among them."""
+    """Declare a field that collects all other members of a JSON object. In the file they are next to the named fields."""
     return field(default_factory=dict, metadata={'rest': True})
 
 
 @dataclass(frozen=True)
 class CellConfig:
-    """The cell: its full configuration, whose hash is the key."""
+    """The full configuration of the cell. Its hash is the key."""
 
     dataset: str
     """Label of the data set."""
     method: str
     """Label of the method."""
     source_backbone: str
-    """Label of the backbone that the method looked through; `any` where it looks at none."""
+    """Label of the backbone that the method used; `any` if the method uses no backbone."""
     eval_backbone: str
     """Label of the backbone that the probe was trained and tested on."""
     ipc: Count | None
-    """Images per class; null where the method takes all there are."""
+    """Images per class; null if the method takes all training images."""
     seed: int
-    """Seed of the method; 0 where it uses none."""
+    """Seed of the method; 0 if the method uses no seed."""
     protocol: str
     """Label of the probe protocol."""
     settings: dict[str, Any] = rest()
-    """What else the cell holds: the registry's name and the settings of each of the above, such as `method_name` and
-    `method_settings`."""
+    """The registered name and the settings of each choice above, such as `method_name` and `method_settings`."""
 
     @property
     def config(self) -> dict[str, Any]:
-        """The whole configuration by name, as it is hashed."""
+        """The full configuration as a dict, in the form that is hashed."""
         named = {name: value for name, value in vars(self).items() if name != 'settings'}
         return {**named, **self.settings}
 
     @property
     def method_name(self) -> str:
-        """The method's name in the registry; its label may be another."""
+        """The method's name in the registry, which may differ from its label."""
         return self.settings.get('method_name', self.method)
 
 
 @dataclass(frozen=True)
 class MethodFacts:
-    """What the method is, with what the method needs whose images it starts from."""
+    """Properties of the method. If it starts from the images of another method, the needs of both are combined."""
 
     real: bool
-    """Whether it chooses training images."""
+    """Whether the method chooses training images."""
     needs_backbone: bool
-    """Whether it looks through a backbone."""
+    """Whether the method uses a backbone."""
     needs_seed: bool
-    """Whether its set depends on the seed."""
+    """Whether the distilled set depends on the seed."""
     needs_ipc: bool
-    """Whether its set depends on the number of images per class."""
+    """Whether the distilled set depends on the number of images per class."""
 
     @staticmethod
     def of_old(cell: CellConfig) -> 'MethodFacts':
-        """Return the facts that earlier records do not tell.
+        """Return the method facts of a record of schema 1 or 2, which does not store them.
 
-        The cell tells of the backbone and of ipc. Whether a method is real or has a seed is known of those that there were;
-        any other one is taken for synthetic and random.
+        `needs_backbone` and `needs_ipc` follow from the cell. `real` and `needs_seed` are known for the methods of that
+        time; any other method is assumed to be synthetic and to use a seed.
         """
         name = cell.method_name
         return MethodFacts(
@@ -107,7 +106,7 @@ class ProtocolRules:
     name: str
     """Label of the protocol."""
     hash: str
-    """Hash of its rules and settings: one table never mixes two."""
+    """Hash of the protocol's rules and settings. A table of results never mixes two hashes."""
 
 
 @dataclass(frozen=True)
@@ -115,11 +114,11 @@ class Failure:
     """Why the cell failed."""
 
     type: str
-    """Class of the error."""
+    """Class of the exception."""
     message: str
-    """What it said."""
+    """Message of the exception."""
     traceback: str
-    """Where it was raised."""
+    """Traceback of the exception."""
 
 
 @dataclass(frozen=True)
@@ -129,11 +128,11 @@ class Group:
     name: str
     """Name of the group."""
     n: Count
-    """Test images of it."""
+    """Number of test images."""
     n_train: Count | None
-    """Training images of it; null where the training split has no groups."""
+    """Number of training images; null if the training split has no groups."""
     accuracy: Fraction | None
-    """Mean over repeats; null where no test image is of it."""
+    """Mean accuracy over repeats; null if the group has no test images."""
 
 
 @dataclass(frozen=True)
@@ -143,7 +142,7 @@ class WorstGroup:
     name: str
     """Name of the group."""
     accuracy: Fraction
-    """Mean over repeats."""
+    """Mean accuracy over repeats."""
 
 
 @dataclass(frozen=True)
@@ -151,30 +150,30 @@ class Groups:
     """Accuracies by group."""
 
     groups: list[Group]
-    """Every group of the data set."""
+    """All groups of the data set."""
     worst: WorstGroup
-    """The one with the lowest mean over repeats."""
+    """The group with the lowest mean accuracy over repeats."""
     adjusted_mean: Fraction | None
-    """Mean accuracy of the groups, weighed by their training images; null where these are unknown."""
+    """Mean accuracy of the groups, weighted by their numbers of training images; null if these are unknown."""
 
 
 @dataclass(frozen=True)
 class Correct:
-    """Which test images every repeat got right, for paired tests."""
+    """Which test images each repeat classified correctly, for paired tests."""
 
     n: Count
-    """N."""
+    """Number of test images, N."""
     bits: list[str]
-    """R rows of N bits, as `numpy.packbits` packs them, in base64."""
+    """R rows of N bits, packed by `numpy.packbits` and encoded in base64."""
 
     @staticmethod
     def pack(correct_RN: np.ndarray) -> 'Correct':
-        """Return boolean correct_RN, packed."""
+        """Pack boolean correct_RN."""
         rows = np.packbits(np.asarray(correct_RN, dtype=bool), axis=1)
         return Correct(int(correct_RN.shape[1]), [base64.b64encode(row.tobytes()).decode() for row in rows])
 
     def unpack(self) -> np.ndarray:
-        """Return boolean correct_RN."""
+        """Return correct_RN as booleans."""
         rows = [np.frombuffer(base64.b64decode(text), dtype=np.uint8) for text in self.bits]
         return np.unpackbits(np.stack(rows), axis=1, count=self.n).astype(bool)
 
@@ -184,7 +183,7 @@ class Seconds:
     """Wall time by stage, in seconds."""
 
     method: NonNegative | None = None
-    """Making the distilled set, work before an interruption included."""
+    """Making the distilled set, including work before an interruption."""
     probe: NonNegative | None = None
     """Training and testing the probe."""
     others: dict[str, NonNegative | None] = rest()
@@ -198,27 +197,27 @@ class DistilledFacts:
     hash: str
     """Hash of its images and labels."""
     bytes: Count
-    """Size of images and labels."""
+    """Size of its images and labels in bytes."""
     kind: Literal['real', 'synthetic']
-    """Images chosen from the training split, or images that were made."""
+    """Whether the images were chosen from the training split or synthesised."""
     labels: Literal['hard', 'soft'] = since(2, 'hard')
-    """One class per image, or one float for each class. Tables of the two are never mixed."""
+    """Hard: one class per image. Soft: one float per class for each image. A table of results never mixes the two."""
     facts: dict[str, Any]
-    """What the method tells about it."""
+    """Facts that the method reports about the set."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fingerprints:
-    """What was seen: equal fingerprints mean equal images and weights."""
+    """Hashes of data and weights: equal fingerprints mean equal images and weights."""
 
     dataset: dict[str, str] | None
-    """Of each split, `train` and `test`; where images lie in files, of their names, sizes and labels."""
+    """Fingerprints of the splits `train` and `test`. For image files: hash of their names, sizes and labels."""
     contents: dict[str, str] | None = since(3, None)
-    """Of each split: what the images hold."""
+    """Hash of the image contents of each split."""
     source_weights: str | None
-    """Of the source backbone; null where the method looks at none."""
+    """Hash of the source backbone's weights; null if the method uses no backbone."""
     eval_weights: str | None
-    """Of the eval backbone."""
+    """Hash of the eval backbone's weights."""
 
 
 @dataclass(frozen=True)
@@ -226,9 +225,9 @@ class Skipped:
     """Images that could not be read and were left out."""
 
     n: Count
-    """How many."""
+    """Number of skipped images."""
     names: list[str]
-    """The first of them."""
+    """Names of the first skipped images."""
 
 
 @dataclass(frozen=True)
@@ -236,47 +235,47 @@ class CodeFacts:
     """The code of one part of the cell."""
 
     hash: str
-    """Hash of its source by syntax tree: comments and layout do not count."""
+    """Hash of the source's syntax tree: comments and layout do not count."""
     version: Count | None = None
-    """Version of what is built in; it is raised where the code changes numbers."""
+    """Version of built-in code. It is raised when a change of the code changes results."""
     file: str | None = None
-    """File of a plug-in."""
+    """Source file of a plug-in."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Provenance:
-    """Where the numbers come from. Null: it could not be found out."""
+    """How, where and when the record was made. Null means unknown."""
 
     version: str | None = since(3, None)
     """Version of this package."""
     commit: str | None
     """Git commit of the code."""
     dirty: bool | None
-    """Whether the code was changed since that commit."""
+    """Whether the code had changes that were not committed."""
     versions: dict[str, str | None]
-    """Version of Python and of each package that decides numbers."""
+    """Version of Python and of each package that affects results."""
     platform: str
     """Operating system and architecture."""
     cpu: str | None = None
-    """Processor: its vector instructions decide the last bits of a float."""
+    """Processor. Its vector instructions decide the last bits of a float."""
     threads: Count | None = None
-    """Threads that torch computed with."""
+    """Number of threads that torch used."""
     command: str
-    """The command, without the folders of one's own machine."""
+    """The command, without the flags that name local folders."""
     created: str
-    """When, in UTC, as ISO 8601."""
+    """Time of creation in UTC, as ISO 8601."""
     code: dict[str, CodeFacts] | None = since(3, None)
-    """Of the method, of the protocol, and of all that comes from plug-ins, by the part of the cell."""
+    """Code of the method, of the protocol and of every plug-in, by part of the cell."""
 
 
 @dataclass(frozen=True)
 class GinBindings:
-    """Configuration as gin saw it, binding -> value."""
+    """Gin bindings and their values."""
 
     asked: dict[str, Any]
-    """What files and flags bound."""
+    """Bindings from gin files and flags."""
     operative: dict[str, Any]
-    """What the parts of the cell then ran with."""
+    """All settings that the parts of the cell ran with."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -284,63 +283,63 @@ class Record:
     """The result of one cell."""
 
     schema_version: Literal[1, 2, 3]
-    """Version of this description. A reader refuses versions that it does not know."""
+    """Version of this schema. Readers reject unknown versions."""
     key: str
-    """Hash of `cell`; the name of the file."""
+    """Hash of `cell`, and the name of the file."""
     cell: CellConfig
-    """What was run."""
+    """Configuration of the cell."""
     method_facts: MethodFacts = since(3, None)
-    """What the method is. In earlier records it follows from the method's name and the cell."""
+    """Properties of the method. For earlier records they are derived from the method's name and the cell."""
     protocol: ProtocolRules
     """The rules of the probe."""
     status: Literal['ok', 'failed']
-    """Whether the cell was finished. A failed record has null in place of everything that was not reached."""
+    """Whether the cell finished or failed. In a failed record, the fields of stages that were not reached are null."""
     error: IfFailed[Failure]
-    """Why it failed."""
+    """Why the cell failed."""
     top1: IfOk[list[Fraction]]
-    """Accuracy of each of R repeats."""
+    """Top-1 accuracy of each of R repeats."""
     top5: list[Fraction] | None
-    """The same for the first five answers; null where there are 5 classes or fewer."""
+    """Top-5 accuracy of each of R repeats; null for data sets with 5 classes or fewer."""
     probe_seeds: IfOk[list[int]]
-    """R seeds of the probe."""
+    """Seeds of the R probes."""
     mean: IfOk[Fraction]
     """Mean of `top1`."""
     std: NonNegative | None
-    """Its standard deviation, ddof 1; null for one repeat."""
+    """Standard deviation of `top1`, ddof 1; null for one repeat."""
     ci95: tuple[float, float] | None
     """Both ends of the 95 % interval of the mean, by Student's t over the repeats; null for one repeat."""
     n_test: IfOk[Count]
-    """N."""
+    """Number of test images, N."""
     per_class: IfOk[list[Fraction | None]]
-    """Accuracy of each of C classes, mean over repeats; null for a class without test images."""
+    """Mean accuracy over repeats of each of C classes; null for a class without test images."""
     class_names: IfOk[list[str]]
-    """C names."""
+    """Names of the C classes."""
     per_group: Groups | None
-    """Accuracies by group; null where the data set has no groups."""
+    """Accuracies by group; null if the data set has no groups."""
     correct: IfOk[Correct]
-    """Correctness of every test image."""
+    """Correctness of each test image in each repeat."""
     seconds: Seconds
-    """Wall time."""
+    """Wall time by stage."""
     peak_memory_mb: NonNegative | None
-    """The largest memory over all stages, in MB of 2^20 bytes: of the GPU, else of the process; null where unknown."""
+    """Peak memory over all stages, in MB of 2^20 bytes: of the GPU if one was used, else of the process; null if unknown."""
     device: str | None
     """`cpu`, or the name of the GPU."""
     images_encoded: Count | None
-    """Images that went through a backbone for this cell."""
+    """Number of images encoded by a backbone for this cell."""
     n_train_images: IfOk[Count]
-    """Images that the probe was trained on."""
+    """Number of images that the probe was trained on."""
     distilled: IfOk[DistilledFacts]
-    """The set that these images are."""
+    """The distilled set that the probe was trained on."""
     fingerprints: Fingerprints
-    """Of data and weights."""
+    """Fingerprints of data and weights."""
     skipped: IfOk[dict[str, Skipped]]
     """Unreadable images of each split, `train` and `test`."""
     probe_facts: dict[str, Any] | None
-    """What the protocol tells beside the score."""
+    """Facts that the protocol reports in addition to the score."""
     provenance: Provenance
     """Code, packages, machine, command and time."""
     gin: GinBindings | None
-    """The configuration it was started with."""
+    """The gin configuration of the run."""
 
     @property
     def accuracy(self) -> float:
@@ -356,7 +355,7 @@ class Record:
 
     @property
     def labels(self) -> Literal['hard', 'soft']:
-        """The labels of the set. A failed record has no set: it goes where its method's settings say that it belongs."""
+        """The kind of labels of the set. A failed record has no set, so its method's settings decide."""
         if self.distilled is not None:
             return self.distilled.labels
         settings = self.cell.settings.get('method_settings')
@@ -364,5 +363,5 @@ class Record:
 
     @property
     def settings(self) -> str:
-        """What the cell holds beside its labels, ipc and seed, as JSON with sorted keys: equal for equal settings."""
+        """`cell.settings` as JSON with sorted keys, so that equal settings give equal texts."""
         return json.dumps(self.cell.settings, sort_keys=True)

@@ -1,4 +1,4 @@
-"""What a record is, for readers outside: a JSON schema and tables of fields, both made from `Record`."""
+"""Documentation of the record format: a JSON schema and tables of fields, both generated from `Record`."""
 
 import ast
 import dataclasses
@@ -33,7 +33,7 @@ def write(docs: Path) -> None:
 
 
 def json_schema() -> dict[str, Any]:
-    """Return the JSON schema (draft 2020-12) of a record of every version that can be read."""
+    """Return the JSON schema (draft 2020-12) of records of all readable versions."""
     return {
         '$schema': 'https://json-schema.org/draft/2020-12/schema',
         'title': 'Record',
@@ -44,7 +44,7 @@ def json_schema() -> dict[str, Any]:
 
 
 def field_tables() -> str:
-    """Return a markdown table of the fields of the record and of each part of it."""
+    """Return one markdown table of fields for the record and for each class nested in it."""
     blocks = []
     for part in parts(Record):
         hints, said = typing.get_type_hints(part, include_extras=True), documentation(part)
@@ -55,7 +55,7 @@ def field_tables() -> str:
 
 
 def parts(kind: type) -> list[type]:
-    """Return a class of the record and every class that its fields hold, in the order in which they are met."""
+    """Return a class of the record and all classes nested in its fields, in the order of the fields."""
     found = {kind: None}
     for hint in typing.get_type_hints(kind, include_extras=True).values():
         for part in _classes_in(hint):
@@ -64,9 +64,9 @@ def parts(kind: type) -> list[type]:
 
 
 def documentation(kind: type) -> dict[str, str]:
-    """Return what is said under each field of a class, on one line."""
+    """Return the documentation of each field of a class as one line."""
     (definition,) = ast.parse(textwrap.dedent(inspect.getsource(kind))).body
-    assert isinstance(definition, ast.ClassDef), 'the source is that of a class'
+    assert isinstance(definition, ast.ClassDef), 'expected the source of a class'
     pairs = zip(definition.body, definition.body[1:], strict=False)
     return {
         field.target.id: ' '.join(ast.literal_eval(text.value).split())
@@ -86,7 +86,7 @@ def _classes_in(hint: Any) -> Iterator[type]:
 
 
 def _schema(kind: type) -> dict[str, Any]:
-    """Return the schema of one class, that of other classes by reference."""
+    """Return the schema of one class. Nested classes are references."""
     hints, said = typing.get_type_hints(kind, include_extras=True), documentation(kind)
     named = [field for field in dataclasses.fields(kind) if 'rest' not in field.metadata]
     others = next((f.name for f in dataclasses.fields(kind) if 'rest' in f.metadata), None)
@@ -120,13 +120,13 @@ def _of_type(hint: Any) -> dict[str, Any]:
 
 
 def _limits(interval: Range) -> dict[str, float]:
-    assert not interval.open_low, 'no field needs it'
+    assert not interval.open_low, 'open lower bounds are not supported'
     limits = {'minimum': interval.low, 'maximum': interval.high}
     return {name: limit for name, limit in limits.items() if math.isfinite(limit)}
 
 
 def _by_status() -> Iterator[dict[str, Any]]:
-    """Yield for each status the fields that are then never null."""
+    """Yield one condition per status: which fields must not be null."""
     for status in dict.fromkeys(needed_when().values()):
         needed = [name for name, when in needed_when().items() if when == status]
         yield {
@@ -136,7 +136,7 @@ def _by_status() -> Iterator[dict[str, Any]]:
 
 
 def _by_version(kind: type, path: tuple[str, ...]) -> Iterator[dict[str, Any]]:
-    """Yield for each field that came later that records have it from its version on, and not before."""
+    """Yield one condition per newer field: it is required from its schema version on, and not allowed before."""
     hints = typing.get_type_hints(kind, include_extras=True)
     for field in dataclasses.fields(kind):
         for part in _classes_in(hints[field.name]):
@@ -162,7 +162,7 @@ def _version_note(field: dataclasses.Field) -> str:
 
 
 def _shown(hint: Any) -> str:
-    """Return a type in words."""
+    """Describe a type in words."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin is Annotated:
         intervals = [f' {note}' for note in arguments[1:] if isinstance(note, Range)]

@@ -1,4 +1,4 @@
-"""Records on disk: where they lie, how they are written and read, and all of a results folder as one table."""
+"""Records on disk: their paths, reading and writing, and loading a whole results folder as a data frame."""
 
 import dataclasses
 import json
@@ -12,29 +12,29 @@ from bench.results.record import Record
 
 
 def path_of(results_dir: Path | str, cell: Mapping[str, Any], key: str) -> Path:
-    """Return where the record of a cell lies, from the cell's configuration."""
+    """Return the path of a cell's record."""
     folders = (safe_name(cell[name]) for name in ('dataset', 'eval_backbone', 'method'))
     return Path(results_dir, 'records', *folders, f'{key}.json')
 
 
 def find(results_dir: Path | str, *, cell: Mapping[str, Any], key: str) -> Record | None:
-    """Return the record of a cell, None where there is none.
+    """Return the record of a cell, or None if it does not exist.
 
     Raises:
-      RecordError: if a file is there that is no readable record.
+      RecordError: if the file exists but is not a readable record.
     """
     path = path_of(results_dir, cell, key)
     return load(path) if path.exists() else None
 
 
 def write(record: Record, *, results_dir: Path | str, force: bool = False) -> Path:
-    """Write a record to its place and return the path.
+    """Write a record and return its path.
 
-    A finished record stays: without `force` the first one written is kept, and a failed one never replaces an ok one.
-    A failed record gives way to any newer one.
+    An existing finished record is replaced only by another finished record, and only with `force`. An existing failed record
+    is always replaced.
 
     Raises:
-      RecordError: if something that is no readable record is in the way; it is not touched.
+      RecordError: if the path holds a file that is not a readable record; the file is left unchanged.
     """
     path = path_of(results_dir, record.cell.config, record.key)
     problem = problem_of(record)
@@ -46,16 +46,16 @@ def write(record: Record, *, results_dir: Path | str, force: bool = False) -> Pa
 
 
 def dumps(record: Record) -> str:
-    """Return a record as JSON, one line per field: git shows which field differs, in tens of lines, not thousands."""
+    """Return a record as JSON with one line per field, so that diffs are short and show which field differs."""
     fields = as_json(record, version=record.schema_version)
     lines = (f'{json.dumps(name)}: {json.dumps(value, allow_nan=False)}' for name, value in fields.items())
     return '{\n' + ',\n'.join(lines) + '\n}\n'
 
 
 def as_json(value: Any, *, version: int) -> Any:
-    """Return a record, or a part of one, as JSON holds it: fields in the order of their class.
+    """Convert a record, or a part of one, to plain JSON values, with fields in the order of their class.
 
-    Left out are fields that came after the schema version, and those without a value that may be missing.
+    Fields newer than the schema version are left out, and so are optional fields without a value.
     """
     if isinstance(value, (list, tuple)):
         return [as_json(item, version=version) for item in value]
@@ -83,7 +83,7 @@ def load(path: Path | str) -> Record:
     """Read and check one record.
 
     Raises:
-      RecordError: naming the file and why it cannot be used.
+      RecordError: if the file is not a readable record; the message gives its path and the reason.
     """
     path = Path(path)
     try:
@@ -95,36 +95,36 @@ def load(path: Path | str) -> Record:
     except (ValueError, RecursionError) as error:
         raise RecordError(f'{path}: damaged JSON: {error}') from error
     if record.key != path.stem:
-        raise RecordError(f'{path}: its key {record.key!r} does not match its file name; records are not to be renamed')
+        raise RecordError(f'{path}: its key {record.key!r} does not match its file name; do not rename records')
     return record
 
 
 def _refuse_constant(name: str) -> None:
-    raise ValueError(f'{name} is no number')
+    raise ValueError(f'{name} is not a number')
 
 
 _DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
 
 
-# --- a table of records -----------------------------------------------------------------------------------------------
+# --- all records of a folder ------------------------------------------------------------------------------------------
 
 
 def load_table(results_dir: Path | str) -> 'tuple[Any, list[str]]':
     """Read every record of a results folder.
 
     Returns:
-      A `pandas.DataFrame` of one row per record, sorted by path, and one line for each file that could not be used. Its
+      A `pandas.DataFrame` with one row per record, sorted by path, and one message for each file that could not be read. The
       columns are `path` and those of `COLUMNS`; accuracies are fractions.
     """
-    import pandas as pd  # here, because writing a record does not need it
+    import pandas as pd  # imported here because writing a record does not need it
 
     rows, problems = [], []
     for path in sorted(Path(results_dir, 'records').rglob('*.json')):
         try:
             record = load(path)
             if path != path_of(results_dir, record.cell.config, record.key):
-                # A copied file would count its repeats twice.
-                raise RecordError(f'{path}: lies in a folder of another cell; move it back or delete the copy')
+                # The repeats of a copied file would be counted twice.
+                raise RecordError(f'{path}: is in the folder of another cell; move it back or delete the copy')
         except RecordError as error:
             problems.append(' '.join(str(error).split()))
         else:
@@ -137,7 +137,7 @@ def _splits(prints: Mapping[str, str] | None) -> str | None:
     return None if prints is None else f'{prints.get("train")}/{prints.get("test")}'
 
 
-# Column -> its value: the fields of a record that are compared or averaged.
+# Column -> function that extracts its value from a record.
 COLUMNS: dict[str, Callable[[Record], Any]] = {
     'key': lambda r: r.key,
     'status': lambda r: r.status,

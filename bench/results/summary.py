@@ -1,19 +1,20 @@
-"""Records -> the rows of the leaderboard, and what makes them doubtful.
+"""Aggregates records into the rows of the leaderboard, with warnings about doubtful comparisons.
 
-One row is one (dataset, method, source_backbone, eval_backbone, ipc, protocol). A row never mixes protocol hashes, nor
-records whose settings differ: such records make rows of their own, told apart in the column `settings`, with a warning.
-Nor does a table mix hard and soft labels: soft ones are told by the column `labels`, and nothing is compared across.
+A row is identified by (dataset, method, source_backbone, eval_backbone, ipc, protocol). A row never mixes protocol hashes or
+settings. Records with different settings go into separate rows, distinguished by the column `settings`, with a warning. A
+table never mixes hard and soft labels (column `labels`), and the two are never compared.
 
-What the numbers of a row mean, accuracies in percent:
-  top1_mean, top1_std       over all repeats, that is (method seed x probe seed); ddof 1
-  top1_ci_low, _high        95% interval of the mean by Student's t: over the means of the method seeds where there are
-                            two or more (repeats of one seed share its images, so they are not independent), else over
-                            the probe seeds; empty for a single repeat
-  top1_std_seeds            spread of the means of the method seeds
-  top1_std_probe            spread over probe seeds within one method seed, mean over method seeds
-  seconds_method, _probe    mean over records; peak_memory_mb and n_train_images: the largest
-  status                    ok, failed (no record of the row finished) or partial (some failed; numbers are of the rest)
-  published_mean, _std      what arXiv 2511.16674 gives for the same cell (`bench.results.published`); empty where nothing
+Columns of a row, accuracies in percent:
+  top1_mean, top1_std       over all repeats (method seed x probe seed); ddof 1
+  top1_ci_low, _high        95 % interval of the mean by Student's t. It is taken over the means of the method seeds if there
+                            are two or more (repeats of one seed share its images, so they are not independent), else
+                            over the probe seeds; empty for a single repeat
+  top1_std_seeds            standard deviation of the means of the method seeds
+  top1_std_probe            standard deviation over the probe seeds of one method seed, mean over method seeds
+  seconds_method, _probe    mean over records
+  peak_memory_mb            maximum over records; n_train_images likewise
+  status                    ok, failed (no record of the row finished) or partial (some failed; numbers are of the others)
+  published_mean, _std      result of arXiv 2511.16674 for the same cell (`bench.results.published`), empty if there is none
 """
 
 import json
@@ -33,7 +34,7 @@ from bench.results.store import load_table
 
 Row = dict[str, Any]
 _IDENTITY = ('dataset', 'method', 'source_backbone', 'eval_backbone', 'ipc', 'protocol')
-# What all rows of one table have in common: nothing is compared across.
+# All rows of a table agree in these columns. Rows of different tables are never compared.
 _TABLE = ('labels', 'dataset', 'protocol', 'protocol_hash')
 COLUMNS = (
     *_IDENTITY, 'top1_mean', 'top1_std', 'top1_ci_low', 'top1_ci_high', 'n_repeats', 'n_train_images', 'seconds_method',
@@ -45,7 +46,7 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class Board:
-    """The leaderboard: rows of `summarise`, warnings about them, and one line for each file that was ignored."""
+    """The leaderboard: rows of `summarise`, warnings about them, and one message for each ignored file."""
 
     rows: list[Row]
     warnings: list[str]
@@ -56,18 +57,18 @@ class Board:
 
 
 def read(results_dir: Path | str, *, with_published: bool = True) -> Board:
-    """Read every record of a results folder and summarise it, with the published numbers beside ours unless told not to.
+    """Read and summarise all records of a results folder, by default with the published accuracies next to ours.
 
     Raises:
-      InputError: for published numbers that cannot be read.
+      InputError: if the published accuracies cannot be read.
     """
     table, problems = load_table(results_dir)
-    figures = published.load(results_dir) if with_published else {}
-    return Board(published.beside(summarise(table), figures), warnings_of(table), problems)
+    accuracies = published.load(results_dir) if with_published else {}
+    return Board(published.beside(summarise(table), accuracies), warnings_of(table), problems)
 
 
 def summarise(table: Any) -> list[Row]:
-    """Return the rows of the leaderboard, sorted; accuracies in percent, None where there is nothing to say.
+    """Return the sorted rows of the leaderboard; accuracies in percent, None for missing values.
 
     Args:
       table: the data frame of `store.load_table`, or some of its rows.
@@ -82,18 +83,18 @@ def summarise(table: Any) -> list[Row]:
 
 
 def warnings_of(table: Any) -> list[str]:
-    """Return one line for each reason to distrust a comparison of these records."""
+    """Return one warning for each reason to distrust a comparison of these records."""
     entries = _entries(table)
     return [*_identical_picks(entries), *_mixed_fingerprints(entries), *_mixed_settings(entries)]
 
 
 def _entries(table: Any) -> list[Row]:
-    """Return the rows of a data frame as dicts, missing values as None."""
+    """Return the rows of a data frame as dicts, with None for missing values."""
     return table.astype(object).where(table.notna(), None).to_dict('records')
 
 
 def grouped(entries: Iterable[Row], key: Callable[[Row], Any]) -> dict[Any, list[Row]]:
-    """Return the entries of each key, in their order."""
+    """Group entries by a key function, keeping their order."""
     groups = defaultdict(list)
     for entry in entries:
         groups[key(entry)].append(entry)
@@ -101,7 +102,7 @@ def grouped(entries: Iterable[Row], key: Callable[[Row], Any]) -> dict[Any, list
 
 
 def table_of(entry: Row) -> tuple[str, ...]:
-    """Return what all rows of one table have in common."""
+    """Return the values that identify the table of an entry."""
     return tuple(entry[name] for name in _TABLE)
 
 
@@ -110,7 +111,7 @@ def _row_identity(entry: Row) -> tuple[Any, ...]:
 
 
 def ipc_order(ipc: int | None) -> tuple[bool, int]:
-    """Return what sorts images per class: those without any come last."""
+    """Return a sort key for images per class; None comes last."""
     return ipc is None, ipc or 0
 
 
@@ -120,7 +121,7 @@ def _row_order(row: Row) -> tuple[Any, ...]:
 
 
 def _summary(entries: list[Row], *, label: str) -> Row:
-    """Return one row from records that differ in nothing but their seed."""
+    """Return one row from records that differ only in their seed."""
     done = [entry for entry in entries if entry['status'] == 'ok']
     failed = [entry for entry in entries if entry['status'] == 'failed']
     row: Row = dict.fromkeys(COLUMNS)
@@ -170,12 +171,12 @@ def _mean(values: Sequence[float | None], *, scale: float = 1) -> float | None:
 
 
 def short(fingerprint: str) -> str:
-    """Return a fingerprint as it is shown: eight digits of each part."""
+    """Shorten a fingerprint for display: eight digits of each part."""
     return '/'.join(part[:8] for part in fingerprint.split('/'))
 
 
 def variant_labels(variants: list[str]) -> dict[str, str]:
-    """Return for each settings text what sets it apart from the others: `num_updates=10`; '' for a single one."""
+    """Map each settings text to the settings in which it differs from the others, such as `num_updates=10`; '' if alone."""
     flat: dict[str, dict[str, str]] = {}
     for text in variants:
         flat[text] = {}
@@ -206,14 +207,14 @@ def _identical_picks(entries: list[Row]) -> list[str]:
             found[labels, dataset, ipc_order(ipc), ipc_text(ipc), methods] += 1
     return [
         f'{dataset}, ipc {ipc}{if_soft(labels, ", ")}: {" and ".join(methods)} picked identical images '
-        f'({counted(n, "set")}), so their rows are one result there'
+        f'({counted(n, "set")}), so their rows show the same result'
         for (labels, dataset, _, ipc, methods), n in sorted(found.items())
     ]
 
 
 def _mixed_fingerprints(entries: list[Row]) -> list[str]:
-    """Name the records of one table that saw different images or different weights."""
-    # What must be the same -> whose it is.
+    """Return warnings about records of one table that were made from different images or weights."""
+    # Fingerprint that must agree -> the columns that identify its data set or backbone.
     owners = {
         'dataset_fingerprint': ('dataset',), 'dataset_contents': ('dataset', 'dataset_fingerprint'),
         'eval_weights': ('eval_backbone',), 'source_weights': ('source_backbone',),
@@ -246,28 +247,28 @@ def _mixed_settings(entries: list[Row]) -> list[str]:
             labels = ' | '.join(sorted(variant_labels(list(variants)).values()))
             lines.append(
                 f'{first["dataset"]}, {first["protocol"]}{if_soft(first["labels"], ", ")}: {first["method"]}, ipc '
-                f'{ipc_text(first["ipc"])}, on {first["eval_backbone"]} has records with different settings, shown in rows '
-                f'of their own ({labels})'
+                f'{ipc_text(first["ipc"])}, on {first["eval_backbone"]} has records with different settings, shown in '
+                f'separate rows ({labels})'
             )
     return sorted(lines)
 
 
 def _names(entries: list[Row]) -> str:
-    """Return the records' keys with their method, the first three of them."""
+    """Return method and key of the first three records, and the number of the others."""
     shown = ', '.join(f'{entry["method"]} {entry["key"]}' for entry in entries[:3])
     return shown + (f' and {len(entries) - 3} more' if len(entries) > 3 else '')
 
 
 def ipc_text(ipc: int | None) -> str:
-    """Return images per class as they are shown."""
+    """Format images per class for display."""
     return 'all' if ipc is None else str(ipc)
 
 
 def if_soft(labels: str, separator: str) -> str:
-    """Return what follows the name of a table: nothing for hard labels."""
+    """Return the suffix of a table's title: empty for hard labels."""
     return f'{separator}soft labels' if labels == 'soft' else ''
 
 
 def counted(n: int, noun: str) -> str:
-    """Return a number with its noun: 1 row, 2 rows."""
+    """Format a number with its noun: 1 row, 2 rows."""
     return f'{n} {noun}' + ('' if n == 1 else 's')

@@ -1,7 +1,7 @@
-"""The rows of the leaderboard as CSV, as markdown and for a terminal.
+"""The rows of the leaderboard as CSV, as markdown and as text for the terminal.
 
-Tables of soft labels follow all others. The text depends on the records and the published numbers only: the same ones give
-the same bytes.
+Tables of soft labels come last. The output depends only on the records and the published accuracies: equal input gives equal
+bytes.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from bench.core.tables import markdown_escape, replace_block
 from bench.results.record import ANY_SOURCE
 from bench.results.summary import COLUMNS, Board, Row, counted, grouped, if_soft, ipc_order, ipc_text, short, table_of
 
-# Column -> how its number is written; text where nothing is said.
+# Column -> number format; columns without a format are text.
 _FORMATS = {
     'top1_mean': '.4f', 'top1_std': '.4f', 'top1_ci_low': '.4f', 'top1_ci_high': '.4f', 'seconds_method': '.3f',
     'seconds_probe': '.3f', 'peak_memory_mb': '.1f', 'top1_std_seeds': '.4f', 'top1_std_probe': '.4f',
@@ -23,25 +23,25 @@ _FORMATS = {
 }  # fmt: skip
 _MEANING = (
     'Top-1 test accuracy in percent, mean ± standard deviation over the n repeats of a row (method seed × probe seed). '
-    'Bold: the best of its backbone and ipc, whatever backbone the images were made through. Numbers that are equal as '
-    'shown share it, and a number without a rival has none. Full data is a reference and stands apart.'
+    'Bold: the best accuracy for its eval backbone and ipc, over all source backbones. Accuracies that are equal as shown '
+    'are all bold; one without a competitor is never bold. Full data is a reference and is not ranked.'
 )
 _NO_TRANSFER = (
-    'Rows of images made through another backbone (transfer) are left out here but still count: where one of them is the '
-    'best, nothing is bold.'
+    'Rows with images made through another backbone (transfer) are not shown here, but they still count: if one of them is '
+    'the best, no accuracy is bold.'
 )
 _SOFT = (
-    'Trained on soft labels: not comparable with any table of hard labels, because such a label carries more information '
-    'an image, one float for each class instead of one class.'
+    'Trained on soft labels: not comparable with any table of hard labels, because a soft label carries more information '
+    'per image, one float per class instead of one class.'
 )
 _PUBLISHED = (
-    'Published: what arXiv 2511.16674 gives for the cell to its left, ± over five runs. Not ours, so not ranked among ours.'
+    'Published: the result of arXiv 2511.16674 for the cell to its left, ± over five runs. It is not ranked.'
 )
 
 
 @dataclass
 class _Table:
-    """One table of the markdown file: cells as text, the best ones named, with a remark above and numbered notes below."""
+    """One table of the markdown file: cells as text, positions of bold cells, a remark above and numbered notes below."""
 
     title: str
     remark: str
@@ -52,7 +52,7 @@ class _Table:
 
 
 def csv_text(rows: Sequence[Row]) -> str:
-    """Return the rows as CSV, with the columns of `COLUMNS`; empty where there is no number."""
+    """Return the rows as CSV, with the columns of `COLUMNS`; missing values are empty."""
     return tables.csv_text(COLUMNS, ([_csv_cell(row[name], _FORMATS.get(name, '')) for name in COLUMNS] for row in rows))
 
 
@@ -61,9 +61,9 @@ def _csv_cell(value: Any, form: str) -> str | None:
 
 
 def markdown(rows: Sequence[Row], warnings: Sequence[str] = (), *, transfer: bool = True) -> str:
-    """Return the rows as markdown: one table per labels, dataset and protocol; methods down, eval backbones across.
+    """Return the rows as markdown: one table per kind of labels, dataset and protocol, with one column per eval backbone.
 
-    Without `transfer` it takes no row for each other source backbone; the best are the same.
+    `transfer=False` leaves out rows whose images were made through another backbone; bold is decided over all rows.
     """
     lines = ['# Leaderboard', '', '<!-- made by `python -m bench.leaderboard`; do not edit -->', '', _MEANING]
     lines += [] if transfer else ['', _NO_TRANSFER]
@@ -81,7 +81,7 @@ def markdown(rows: Sequence[Row], warnings: Sequence[str] = (), *, transfer: boo
 
 
 def text(rows: Sequence[Row], warnings: Sequence[str] = ()) -> str:
-    """Return what `markdown` says, in aligned columns for a terminal; the best are starred."""
+    """Return the same tables as `markdown`, in aligned columns for the terminal; the best accuracies have a star."""
     lines = []
     for table in _tables(rows):
         cells = [
@@ -97,7 +97,7 @@ def text(rows: Sequence[Row], warnings: Sequence[str] = ()) -> str:
 
 
 def _tables(rows: Sequence[Row], *, transfer: bool = True) -> list[_Table]:
-    best = _best(rows)  # of all rows, or a lesser one would win where a better one is left out
+    best = _best(rows)  # over all rows: a row must not become the best because a better row is left out
     groups = grouped((row for row in rows if transfer or not _origin(row)), table_of)
     found = []
     for (labels, dataset, protocol, digest), group in sorted(groups.items()):
@@ -125,7 +125,7 @@ def _tables(rows: Sequence[Row], *, transfer: bool = True) -> list[_Table]:
 
 
 def _best(rows: Sequence[Row]) -> dict[tuple[Any, ...], float]:
-    """Return the best mean as it is shown, by `_rivals`; none where there is nothing to compare: a single row, full data."""
+    """Return the best displayed mean of each group of `_rivals`, except for single rows and full data."""
     ranked = grouped((row for row in rows if row['top1_mean'] is not None and row['ipc'] is not None), _rivals)
     return {rivals: max(map(_shown, some)) for rivals, some in ranked.items() if len(some) > 1}
 
@@ -135,24 +135,24 @@ def _rivals(row: Row) -> tuple[Any, ...]:
 
 
 def _columns(rows: Sequence[Row]) -> list[tuple[str, bool]]:
-    """Return (eval backbone, whether it holds published numbers): such a column follows ours where a row has a number."""
+    """Return the columns as (eval backbone, published): ours first, then the published ones if a row has any."""
     known = {row['eval_backbone'] for row in rows if row['published_mean'] is not None}
     backbones = sorted({row['eval_backbone'] for row in rows})
     return [(name, theirs) for name in backbones for theirs in (False, True) if not theirs or name in known]
 
 
 def _origin(row: Row) -> str:
-    """Return the source backbone where it is another than the one the probe is tested with."""
+    """Return the source backbone if it differs from the eval backbone, else ''."""
     return '' if row['source_backbone'] in (row['eval_backbone'], ANY_SOURCE) else row['source_backbone']
 
 
 def _shown(row: Row) -> float:
-    """Return the mean as it is shown: two that look equal are both the best."""
+    """Return the mean as displayed, so that means that look equal share the first rank."""
     return round(row['top1_mean'], 1)
 
 
 def _cell(row: Row, name: str, notes: list[str]) -> str:
-    """Return the text of one cell, and add a note where a record failed."""
+    """Return the text of one cell, and add a note if a record failed."""
     cell = 'failed' if row['top1_mean'] is None else f'{_shown(row):.1f}{_plus_minus(row["top1_std"])}'
     if row['n_failed']:
         error = ' '.join(str(row['error']).split())
@@ -174,7 +174,7 @@ def _plus_minus(std: float | None) -> str:
 
 
 def write(board: Board, *, results_dir: Path | str) -> tuple[Path, Path]:
-    """Write leaderboard.csv and leaderboard.md, each atomically, and return their paths."""
+    """Write leaderboard.csv and leaderboard.md atomically and return their paths."""
     paths = Path(results_dir, 'leaderboard.csv'), Path(results_dir, 'leaderboard.md')
     write_atomic(paths[0], csv_text(board.rows))
     write_atomic(paths[1], markdown(board.rows, board.warnings))
@@ -182,7 +182,7 @@ def write(board: Board, *, results_dir: Path | str) -> tuple[Path, Path]:
 
 
 def update(document: Path, board: Board) -> None:
-    """Replace what stands between a document's two markers by the tables, without transfer.
+    """Replace the text between a document's leaderboard markers with the tables, without transfer rows.
 
     Raises:
       InputError: if the document or one of its markers is missing.
