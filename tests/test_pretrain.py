@@ -1,4 +1,4 @@
-"""The command that trains the embedded encoders: two steps of every recipe, views, settings. Losses: test_recipes.py.
+"""The command that trains the embedded encoders: two steps of every recipe, views, settings. Losses: test_recipes.py."""
 
 import subprocess
 import sys
