@@ -636,7 +636,7 @@ def test_a_repository_that_is_neither_or_is_not_there_ends_in_one_line(places, c
     half = {'model_cfg': open_clip_library.get_model_config('RN50'), 'preprocess_cfg': {}}
     in_hub_cache(caches, 'someone/clip', 'a' * 40, open_clip_config=half)
     for name, message in (
-        ('hf-hub:someone/half', 'its .*not be fetched .HF_HUB_OFFLINE is set.; run hf download someone/half where'),
+        ('hf-hub:someone/half', 'its .*not be fetched .HF_HUB_OFFLINE is set.; run hf download someone/half on'),
         ('hf-hub:someone/clip', 'its .*not be fetched .HF_HUB_OFFLINE is set.; run hf download someone/clip where'),
         ('hf-hub:someone/text', 'expected a timm repository .* or an open_clip repository .*; got neither'),
         ('hf-hub:someone/absent', 'its pretrained weights are not .*; run hf download someone/absent where'),
