@@ -83,7 +83,7 @@ def test_changed_settings_are_refused_with_both_keys(toy_record, monkeypatch):
     older = copy.deepcopy(toy_record)
     del older.cell.settings['method_settings']['flip_prob']
     older = replace(older, key=short_hash(older.cell.config))
-    with pytest.raises(InputError, match=f'record {older.key} .* has the key {toy_record.key}, so a setting'):
+    with pytest.raises(InputError, match=f'record {older.key} .* has the key {toy_record.key}, because a setting'):
         cell_of(older)
     monkeypatch.setattr('bench.probes.task.PROBE_VERSION', -1)
     with pytest.raises(InputError, match=f'record {toy_record.key} .* or a protocol changed since'):
@@ -118,7 +118,7 @@ def test_every_kind_of_cell_of_the_toy_world_replays_identically(run_bench, tmp_
         assert found.same_platform and found.identical and found.same_images and found.difference == 0
         assert str(found) == f'identical: {100 * record.mean:.2f} %, the same test images are correct'
     before = files_below(session.results_dir)
-    with pytest.raises(InputError, match=f'holds record {made[0].key} already: replay into another results folder'):
+    with pytest.raises(InputError, match=f'already holds record {made[0].key}: replay into another results folder'):
         replay.replay(made[0], session)
     assert files_below(session.results_dir) == before
 
@@ -161,7 +161,8 @@ def test_what_differs_is_said(toy_record):
     found = Replay(record([[1, 1, 0, 0], [1, 1, 0, 0]], 'a'), record([[1, 1, 1, 0], [1, 0, 1, 0]], 'a'))
     assert not found.identical and found.same_images and found.difference == pytest.approx(0.125)
     assert str(found) == (
-        '50.00 -> 62.50 % (+12.50 points; correctness changed for 37.50 % of the test images; same images in the distilled set)'
+        '50.00 -> 62.50 % (+12.50 points; correctness changed for 37.50 % of the test images; '
+        'same images in the distilled set)'
     )
     assert 'other images' in str(Replay(record([[1, 0]], 'a'), record([[0, 1]], 'b')))
 
@@ -186,7 +187,7 @@ def test_the_command(toy_record, tmp_path):
     assert f'({200 * TOLERANCE:+.2f} points; correctness changed for 100.00 % of the test images; same images' in done.out
     before = path.read_bytes()
     for done, said in (
-        (main(path, results_dir=tmp_path / 'results'), f'a replay would overwrite {path}; choose another folder'),
+        (main(path, results_dir=tmp_path / 'results'), f'the replay would overwrite {path}; use another folder'),
         (main(), 'expected --record=FILE'),
         (main(tmp_path / 'none.json'), 'none.json: cannot be read: No such file'),
     ):
