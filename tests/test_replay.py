@@ -86,7 +86,7 @@ def test_changed_settings_are_refused_with_both_keys(toy_record, monkeypatch):
     with pytest.raises(InputError, match=f'record {older.key} .* has the key {toy_record.key}, because a setting'):
         cell_of(older)
     monkeypatch.setattr('bench.probes.task.PROBE_VERSION', -1)
-    with pytest.raises(InputError, match=f'record {toy_record.key} .* or a protocol changed since'):
+    with pytest.raises(InputError, match=f'record {toy_record.key} .* or a protocol has changed'):
         cell_of(toy_record)
 
 
