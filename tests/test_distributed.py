@@ -72,7 +72,7 @@ def test_more_processes_than_classes_leave_the_records_of_one(run_bench, tmp_pat
     places = [f'--results_dir={tmp_path / "three"}', f'--cache_dir={tmp_path / "cache_three"}']
     status, out, _ = torchrun(3, '-m', 'bench.run', f'--plugin={TOY}', '--device=cpu', *places, *bindings)
     assert status == 0, out
-    assert out.count('1 of 3 processes idle while images of toy_data are made: it has 2 classes') == 1
+    assert out.count('1 of 3 processes are idle while images of toy_data are made: it has 2 classes') == 1
     assert run_bench(*bindings).status == 0
     three, one = ({r.key: r for r in all_records(tmp_path / name)} for name in ('three', 'results'))
     assert three.keys() == one.keys() and len(one) == len(methods)

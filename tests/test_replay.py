@@ -83,10 +83,10 @@ def test_changed_settings_are_refused_with_both_keys(toy_record, monkeypatch):
     older = copy.deepcopy(toy_record)
     del older.cell.settings['method_settings']['flip_prob']
     older = replace(older, key=short_hash(older.cell.config))
-    with pytest.raises(InputError, match=f'record {older.key} .* has the key {toy_record.key}, so a setting'):
+    with pytest.raises(InputError, match=f'record {older.key} .* has the key {toy_record.key}, because a setting'):
         cell_of(older)
     monkeypatch.setattr('bench.probes.task.PROBE_VERSION', -1)
-    with pytest.raises(InputError, match=f'record {toy_record.key} .* or a protocol changed since'):
+    with pytest.raises(InputError, match=f'record {toy_record.key} .* or a protocol has changed'):
         cell_of(toy_record)
 
 
@@ -118,7 +118,7 @@ def test_every_kind_of_cell_of_the_toy_world_replays_identically(run_bench, tmp_
         assert found.same_platform and found.identical and found.same_images and found.difference == 0
         assert str(found) == f'identical: {100 * record.mean:.2f} %, the same test images are correct'
     before = files_below(session.results_dir)
-    with pytest.raises(InputError, match=f'holds record {made[0].key} already: replay into another results folder'):
+    with pytest.raises(InputError, match=f'already holds record {made[0].key}: replay into another results folder'):
         replay.replay(made[0], session)
     assert files_below(session.results_dir) == before
 
@@ -187,7 +187,7 @@ def test_the_command(toy_record, tmp_path):
     assert f'({200 * TOLERANCE:+.2f} points; correctness changed for 100.00 % of the test images; same images' in done.out
     before = path.read_bytes()
     for done, said in (
-        (main(path, results_dir=tmp_path / 'results'), f'a replay would overwrite {path}; choose another folder'),
+        (main(path, results_dir=tmp_path / 'results'), f'the replay would overwrite {path}; use another folder'),
         (main(), 'expected --record=FILE'),
         (main(tmp_path / 'none.json'), 'none.json: cannot be read: No such file'),
     ):

@@ -211,7 +211,7 @@ def cells(
     return list(found.values())
 
 
-RUN = Row('run', cells, 'the grid: what is run against what')
+RUN = Row('run', cells, 'the grid: the axes that are combined into cells')
 
 
 def grid(config: Config) -> list[Cell]:
