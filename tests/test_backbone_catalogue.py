@@ -637,9 +637,9 @@ def test_a_repository_that_is_neither_or_is_not_there_ends_in_one_line(places, c
     in_hub_cache(caches, 'someone/clip', 'a' * 40, open_clip_config=half)
     for name, message in (
         ('hf-hub:someone/half', 'its .*not be fetched .HF_HUB_OFFLINE is set.; run hf download someone/half on'),
-        ('hf-hub:someone/clip', 'its .*not be fetched .HF_HUB_OFFLINE is set.; run hf download someone/clip where'),
+        ('hf-hub:someone/clip', 'its .*not be fetched .HF_HUB_OFFLINE is set.; run hf download someone/clip on'),
         ('hf-hub:someone/text', 'expected a timm repository .* or an open_clip repository .*; got neither'),
-        ('hf-hub:someone/absent', 'its pretrained weights are not .*; run hf download someone/absent where'),
+        ('hf-hub:someone/absent', 'its pretrained weights are not .*; run hf download someone/absent on'),
         ('hf-hub:someone/text@v2', 'its .*; run hf download someone/text --revision v2 on a machine with a network'),
         ('hf-hub:a b/c', 'expected hf-hub:<organisation>/<name>, with an optional @<revision>'),
         ('hf-hub:../text', 'expected hf-hub:<organisation>/<name>, with an optional @<revision>'),

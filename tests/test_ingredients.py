@@ -205,8 +205,8 @@ STRANGE = {
 COSMETIC = {
     'nothing': lambda w: None,
     'files touched': lambda w: [os.utime(path) for path in w.place.rglob('*.*') if path.is_file()],
-    'a cache thrown away': lambda w: shutil.rmtree(w.place / 'cache'),
-    'comments, docstrings and layout of a plug-in': lambda w: (w.place / 'mine.py').write_text(
+    'a deleted cache': lambda w: shutil.rmtree(w.place / 'cache'),
+    'comments, docstrings and formatting of a plug-in': lambda w: (w.place / 'mine.py').write_text(
         '# mine\n' + PLUGIN.replace('"""A network."""', '"""Mine."""').replace('\n@', '\n\n\n@')
     ),
     'tensors of the weights in another order': lambda w: save_file(

@@ -240,7 +240,7 @@ def test_padding_says_nothing():
     words_NL = torch.from_numpy(encode_words(['one finch', 'one grey heron']))
     with torch.inference_mode():
         before_ND = text(words_NL)
-        text.place_LD[3:] += torch.randn(MAX_WORDS - 3, 8)
+        text.position_LD[3:] += torch.randn(MAX_WORDS - 3, 8)
         assert torch.allclose(text(words_NL), before_ND, atol=1e-5)
 
 
