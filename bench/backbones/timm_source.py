@@ -85,7 +85,6 @@ def load(
     Args:
       conversions: functions that map the keys of the weights' file to timm's, in addition to timm's own.
     """
-    import timm as timm_library
     from timm.data import resolve_model_data_config
 
     give_up_soon()
@@ -99,18 +98,7 @@ def load(
         if not origin.repository:
             raise without_revisions(weights.label, origin)
         overlay['hf_hub_id'] = f'{origin.repository}@{weights.revision}'
-    try:
-        if not weights.file and origin.url and not origin.cached() and is_offline():
-            raise OSError('HF_HUB_OFFLINE is set')  # timm would try the network all the same
-        network: Any = timm_library.create_model(
-            argument, pretrained=not weights.file, pretrained_cfg_overlay=overlay or None, **kwargs
-        )
-    except (TypeError, AssertionError) as error:
-        raise InputError(f'{weights.label}: timm does not accept these settings ({error}); see timm.model_kwargs') from error
-    except Exception as error:
-        if weights.file:
-            raise
-        raise weights.unavailable(origin, error) from error
+    network = _create(argument, weights, origin, overlay=overlay, kwargs=kwargs)
     if weights.file:
         load_checkpoint(
             network, weights.file, name=weights.label, conversions=(*conversions, *_published_layouts(network)),
@@ -130,6 +118,24 @@ def load(
         feature=f'classifier input, pooled by {_pooling(network)}',
         precision=precision,
     )
+
+
+def _create(argument: str, weights: Weights, origin: Origin, *, overlay: dict[str, Any], kwargs: dict[str, Any]) -> Any:
+    """Return the model that timm creates: with the weights of `origin`, or with random ones if the weights are in a file."""
+    import timm as timm_library
+
+    try:
+        if not weights.file and origin.url and not origin.cached() and is_offline():
+            raise OSError('HF_HUB_OFFLINE is set')  # timm would try the network all the same
+        return timm_library.create_model(
+            argument, pretrained=not weights.file, pretrained_cfg_overlay=overlay or None, **kwargs
+        )
+    except (TypeError, AssertionError) as error:
+        raise InputError(f'{weights.label}: timm does not accept these settings ({error}); see timm.model_kwargs') from error
+    except Exception as error:
+        if weights.file:
+            raise
+        raise weights.unavailable(origin, error) from error
 
 
 def origin_of(config: 'PretrainedCfg', revision: str = '') -> Origin:

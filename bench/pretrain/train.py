@@ -147,6 +147,40 @@ def pretrain(
 
     for module in filter(None, (objective.modules, objective.frozen)):
         module.to(device).to(memory_format=torch.channels_last).train()
+    start = time.perf_counter()
+    losses = _train(
+        objective, batch, device, rng, recipe=recipe, num_images=num_images, epochs=epochs, batch_size=batch_size,
+        learning_rate=learning_rate, weight_decay=weight_decay, warmup_share=warmup_share,
+    )
+    encoder.eval()
+    if standardise:
+        shown = range(0, min(num_images, _STANDARDISED_OVER), batch_size)
+        _standardise(encoder, [batch(torch.arange(num_images)[i : i + batch_size]).x_NCHW for i in shown])
+    return Pretrained(encoder.cpu(), losses, time.perf_counter() - start)
+
+
+def _train(
+    objective: Objective,
+    batch: Callable[[Tensor], Batch],
+    device: torch.device,
+    rng: torch.Generator,
+    *,
+    recipe: str,
+    num_images: int,
+    epochs: int,
+    batch_size: int,
+    learning_rate: float,
+    weight_decay: float,
+    warmup_share: float,
+) -> list[float]:
+    """Train the modules of an objective and return the mean loss per epoch; see `pretrain` for the settings.
+
+    Args:
+      objective: its modules are on the device.
+      batch: makes the batch of some rows of the stream.
+      device: where to train, with bfloat16 autocast.
+      rng: draws the order of the pictures.
+    """
     steps_per_epoch = num_images // batch_size
     total = epochs * steps_per_epoch
     optimizer, schedule = _optimizer(objective.modules, learning_rate, weight_decay, total=total, warmup_share=warmup_share)
@@ -170,11 +204,7 @@ def pretrain(
                 advance(loss=loss.item())
             losses.append(epoch_loss / steps_per_epoch)
             logging.info('epoch %d/%d: loss %.4f, %.0f s', epoch + 1, epochs, losses[-1], time.perf_counter() - start)
-    encoder.eval()
-    if standardise:
-        shown = range(0, min(num_images, _STANDARDISED_OVER), batch_size)
-        _standardise(encoder, [batch(torch.arange(num_images)[i : i + batch_size]).x_NCHW for i in shown])
-    return Pretrained(encoder.cpu(), losses, time.perf_counter() - start)
+    return losses
 
 
 def mlp(inward: int, hidden: int, out: int) -> nn.Module:

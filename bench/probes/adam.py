@@ -10,6 +10,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.nn import Parameter
 
 from bench.core.hashing import derive_seed
 from bench.core.progress import progress
@@ -61,21 +62,13 @@ def adam_probe(
     Returns:
       The scores of all repeats.
     """
-    backbone = task.backbone
     epochs, views = (full_epochs, full_views) if task.is_full else (epochs, num_views)
     batch_size = min(full_batch_size if task.is_full else batch_size, len(task.train))
-    view = RandomView(backbone.input_side, backbone.interpolation, seed=derive_seed('probe views'))
-    if views is None:
-        epoch_features = _fresh(task, view, epochs)
-    else:
-        f_VND = task.store.features(task.train, backbone, view, num_views=min(views, epochs))
-        epoch_features = _pooled(f_VND, epochs)
+    epoch_features = _features_per_epoch(task, epochs, num_views=views)
 
-    device = backbone.device
+    device = task.backbone.device
     generators = [torch.Generator().manual_seed(derive_seed('probe', repeat)) for repeat in range(repeats)]
-    start_RCD = torch.stack([torch.randn(task.num_classes, backbone.feature_dim, generator=g) for g in generators])
-    w_RCD = torch.nn.Parameter((init_sigma * start_RCD).to(device))
-    b_RC = torch.nn.Parameter(torch.zeros(repeats, task.num_classes, device=device))
+    w_RCD, b_RC = _initial_probes(task, generators, sigma=init_sigma)
     optimizer = torch.optim.Adam([w_RCD, b_RC], fused=device.type in ('cpu', 'cuda'))
     steps_per_epoch = math.ceil(len(task.train) / batch_size)
     peak_rate = rate_per_256 * batch_size / 256
@@ -93,10 +86,16 @@ def adam_probe(
                 loss += _adam_step(w_RCD, b_RC, optimizer, f_RBD, y_RBC) * rows_RB.shape[1]
             losses.append(loss / len(task.train))
             advance()
-    train_loss = torch.stack(losses).tolist()
-    kept = range(0, epochs, max(1, epochs // _CURVE_POINTS))
-    curves = {'probe/train_loss': [(epoch + 1, train_loss[epoch]) for epoch in kept]}
-    return score(task, w_RCD.detach(), b_RC.detach(), curves=curves)
+    return score(task, w_RCD.detach(), b_RC.detach(), curves={'probe/train_loss': _curve(losses)})
+
+
+def _features_per_epoch(task: ProbeTask, epochs: int, *, num_views: int | None) -> Iterator[Gather]:
+    """Return one function per epoch that gathers f_RBD: from cached views, or (None) from a new view per epoch."""
+    backbone = task.backbone
+    view = RandomView(backbone.input_side, backbone.interpolation, seed=derive_seed('probe views'))
+    if num_views is None:
+        return _fresh(task, view, epochs)
+    return _pooled(task.store.features(task.train, backbone, view, num_views=min(num_views, epochs)), epochs)
 
 
 def _pooled(f_VND: np.ndarray, epochs: int) -> Iterator[Gather]:
@@ -130,6 +129,14 @@ def _fresh(task: ProbeTask, view: RandomView, epochs: int) -> Iterator[Gather]:
         yield from map(gather_from, task.store.fresh(task.train, task.backbone, view, views=views))
 
 
+def _initial_probes(task: ProbeTask, generators: list[torch.Generator], *, sigma: float) -> tuple[Parameter, Parameter]:
+    """Return w_RCD ~ N(0, sigma^2), drawn by each repeat's generator, and b_RC = 0, on the backbone's device."""
+    device, shape = task.backbone.device, (task.num_classes, task.backbone.feature_dim)
+    start_RCD = torch.stack([torch.randn(*shape, generator=g) for g in generators])
+    b_RC = torch.zeros(len(generators), task.num_classes, device=device)
+    return Parameter((sigma * start_RCD).to(device)), Parameter(b_RC)
+
+
 def _adam_step(
     w_RCD: Tensor, b_RC: Tensor, optimizer: torch.optim.Optimizer, f_RBD: Tensor, y_RBC: Tensor
 ) -> Tensor:
@@ -141,3 +148,9 @@ def _adam_step(
     b_RC.grad = error_RBC.sum(dim=1)
     optimizer.step()
     return -(y_RBC * log_p_RBC).sum(dim=-1).mean()
+
+
+def _curve(losses: list[Tensor]) -> list[tuple[int, float]]:
+    """Return points (epoch, loss) of a curve, about `_CURVE_POINTS` of them, from the losses of all epochs."""
+    values = torch.stack(losses).tolist()
+    return [(epoch + 1, values[epoch]) for epoch in range(0, len(values), max(1, len(values) // _CURVE_POINTS))]

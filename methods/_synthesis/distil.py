@@ -148,43 +148,22 @@ def synthesise(
       InputError: if the schedule ends before the pyramid is complete, or a class has fewer than ipc images to start from.
       FloatingPointError: if the loss is not finite; the message names the update.
     """
-    backbone, device, num_classes, world = task.encoder, task.encoder.device, task.train.num_classes, task.world
-    image_size = image_size or resize_side(backbone.input_side)
-    labels_N = np.repeat(np.arange(num_classes), task.ipc)
-    mine = _own_images(world, num_classes, task.ipc)
-
-    # the real side: features of augmented views, encoded once
+    image_size = image_size or resize_side(task.encoder.input_side)
+    labels_N = np.repeat(np.arange(task.train.num_classes), task.ipc)
     augmentation = Augmentation(
         crop=crop, scale=(crop_min_area, 1.0), flip_prob=flip_prob,
         noise_std=noise_std, noise_mean=noise_mean, noise_prob=noise_prob,
     )
-    geometry = dataclasses.asdict(augmentation)
-    real = RealFeatures(
-        task,
-        RandomView(backbone.input_side, backbone.interpolation, seed=derive_seed('lgm', 'real views'), **geometry),
-        num_views,
-        torch.Generator(device).manual_seed(derive_seed('synthesis', 'real', task.seed)),
+    real = _real_features(task, augmentation, num_views=num_views)
+    loss = loss_for(real)
+    pyramid = _own_pyramid(
+        task, image_size=image_size, start_size=1 if parameterization == 'pyramid' else image_size, decorrelate=decorrelate,
+        from_real=init == 'real',
     )
-    loss_of_synthetic = loss_for(real)
-
-    # the synthetic side: this process's images
-    pyramid = Pyramid(
-        mine.stop - mine.start, first=mine.start, image_size=image_size,
-        start_size=1 if parameterization == 'pyramid' else image_size, decorrelate=decorrelate, seed=task.seed,
-        device=device,
-    )
-    if init == 'real':
-        pyramid.start_from(_real_images(task, size=image_size)[mine])
-    own_labels_N = torch.from_numpy(labels_N[mine]).to(device)
-
-    def loss_of(f_AND: Tensor) -> Tensor:
-        return loss_of_synthetic(Synthetic(f_AND, own_labels_N, mine.start, len(labels_N), num_classes, world))
-
     if compile_backbone:
-        network: Any = torch.compile(backbone.network)  # a module again, which torch's types do not say
-        task = dataclasses.replace(task, backbone=dataclasses.replace(backbone, network=network))
+        task = _compiled(task)
     x_NCHW, curve = match(
-        pyramid, loss_of, task=task, real=real,
+        pyramid, _loss_of_features(loss, task, pyramid, labels_N), task=task, real=real,
         schedule=Schedule(num_updates, learning_rate, lr_over_levels, decay_start, level_every),
         augmentation=augmentation, chunking=Chunking(num_augmentations, chunk_size),
         total=len(labels_N), log_every=log_every, checkpoint_every=checkpoint_every,
@@ -193,6 +172,43 @@ def synthesise(
     facts = {'image_size': image_size, 'final_meta_loss': curve[-1][1] if curve else None}
     distilled = DistilledSet.synthetic(x_NCHW, labels_N, facts=facts, curves={'distill/meta_loss': curve})
     return _softly_labelled(distilled, task, temperature=label_temperature) if soft_labels else distilled
+
+
+def _real_features(task: Task, augmentation: Augmentation, *, num_views: int) -> RealFeatures:
+    """Return the features of augmented views of the real images. They are encoded once, when a loss first needs them."""
+    backbone, geometry = task.encoder, dataclasses.asdict(augmentation)
+    return RealFeatures(
+        task,
+        RandomView(backbone.input_side, backbone.interpolation, seed=derive_seed('lgm', 'real views'), **geometry),
+        num_views,
+        torch.Generator(backbone.device).manual_seed(derive_seed('synthesis', 'real', task.seed)),
+    )
+
+
+def _own_pyramid(task: Task, *, image_size: int, start_size: int, decorrelate: bool, from_real: bool) -> Pyramid:
+    """Return the pyramid of all images of this process's classes: noise, or (`from_real`) photographs."""
+    classes = task.world.share(task.train.num_classes)
+    first, end = classes.start * task.ipc, classes.stop * task.ipc
+    pyramid = Pyramid(
+        end - first, first=first, image_size=image_size, start_size=start_size, decorrelate=decorrelate, seed=task.seed,
+        device=task.encoder.device,
+    )
+    if from_real:
+        pyramid.start_from(_real_images(task, size=image_size)[first:end])
+    return pyramid
+
+
+def _loss_of_features(loss: Loss, task: Task, pyramid: Pyramid, labels_N: np.ndarray) -> Callable[[Tensor], Tensor]:
+    """Return the loss as a function of f_AND, the features of this process's images; `labels_N` are those of all images."""
+    own_labels_N = torch.from_numpy(labels_N[pyramid.first : pyramid.first + pyramid.count]).to(pyramid.device)
+    num_classes, world = task.train.num_classes, task.world
+    return lambda f_AND: loss(Synthetic(f_AND, own_labels_N, pyramid.first, len(labels_N), num_classes, world))
+
+
+def _compiled(task: Task) -> Task:
+    """Return the task with a compiled backbone."""
+    network: Any = torch.compile(task.encoder.network)  # a module again, which torch's types do not say
+    return dataclasses.replace(task, backbone=dataclasses.replace(task.encoder, network=network))
 
 
 def _softly_labelled(distilled: DistilledSet, task: Task, *, temperature: float) -> DistilledSet:
@@ -235,12 +251,6 @@ def _check_schedule(settings: dict[str, Any], *, name: str, input_side: int | No
 
 def _settings_of(function: Callable[..., Any]) -> list[inspect.Parameter]:
     return [p for p in inspect.signature(function).parameters.values() if p.kind is p.KEYWORD_ONLY]
-
-
-def _own_images(world: World, num_classes: int, ipc: int) -> slice:
-    """Return this process's images: all images of its classes."""
-    classes = world.share(num_classes)
-    return slice(classes.start * ipc, classes.stop * ipc)
 
 
 def _real_images(task: Task, *, size: int) -> Tensor:

@@ -4,7 +4,7 @@ Shape suffixes: N images, A views per image, C colour channels, H height, W widt
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ from bench.backbones.base import Backbone
 from bench.core.errors import InputError
 from bench.core.progress import progress
 from bench.distillation.task import Task
+from bench.machine.processes import World
 from methods._synthesis.augment import Augmentation, ViewParameters
 from methods._synthesis.pyramid import Pyramid
 from methods._synthesis.real import RealFeatures
@@ -118,46 +119,61 @@ def match(
     Raises:
       FloatingPointError: if a loss is not finite; the message names the first such update.
     """
-    if not pyramid.complete:
-        schedule.check(pyramid.sizes[len(pyramid.levels) - 1 :])
-    optimizer = _adam(pyramid)
-    curve: list[tuple[int, float]] = []
+    first, curve, optimizer = _start(task, pyramid, real, schedule, generator)
+    updates = _updates(
+        range(first, schedule.num_updates), pyramid, optimizer, loss_of, backbone=task.encoder, schedule=schedule,
+        augmentation=augmentation, chunking=chunking, total=total, generator=generator,
+    )
     pending: list[Tensor] = []
-    first = 0
-    saved = task.checkpoint.load() if task.checkpoint else None
-    if saved is not None:
-        first, curve = saved['step'], [tuple(point) for point in saved['curve']]
-        optimizer = _restore(saved, pyramid, real, generator)
-    show_every = max(1, schedule.num_updates // _SHOWN)
     with progress(total=schedule.num_updates, title=task.title, unit='update') as advance:
         advance(first)
-        for step in range(first, schedule.num_updates):
-            if step and step % schedule.level_every == 0 and not pyramid.complete:
-                pyramid.grow()
-                optimizer = _adam(pyramid)
-            for group in optimizer.param_groups:
-                group['lr'] = schedule.rate(step, len(pyramid.levels))
-            views = augmentation.sample(
-                total, chunking.views, side=pyramid.image_size, generator=generator, device=pyramid.device
-            )
-            optimizer.zero_grad(set_to_none=True)
-            pending.append(_backward(pyramid, loss_of, views, augmentation, task.encoder, chunking))
-            optimizer.step()
+        for step, loss, optimizer in updates:
+            pending.append(loss)
             if (step + 1) % log_every == 0 or step + 1 == schedule.num_updates:
-                loss = _check_finite(pending, step)
-                curve.append((step + 1, loss))
-                task.log('distill/meta_loss', step + 1, loss)
-                advance(len(pending), loss=loss)
+                curve.append((step + 1, _check_finite(pending, step)))
+                task.log('distill/meta_loss', *curve[-1])
+                advance(len(pending), loss=curve[-1][1])
                 pending = []
-            if step % show_every == 0:
-                task.show(step, task.world.gather(_decode(pyramid, chunking), first=pyramid.first, count=total))
-            if checkpoint_every and task.checkpoint and (step + 1) % checkpoint_every == 0 and not pending:
-                state = _state(step + 1, curve, pyramid, optimizer, real, generator, world=task.world, total=total)
-                if task.world.leads:
-                    task.checkpoint.save(state)
-    images = task.world.gather(_decode(pyramid, chunking), first=pyramid.first, count=total)
+            if step % max(1, schedule.num_updates // _SHOWN) == 0:
+                task.show(step, _all_images(pyramid, chunking, task.world, total))
+            if checkpoint_every and (step + 1) % checkpoint_every == 0 and not pending:
+                _save(task, step + 1, curve, pyramid, optimizer, real, generator, total=total)
+    images = _all_images(pyramid, chunking, task.world, total)
     task.show(schedule.num_updates, images)
     return images, curve
+
+
+def _updates(
+    steps: range,
+    pyramid: Pyramid,
+    optimizer: torch.optim.Adam,
+    loss_of: Callable[[Tensor], Tensor],
+    *,
+    backbone: Backbone,
+    schedule: Schedule,
+    augmentation: Augmentation,
+    chunking: Chunking,
+    total: int,
+    generator: torch.Generator,
+) -> Iterator[tuple[int, Tensor, torch.optim.Adam]]:
+    """Make the updates `steps` of the images; see `match`.
+
+    Yields:
+      After each update its number, its detached loss and its optimizer, which is a new one for each level.
+    """
+    for step in steps:
+        if step and step % schedule.level_every == 0 and not pyramid.complete:
+            pyramid.grow()
+            optimizer = _adam(pyramid)
+        for group in optimizer.param_groups:
+            group['lr'] = schedule.rate(step, len(pyramid.levels))
+        views = augmentation.sample(
+            total, chunking.views, side=pyramid.image_size, generator=generator, device=pyramid.device
+        )
+        optimizer.zero_grad(set_to_none=True)
+        loss = _backward(pyramid, loss_of, views, augmentation, backbone, chunking)
+        optimizer.step()
+        yield step, loss, optimizer
 
 
 def _adam(pyramid: Pyramid) -> torch.optim.Adam:
@@ -205,6 +221,11 @@ def _backward(
     return loss
 
 
+def _all_images(pyramid: Pyramid, chunking: Chunking, world: World, total: int) -> Tensor:
+    """Return the decoded images of all processes."""
+    return world.gather(_decode(pyramid, chunking), first=pyramid.first, count=total)
+
+
 @torch.no_grad()
 def _decode(pyramid: Pyramid, chunking: Chunking) -> Tensor:
     step = chunking.size or max(pyramid.count, 1)
@@ -225,7 +246,20 @@ def _check_finite(losses: list[Tensor], last_step: int) -> float:
 # --- checkpoints: they hold the images of all processes, so that any number of processes can resume ---------------------
 
 
-def _state(
+def _start(
+    task: Task, pyramid: Pyramid, real: RealFeatures, schedule: Schedule, generator: torch.Generator
+) -> tuple[int, list[tuple[int, float]], torch.optim.Adam]:
+    """Check the schedule; return the updates made, their curve and the optimizer: the checkpoint's, if there is one."""
+    if not pyramid.complete:
+        schedule.check(pyramid.sizes[len(pyramid.levels) - 1 :])
+    saved = task.checkpoint.load() if task.checkpoint else None
+    if saved is None:
+        return 0, [], _adam(pyramid)
+    return saved['step'], [tuple(point) for point in saved['curve']], _restore(saved, pyramid, real, generator)
+
+
+def _save(
+    task: Task,
     step: int,
     curve: list[tuple[int, float]],
     pyramid: Pyramid,
@@ -233,15 +267,17 @@ def _state(
     real: RealFeatures,
     generator: torch.Generator,
     *,
-    world: Any,
     total: int,
-) -> dict[str, Any]:
+) -> None:
+    """Save a checkpoint, if the task keeps one. All processes take part; the leading one writes."""
+    if not task.checkpoint:
+        return
     moments = [optimizer.state[level] for level in pyramid.levels]
 
     def whole(tensor: Tensor) -> Tensor:
-        return world.gather(tensor.detach(), first=pyramid.first, count=total).cpu()
+        return task.world.gather(tensor.detach(), first=pyramid.first, count=total).cpu()
 
-    return {
+    state = {
         'step': step,
         'curve': curve,
         'levels': [whole(level) for level in pyramid.levels],
@@ -250,6 +286,8 @@ def _state(
         'real': real.state(),
         'generator': generator.get_state(),
     }
+    if task.world.leads:
+        task.checkpoint.save(state)
 
 
 def _restore(
