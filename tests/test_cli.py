@@ -33,14 +33,19 @@ def test_a_command_that_is_run_as_a_file_says_how_to_run_it():
         ['run', '--gin_file=gin/quickstart.gin', '--results_dir=none', '--dry_run'],
     ],
 )
-@pytest.mark.parametrize('unbuffered', ['', '1'])
-def test_a_command_whose_output_nobody_reads_ends_quietly(arguments, unbuffered):
-    environment = {**OURS, 'env': {**OURS['env'], 'PYTHONUNBUFFERED': unbuffered}}
+def test_a_command_whose_output_nobody_reads_ends_quietly(arguments):
     command = [sys.executable, '-m', f'bench.{arguments[0]}', *arguments[1:]]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **environment) as process:
-        process.stdout.close()
-        assert process.stderr.read() == ''
-        assert process.wait() == 141
+
+    def started(unbuffered):
+        environment = {**OURS, 'env': {**OURS['env'], 'PYTHONUNBUFFERED': unbuffered}}
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **environment)
+
+    with started('') as buffered, started('1') as unbuffered:
+        for process in (buffered, unbuffered):
+            process.stdout.close()
+        for process in (buffered, unbuffered):
+            assert process.stderr.read() == ''
+            assert process.wait() == 141
 
 
 def test_a_run_whose_output_nobody_reads_ends_without_a_failed_record(tmp_path):

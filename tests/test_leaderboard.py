@@ -124,7 +124,7 @@ def test_published_numbers_stand_beside_ours_and_never_win(tmp_path):
         ('lgm', 'tiny_a'): (99.5, 0.1), ('lgm', 'tiny_b'): (71.0, 0.4), ('random', 'tiny_a'): (66.0, None),
         ('full', 'tiny_a'): (98.0, 0.0),
     }  # fmt: skip
-    # neither ten images a class, nor a protocol of our own, nor soft labels
+    # neither ten images per class, nor a protocol of our own, nor soft labels
     assert {(row['ipc'], row['protocol'], row['labels']) for row in shown.values()} == {
         (1, 'paper-v1', 'hard'), (None, 'paper-v1', 'hard'),
     }  # fmt: skip

@@ -195,7 +195,7 @@ def record_of(data, correct_N):
 
 
 def test_group_metrics_worked_by_hand(places, tmp_path):
-    """20 training images a class: 19 at home, 1 away. 4 test images a class: 2 and 2."""
+    """20 training images per class: 19 at home, 1 away. 4 test images per class: 2 and 2."""
     data = plumage_spurious(places, train_per_class=20, test_per_class=4)
     at_home_N, labels_N = home_N(data.test), data.test.labels_N
     # Right at home; away one of two right, but neither of the capped ducks (home: land).
