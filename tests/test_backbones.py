@@ -54,7 +54,9 @@ def made(name, **kwargs):
 
 
 def features_and_gradient(network, side):
-    x_NCHW = torch.randn(2, 3, side, side, generator=torch.Generator().manual_seed(3)).requires_grad_()
+    """Return both in float64: in float32, rounding may put a unit on the other side of its kink."""
+    x_NCHW = torch.randn(2, 3, side, side, generator=torch.Generator().manual_seed(3)).double().requires_grad_()
+    network = copy.deepcopy(network).double()
     f_ND = network(x_NCHW)
     (f_ND * torch.linspace(-1, 1, f_ND.numel()).view_as(f_ND)).sum().backward()
     return f_ND.detach(), x_NCHW.grad
@@ -88,8 +90,8 @@ def test_a_frozen_network_computes_what_it_did(name, side, kwargs, norms_left, s
     f_ND, gradient = features_and_gradient(frozen, side)
     expected_ND, expected = features_and_gradient(before, side)
     torch.testing.assert_close(f_ND, expected_ND, rtol=1e-3, atol=1e-4 * expected_ND.abs().max().item())
-    # rounding may put a unit on the other side of its kink, which shows in a few pixels
-    assert expected.norm() > 0 and (gradient - expected).norm() < 0.02 * expected.norm()
+    # the folded weights are rounded to float32
+    assert expected.norm() > 0 and (gradient - expected).norm() < 1e-4 * expected.norm()
 
 
 @pytest.mark.parametrize(
