@@ -5,7 +5,6 @@ The cache key is the content of the weights' files and the code that reads them.
 weights, or None if it cannot tell.
 """
 
-import importlib.metadata
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 from bench.core.contents import digests
 from bench.core.disk import write_atomic
 from bench.core.hashing import short_hash
+from bench.core.packages import installed_version
 from bench.core.types import Places
 
 _LIBRARIES = ('torch', 'timm', 'open_clip_torch', 'safetensors')
@@ -49,7 +49,7 @@ def entry_of(
     held = [digest.hex() for digest in digests(files, memo=memo)] if files else []
     if not all(held):
         return None
-    read_by = {name: _version(name) for name in _LIBRARIES}
+    read_by = {name: installed_version(name) for name in _LIBRARIES}
     key = {
         'loader': f'{loader.__module__}:{loader.__qualname__}', 'arguments': arguments, 'settings': settings, 'code': code,
         'files': held, 'read by': read_by,
@@ -69,10 +69,3 @@ def remember(entry: Path | None, fingerprint: str) -> None:
     """Cache the fingerprint of a backbone that was built."""
     if entry is not None and recall(entry) != fingerprint:
         write_atomic(entry, json.dumps({'fingerprint': fingerprint}))
-
-
-def _version(package: str) -> str | None:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None

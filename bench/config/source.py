@@ -136,8 +136,13 @@ def plugin_source(factory: Callable[..., Any]) -> PluginSource | None:
 
 def _root(path: Path, module: str) -> Path:
     """Return the folder on Python's path from which a file is imported as the given module."""
-    package = module.split('.') if path.name == '__init__.py' else module.split('.')[:-1]
+    package = _package_of(path, module)
     return path.parents[len(package)] if len(package) < len(path.parents) else path.parent
+
+
+def _package_of(path: Path, module: str) -> list[str]:
+    """Return the parts of the name of the package that a module's file belongs to."""
+    return module.split('.') if path.name == '__init__.py' else module.split('.')[:-1]
 
 
 def _package(function: FunctionType) -> str:
@@ -179,9 +184,8 @@ def _read_own(path: Path, module: str, trees: dict[Path, ast.Module]) -> None:
     if path in trees:
         return
     trees[path] = _parse(path)
-    package = module.split('.') if path.name == '__init__.py' else module.split('.')[:-1]
     root = _root(path, module)
-    for name in _imported(trees[path], package):
+    for name in _imported(trees[path], _package_of(path, module)):
         first = name.partition('.')[0]
         # in site-packages, packages of other authors lie next to the plug-in's own
         if first in _OWN or (root in _INSTALLED and first != module.partition('.')[0]):

@@ -1,7 +1,6 @@
 """Provenance of a record: version, code, packages, machine, command and time. Imports none of the packages it lists."""
 
 import functools
-import importlib.metadata
 import os
 import platform
 import shlex
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import bench
+from bench.core.packages import installed_version
 from bench.core.paths import ROOT
 from bench.results.record import Provenance
 
@@ -62,13 +62,7 @@ def _threads() -> int | None:
 
 @functools.cache
 def _versions() -> dict[str, str | None]:
-    found: dict[str, str | None] = {'python': platform.python_version()}
-    for package in _PACKAGES:
-        try:
-            found[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            found[package] = None
-    return found
+    return {'python': platform.python_version(), **{package: installed_version(package) for package in _PACKAGES}}
 
 
 @functools.cache
