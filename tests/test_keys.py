@@ -319,6 +319,9 @@ def test_a_version_is_read_from_a_methods_file(tmp_path):
     assert source._facts(path, 1).version == 1
     path.write_text('VERSION = 3\nraise RuntimeError\n')
     assert source._facts(path, 2).version == 3
+    path.write_text('VERSION = 1 + 3\n')
+    with pytest.raises(InputError, match=r'line 1: expected VERSION = 2 or the like, a plain number'):
+        source._facts(path, *source._look(path))
 
 
 def test_the_key_of_a_view_holds_its_version_once_raised(monkeypatch):

@@ -16,7 +16,6 @@ from bench.datasets.plumage.spurious import (
     CLASS_NAMES,
     GROUP_NAMES,
     HOME_OF_CLASS,
-    background_of,
     class_of,
     draw,
     groups_of,
@@ -33,6 +32,11 @@ PIXELS = {
     'test': 'ebdcbaae91c10cd7388d19635fa941e67b90c259dc1f5a2a964e3d5b9ab2556c',
 }
 HOME = np.array(HOME_OF_CLASS)
+
+
+def background_of(groups_N):
+    """Return the background of each group, as an index into BACKGROUND_NAMES."""
+    return groups_N % len(BACKGROUND_NAMES)
 
 
 @pytest.fixture

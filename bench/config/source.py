@@ -234,11 +234,13 @@ class _Facts:
 def _facts(path: Path, *look: int) -> _Facts:
     """Return a file's VERSION and its imports without running it. The file is read again after a change."""
     tree = _parse(path)
-    found = [
-        ast.literal_eval(node.value) for node in tree.body
-        if isinstance(node, ast.Assign) and getattr(node.targets[0], 'id', '') == 'VERSION'
-    ]  # fmt: skip
-    return _Facts(found[-1] if found else 1, frozenset(_imported(tree, [])))
+    version = 1
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and getattr(node.targets[0], 'id', '') == 'VERSION':
+            if not (isinstance(node.value, ast.Constant) and type(node.value.value) is int):
+                raise InputError(f'{path}, line {node.lineno}: expected VERSION = 2 or the like, a plain number')
+            version = node.value.value
+    return _Facts(version, frozenset(_imported(tree, [])))
 
 
 def _look(path: Path) -> tuple[int, ...]:

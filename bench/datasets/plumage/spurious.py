@@ -70,11 +70,6 @@ def class_of(groups_N: np.ndarray) -> np.ndarray:
     return groups_N // len(BACKGROUND_NAMES)
 
 
-def background_of(groups_N: np.ndarray) -> np.ndarray:
-    """Return the background of each group, as an index into BACKGROUND_NAMES."""
-    return groups_N % len(BACKGROUND_NAMES)
-
-
 def groups_of(count: int, agreement: float) -> np.ndarray:
     """Return groups_N in int64.
 
