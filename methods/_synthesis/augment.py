@@ -3,14 +3,12 @@
 Shape suffixes: N images, A views per image, C colour channels, H height, W width.
 """
 
-import math
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-_TRIES = 10
+from bench.features import crops
 
 
 @dataclass(frozen=True)
@@ -29,44 +27,49 @@ class ViewParameters:
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Crop area uniform in `scale`, aspect log-uniform in `ratio`; noise in units of image intensity in [0, 1]."""
+    """Random views of synthetic images; `bench.features.views.RandomView` makes the like of real ones.
+
+    Attributes:
+      crop: whether there are random crops; otherwise every view is the box `centre`.
+      scale: area of a crop as a fraction of the image, uniform.
+      ratio: width / height of a crop, log-uniform.
+      overhang: crops as released, of which some leave the image; otherwise all lie inside it.
+      flip_prob: probability of a flip.
+      noise_std: standard deviation of the noise, for images in [0, 1].
+      noise_mean: its mean.
+      noise_prob: probability of noise.
+      centre: the box of a view without a crop, see `bench.features.views.central_box`.
+    """
 
     crop: bool = True
     scale: tuple[float, float] = (0.08, 1.0)
     ratio: tuple[float, float] = (3 / 4, 4 / 3)
+    overhang: bool = False
     flip_prob: float = 0.5
     noise_std: float = 0.2
     noise_mean: float = 0.0
     noise_prob: float = 0.5
+    centre: tuple[float, float, float, float] = (0.0, 0.0, 1.0, 1.0)
 
     def sample(
         self, count: int, views: int, *, side: int, generator: torch.Generator, device: torch.device | str = 'cpu'
     ) -> ViewParameters:
         """Draw the parameters of `views` views of each of `count` square images of `side` pixels.
 
-        Crops have integer corners inside the image and are drawn as in torchvision: the first of ten tries that fits, else
-        the whole image. `generator` is on the CPU: it draws few numbers, and they are the same for every device.
+        `generator` is on the CPU: it draws few numbers, and they are the same for every device.
         """
-
-        def uniform(*shape: int) -> Tensor:
-            return torch.rand(*shape, generator=generator)
-
         total = count * views
-        flip_M, noisy_M = uniform(total) < self.flip_prob, uniform(total) < self.noise_prob
+        flip_M = torch.rand(total, generator=generator) < self.flip_prob
+        noisy_M = torch.rand(total, generator=generator) < self.noise_prob
         noise_seed = int(torch.randint(2**62, (1,), generator=generator))
-        boxes_M4 = torch.tensor([0.0, 0.0, side, side]).repeat(total, 1)
-        if self.crop:
-            area = side * side * (self.scale[0] + (self.scale[1] - self.scale[0]) * uniform(_TRIES, total))
-            low, high = math.log(self.ratio[0]), math.log(self.ratio[1])
-            aspect = torch.exp(low + (high - low) * uniform(_TRIES, total))
-            sides_2TM = torch.stack([torch.sqrt(area / aspect), torch.sqrt(area * aspect)]).round().clamp(min=1)
-            corners_2TM = torch.floor(uniform(2, _TRIES, total) * (side - sides_2TM + 1))
-            fits_TM = (sides_2TM <= side).all(dim=0)
-            first_M = fits_TM.float().argmax(dim=0)
-            found = torch.cat([corners_2TM, sides_2TM])[:, first_M, torch.arange(total)].T
-            boxes_M4 = torch.where(fits_TM.any(dim=0)[:, None], found, boxes_M4)
+        if not self.crop:
+            boxes_M4 = torch.tensor(self.centre).repeat(total, 1)
+        elif self.overhang:
+            boxes_M4 = crops.boxes_as_released(total, scale=self.scale, ratio=self.ratio, generator=generator)
+        else:
+            boxes_M4 = crops.boxes_inside(total, side=side, scale=self.scale, ratio=self.ratio, generator=generator)
         return ViewParameters(
-            (boxes_M4 / side).view(count, views, 4).to(device, non_blocking=True),
+            boxes_M4.view(count, views, 4).to(device, non_blocking=True),
             flip_M.view(count, views).to(device, non_blocking=True),
             noisy_M.view(count, views),
             noise_seed,
@@ -78,14 +81,10 @@ class Augmentation:
         """Return views of images in [0, 1] at `side` pixels, (N * A, C, side, side), differentiable.
 
         `views` holds the parameters for all images; `x_NCHW` are the images that `images` selects, and `copies` selects some
-        of their A views. Resampling is bilinear with half-pixel centres, as in torchvision.
+        of their A views.
         """
         boxes_NA4, flip_NA = views.boxes_NA4[images, copies], views.flip_NA[images, copies]
-        count, copies_count = flip_NA.shape
-        # all views of an image are sampled as one tall picture, so that neither the image nor its gradient is copied
-        tall = _grid(boxes_NA4, flip_NA, side=side).view(2, count, copies_count * side, side).permute(1, 2, 3, 0)
-        x_NCHW = F.grid_sample(x_NCHW, tall, mode='bilinear', padding_mode='border', align_corners=False)
-        x_MCHW = x_NCHW.view(count, 3, copies_count, side, side).transpose(1, 2).flatten(0, 1)
+        x_MCHW = crops.sample(x_NCHW, boxes_NA4, flip_NA, side=side, overhang=self.overhang)
         if self.noise_prob and (self.noise_std or self.noise_mean):
             self._add_noise(x_MCHW, views, images, copies, side=side)
         return x_MCHW
@@ -103,16 +102,3 @@ class Augmentation:
             noise.normal_(self.noise_mean, self.noise_std, generator=generator)
             with torch.no_grad():  # a constant, so not part of the graph
                 x_MCHW[image * noisy_NA.shape[1] + copy] += noise
-
-
-def _grid(boxes_NA4: Tensor, flip_NA: Tensor, *, side: int) -> Tensor:
-    """Return the sampling position of each output pixel: xy in [-1, 1], as two planes (2, N * A, side, side).
-
-    grid_sample accepts the permuted planes as well as pairs. affine_grid would take longer than the sampling itself.
-    """
-    top_M1, left_M1, height_M1, width_M1 = boxes_NA4.reshape(-1, 4, 1).unbind(1)
-    centres_S = (2 * torch.arange(side, device=boxes_NA4.device) + 1) / side - 1
-    mirrored_M1 = torch.where(flip_NA.reshape(-1, 1), -width_M1, width_M1)
-    x_MS = mirrored_M1 * centres_S + (2 * left_M1 + width_M1 - 1)
-    y_MS = height_M1 * centres_S + (2 * top_M1 + height_M1 - 1)
-    return torch.stack([x_MS[:, None, :].expand(-1, side, -1), y_MS[:, :, None].expand(-1, -1, side)])

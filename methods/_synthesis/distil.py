@@ -176,10 +176,15 @@ def synthesise(
 
 def _real_features(task: Task, augmentation: Augmentation, *, num_views: int) -> RealFeatures:
     """Return the features of augmented views of the real images. They are encoded once, when a loss first needs them."""
-    backbone, geometry = task.encoder, dataclasses.asdict(augmentation)
+    backbone = task.encoder
     return RealFeatures(
         task,
-        RandomView(backbone.input_side, backbone.interpolation, seed=derive_seed('lgm', 'real views'), **geometry),
+        RandomView(
+            backbone.input_side, backbone.interpolation, seed=derive_seed('lgm', 'real views'), crop=augmentation.crop,
+            scale=augmentation.scale, ratio=augmentation.ratio, overhang=augmentation.overhang,
+            flip_prob=augmentation.flip_prob, noise_std=augmentation.noise_std, noise_mean=augmentation.noise_mean,
+            noise_prob=augmentation.noise_prob,
+        ),
         num_views,
         torch.Generator(backbone.device).manual_seed(derive_seed('synthesis', 'real', task.seed)),
     )
