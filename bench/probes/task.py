@@ -65,7 +65,7 @@ def score(task: ProbeTask, w_RCD: Tensor, b_RC: Tensor, *, curves: dict) -> Prob
     has_top5 = w_RCD.shape[1] > 5
     correct, in_top5 = [], []
     for rows in torch.arange(len(f_ND)).split(4096):
-        f_BD = torch.from_numpy(np.array(f_ND[rows.numpy()])).to(w_RCD.device)
+        f_BD = torch.from_numpy(np.array(f_ND[rows.numpy()])).to(w_RCD)
         logits_RBC = torch.einsum('bd,rcd->rbc', f_BD, w_RCD) + b_RC[:, None]
         ranked = logits_RBC.topk(5 if has_top5 else 1, dim=-1).indices
         hits = ranked == labels_N[rows.to(labels_N.device)][None, :, None]
