@@ -28,7 +28,7 @@ from bench.core.ranges import Count, Fraction, NonNegative, Positive, PositiveFr
 from bench.distillation.distilled_set import DistilledSet
 from bench.distillation.soft_labels import teacher_labels
 from bench.distillation.task import Task, check_ipc, method
-from bench.features.views import Frame, RandomView, resize_side
+from bench.features.views import Frame, RandomView, central_box, resize_side
 from bench.machine.processes import World
 from methods._synthesis.augment import Augmentation
 from methods._synthesis.match import Chunking, Schedule, match
@@ -167,7 +167,7 @@ def synthesise(
     labels_N = np.repeat(np.arange(task.train.num_classes), task.ipc)
     augmentation = Augmentation(
         crop=crop, scale=(crop_min_area, 1.0), overhang=overhang, flip_prob=flip_prob,
-        noise_std=noise_std, noise_mean=noise_mean, noise_prob=noise_prob,
+        noise_std=noise_std, noise_mean=noise_mean, noise_prob=noise_prob, centre=central_box(task.encoder.input_side),
     )
     view = _real_view(task.encoder, augmentation, frame=frame, interpolation=interpolation)
     real = RealFeatures(
