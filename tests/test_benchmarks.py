@@ -14,12 +14,13 @@ from conftest import TOY_LINES
 
 from bench.core.errors import InputError
 from bench.core.types import Places
+from bench.features.crops import _grid
 from bench.results.record import Seconds
 from bench.results.store import load
 from benchmarks import imagenet_scale, lgm_accuracy, lgm_memory, lgm_step
 from benchmarks.imagenet_scale import Size
 from benchmarks.lgm_accuracy import Preset
-from methods._synthesis.augment import Augmentation, _grid
+from methods._synthesis.augment import Augmentation
 from methods._synthesis.pyramid import Pyramid
 from tests import commands
 
@@ -202,7 +203,7 @@ def test_accuracy_has_a_row_for_every_preset_and_time_and_goes_on_from_its_recor
 
 
 def test_the_accuracy_command_prints_its_table_and_writes_its_rows(toy, tmp_path):
-    lines = [*TOY_LINES, 'run.seeds = [0]', 'lgm.level_every = 1', 'lgm.num_augmentations = 1', 'lgm.num_updates = 5']
+    lines = [*TOY_LINES, 'run.seeds = [0]', 'lgm.level_every = 1', 'lgm.num_augmentations = 1', 'lgm.num_updates = 6']
     arguments = ['--preset=own=', f'--results_dir={tmp_path / "results"}', f'--json={tmp_path / "rows.json"}']
     bindings = [f'--gin_bindings={line}' for line in lines]
     done = commands.run('benchmarks.lgm_accuracy', *arguments, *bindings)
