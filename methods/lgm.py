@@ -1,7 +1,7 @@
 """Linear Gradient Matching: synthetic images that give random linear probes the same gradient as the real data.
 
 Dataset Distillation for Pre-Trained Self-Supervised Vision Models, arXiv 2511.16674, section 3. The defaults are the
-released settings, as in gin/methods/lgm_released.gin; docs/protocol.md lists the deviations.
+released settings, those of gin/methods/lgm_released.gin; docs/protocol.md lists the deviations.
 """
 
 from typing import Literal

@@ -38,7 +38,7 @@ def small(path, *more):
     """Return the flags that run a file on the toy world, with few updates of the LGM that it is about."""
     files = {Path(file).name for file in (path, *includes(path))}
     lgm = 'lgm' if files & {'lgm_released.gin', 'neighbors.gin'} else 'lgm_fast'
-    few = {'num_updates': 5, 'level_every': 1, 'num_augmentations': 2, 'num_views': 2, 'log_every': 1}
+    few = {'num_updates': 6, 'level_every': 1, 'num_augmentations': 2, 'num_views': 2, 'log_every': 1}
     return [f'--gin_bindings={line}' for line in [*SMALL, *(f'{lgm}.{key} = {value}' for key, value in few.items()), *more]]
 
 
