@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from conftest import all_records
 from test_probe import GivenFeatures, random_task
 from test_rivals import synthetic
 from test_synthesis import SMALL, _autograd_gradient, _real
@@ -19,6 +20,7 @@ from bench.features import crops
 from bench.features.store import FeatureStore
 from bench.features.views import CenterView, RandomView, central_box, resize_side
 from bench.pipeline import probe as second_stage
+from bench.probes import adam
 from methods import lgm as lgm_module
 from methods._synthesis import distil
 from methods._synthesis.gradient import random_probes
@@ -54,18 +56,25 @@ def given(task, monkeypatch):
 # --- synthesis: what is bound -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize('crop', [True, False])
-def test_real_and_synthetic_views_are_made_as_bound(given, crop):
-    bound = {'flip_prob': 0.25, 'noise_std': 0.1, 'noise_mean': 0.4, 'noise_prob': 0.75}
-    got = given(crop=crop, crop_min_area=0.3, num_views=3, **bound)
+@pytest.mark.parametrize('switch', [True, False])
+def test_real_and_synthetic_views_are_made_as_bound(given, switch):
+    bound = {'crop': switch, 'overhang': switch, 'flip_prob': 0.25, 'noise_std': 0.1, 'noise_mean': 0.4, 'noise_prob': 0.75}
+    real = {'frame': 'random' if switch else 'whole', 'interpolation': 'bicubic' if switch else None}
+    got = given(crop_min_area=0.3, num_views=3, drop_last=switch, **bound, **real)
     for side in (got.augmentation, got.real.view):
         assert {name: getattr(side, name) for name in bound} == bound
-        assert (side.crop, side.scale, side.ratio) == (crop, (0.3, 1.0), (3 / 4, 4 / 3))
-    assert got.real.num_views == 3
+        assert (side.scale, side.ratio) == ((0.3, 1.0), (3 / 4, 4 / 3))
+    assert got.augmentation.centre == central_box(8)
+    view = got.real.view
+    assert (view.side, view.frame, view.interpolation) == (8, real['frame'], real['interpolation'] or 'bilinear')
+    assert (got.real.num_views, got.real.drop_last) == (3, switch)
 
 
 def test_schedule_and_number_of_views_are_as_bound(given):
-    bound = {'num_updates': 40, 'learning_rate': 0.3, 'lr_over_levels': True, 'decay_start': 0.6, 'level_every': 3}
+    bound = {
+        'num_updates': 40, 'learning_rate': 0.3, 'lr_over_levels': True, 'decay_start': 0.6, 'level_every': 3,
+        'level_delay': 2,
+    }  # fmt: skip
     got = given(num_augmentations=7, chunk_size=5, **bound)
     assert {name: getattr(got.schedule, name) for name in bound} == bound
     assert (got.chunking.views, got.chunking.size, got.total) == (7, 5, 12)
@@ -125,7 +134,8 @@ def test_lgm_compares_all_views_with_a_real_batch_of_as_many_under_new_probes(mo
     f_AND = torch.randn(2, 6, 3, generator=torch.Generator().manual_seed(2))
     found = [loss_of(synthetic(f_AND, ipc=2)) for _ in range(2)]
     assert asked == [(size, balanced)] * 2
-    assert not torch.equal(*probes) and torch.cat(probes).std().item() == pytest.approx(2, rel=0.3)
+    assert [len(w_PCD) for w_PCD in probes] == [3, 3] and not torch.equal(*probes)
+    assert torch.cat(probes).std().item() == pytest.approx(2, rel=0.3)
     y_MC = torch.eye(3).repeat_interleave(2, dim=0).repeat(2, 1)
     for loss, w_PCD in zip(found, probes, strict=True):
         each = [_autograd_gradient(f_AND.flatten(0, 1), y_MC, w_CD, create_graph=False) for w_CD in w_PCD]
@@ -138,6 +148,33 @@ def test_a_real_batch_takes_every_cached_view_and_each_image_its_own():
     real = _real(f_VND, np.arange(500) % 3)
     first, second = (real.batch(None)[0].flatten() for _ in range(2))
     assert torch.bincount(first.long(), minlength=4).min() > 80 and (first != second).float().mean() > 0.6
+
+
+def test_class_means_over_views_are_those_of_all_cached_views():
+    real = _real()
+    each = [np.stack([f_ND[real.labels_N == c].mean(axis=0) for c in range(3)]) for f_ND in real.task.f_VND]
+    np.testing.assert_allclose(real.class_means(views=True), np.mean(each, axis=0), atol=1e-6)
+    np.testing.assert_allclose(real.class_means(), each[0], atol=1e-6)
+
+
+def test_fresh_real_views_are_of_their_images_and_new_for_each_use_and_seed(given, toy, monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        FeatureStore, 'fresh', lambda self, split, backbone, view, *, views: asked.append((split, view.seed, list(views)))
+        or torch.zeros(1, len(split), 8)
+    )  # fmt: skip
+    for seed in (0, 1):
+        real = given(seed=seed, num_views=None).real
+        for _ in range(3):
+            _, labels_B = real.batch(7)
+            np.testing.assert_array_equal(asked[-1][0].labels_N, labels_B)
+    shown = [(seed, number) for _, seed, numbers in asked for number in numbers]
+    assert len(set(shown)) == len(shown) == 6 and len({seed for seed, _ in shown}) == 2
+    # plain pictures tell their class by their colour
+    split, colours_C3 = asked[0][0], toy._COLOURS
+    for place, label in enumerate(split.labels_N):
+        mean_3 = np.asarray(split.images[place]).mean(axis=(0, 1))
+        assert np.square(colours_C3 - mean_3).sum(axis=1).argmin() == label
 
 
 # --- synthesis: known answers -------------------------------------------------------------------------------------------
@@ -162,9 +199,9 @@ def test_a_synthetic_view_without_a_crop_is_the_test_view():
 
 
 def test_stored_images_are_rounded_and_keep_their_pixels_and_colours():
-    x_CHW = torch.tensor([[[254.6, 0.4]], [[10.0, 20.0]], [[300.0, -3.0]]]) / 255
+    x_CHW = torch.tensor([[[254.6, 0.4]], [[10.0, 20.0]], [[300.0, 7.0]]]) / 255
     stored = DistilledSet.synthetic(x_CHW[None], np.array([0]))
-    assert stored.images_NHWC.tolist() == [[[[255, 10, 255], [0, 20, 0]]]]
+    assert stored.images_NHWC.tolist() == [[[[255, 10, 255], [0, 20, 7]]]]
 
 
 def test_chosen_photographs_are_the_ones_that_are_seen(toy):
@@ -177,32 +214,59 @@ def test_chosen_photographs_are_the_ones_that_are_seen(toy):
 # --- probes -------------------------------------------------------------------------------------------------------------
 
 
+@pytest.fixture
+def views_of(monkeypatch):
+    """Return the views in which a protocol sees its training and its test images, with the numbers of the view."""
+
+    def call(name, *, is_full=False):
+        seen = {'distilled': [], 'test': []}
+
+        def features(self, split, backbone, view, *, num_views=1):
+            return noted(split, view, range(num_views))
+
+        def fresh(self, split, backbone, view, *, views):
+            return torch.from_numpy(noted(split, view, views))
+
+        def noted(split, view, numbers):
+            seen[split.name].append((view, list(numbers)))
+            return np.repeat(task.store.f_VND[split.name][:1], len(numbers), axis=0)
+
+        monkeypatch.setattr(GivenFeatures, 'features', features)
+        monkeypatch.setattr(GivenFeatures, 'fresh', fresh, raising=False)
+        monkeypatch.setattr(adam, '_FRESH_FLOATS', 1)
+        task = random_task(is_full=is_full)
+        task.backbone.interpolation = 'bicubic'
+        row = registry.rows('protocol')[name]
+        small = {'epochs': 3, 'full_epochs': 3, 'repeats': 2, 'num_views': 2, 'full_views': 2}
+        defaults = row.defaults()
+        row.load()(task, **{**defaults, **{k: v for k, v in small.items() if defaults.get(k) is not None}})
+        return seen['distilled'], seen['test']
+
+    return call
+
+
 @pytest.mark.parametrize('name', registry.rows('protocol'))
-def test_a_protocol_sees_test_images_in_the_test_view_and_trains_in_its_own(name, monkeypatch):
-    seen = {'distilled': [], 'test': []}
-
-    def features(self, split, backbone, view, *, num_views=1):
-        seen[split.name].append(view)
-        return np.repeat(self.f_VND[split.name][:1], num_views, axis=0)
-
-    def fresh(self, split, backbone, view, *, views):
-        return torch.from_numpy(features(self, split, backbone, view, num_views=len(views)))
-
-    monkeypatch.setattr(GivenFeatures, 'features', features)
-    monkeypatch.setattr(GivenFeatures, 'fresh', fresh, raising=False)
-    row = registry.rows('protocol')[name]
-    small = {'epochs': 2, 'repeats': 2, 'num_views': 2}
-    defaults = row.defaults()
-    row.load()(random_task(), **{**defaults, **{k: v for k, v in small.items() if defaults.get(k) is not None}})
-    test_view = CenterView(8, 'bilinear')
-    assert set(seen['test']) == {test_view}
-    if 'epochs' not in defaults:
-        assert set(seen['distilled']) == {test_view}
+@pytest.mark.parametrize('is_full', [True, False])
+def test_a_protocol_sees_test_images_in_the_test_view_and_trains_in_its_own(name, is_full, views_of):
+    trained, tested = views_of(name, is_full=is_full)
+    test_view = CenterView(8, 'bilinear' if name == 'release-v1' else 'bicubic')
+    assert {view for view, _ in tested} == {test_view}
+    if 'epochs' not in registry.rows('protocol')[name].defaults():
+        assert {view for view, _ in trained} == {test_view}
         return
-    assert seen['distilled']
-    for view in seen['distilled']:
-        assert isinstance(view, RandomView) and (view.side, view.interpolation, view.crop) == (8, 'bilinear', True)
-        assert (view.scale, view.ratio, view.flip_prob, view.noise_prob) == ((0.08, 1.0), (3 / 4, 4 / 3), 0.5, 0.0)
+    released = {'frame': 'random' if is_full else 'center', 'overhang': True, 'interpolation': 'bilinear'}
+    changed = released if name == 'release-v1' else {'interpolation': 'bicubic'}
+    for view, _ in trained:
+        assert view == RandomView(**{'side': 8, 'seed': view.seed, **changed})
+
+
+@pytest.mark.parametrize('name', ['paper-v1', 'paper-v1-exact', 'release-v1'])
+def test_each_repeat_of_a_probe_has_views_of_its_own_and_exact_rules_use_none_twice(name, views_of):
+    trained, _ = views_of(name)
+    assert len({view.seed for view, _ in trained}) == 2
+    shown = [(view.seed, number) for view, numbers in trained for number in numbers]
+    # two repeats of three epochs, or two pools of two views
+    assert len(set(shown)) == len(shown) == (4 if name == 'paper-v1' else 6)
 
 
 def test_full_data_is_told_apart_from_a_distilled_set(toy):
@@ -218,3 +282,10 @@ def test_full_data_is_told_apart_from_a_distilled_set(toy):
     assert is_full(indices_N=order_N, labels_N=dataset.train.labels_N[order_N])
     assert not is_full(indices_N=np.arange(count - 1), labels_N=dataset.train.labels_N[:-1])
     assert not is_full(images_NHWC=np.zeros((count, 5, 5, 3), dtype=np.uint8))
+
+
+def test_a_method_gets_its_seed(run_bench, tmp_path):
+    outcome = run_bench(bind=["run.methods = ['random']", 'run.seeds = [0, 1]'])
+    assert outcome.status == 0, outcome.err
+    made = {record.cell.seed: record.distilled.hash for record in all_records(tmp_path / 'results')}
+    assert made.keys() == {0, 1} and made[0] != made[1]

@@ -30,7 +30,7 @@ _LIMIT, _LIMIT_OF_ALL = 300, 3600
 # The whole suite without the tests that notice every edit.
 _ALL = ('tests', '--ignore=tests/test_code_versions.py', '--ignore=tests/test_mutants.py')
 # A change that ends in one of these is no change of the science: it does not run.
-_BROKEN = re.compile(r' - (NameError|SyntaxError|IndentationError|ImportError|UnboundLocalError)\b')
+_BROKEN = re.compile(r' - (NameError|AttributeError|TypeError|SyntaxError|IndentationError|ImportError|UnboundLocalError)\b')
 _NOTICED, _SURVIVED, _INVALID = 'killed by', 'SURVIVED', 'NOT APPLICABLE'
 # Shows that tests import the copy and not the installed project.
 _SENTINEL = Mutant(
@@ -148,8 +148,9 @@ def run(tree: Path, tests: Sequence[str], *, limit: float) -> Outcome:
     }  # fmt: skip
     command = [sys.executable, '-m', 'pytest', '-x', '-q', '-p', 'no:cacheprovider', '--tb=no', '-rfE', *tests]
     process = subprocess.Popen(
-        command, cwd=tree, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
-    )
+        command, cwd=tree, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )  # fmt: skip
     try:
         output, _ = process.communicate(timeout=limit)
     except subprocess.TimeoutExpired:

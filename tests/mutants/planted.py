@@ -1,4 +1,4 @@
-"""The planted changes: each is a mistake in the science that somebody could make, and names the tests that have to notice it.
+"""The planted changes: each is a mistake in the science that somebody could make, with the tests that have to notice it.
 
 `before` occurs exactly once in the file (tests/test_mutants.py), so whoever edits that line mends its entry here.
 """
@@ -28,7 +28,7 @@ _RECORDS = 'tests/test_records.py'
 _BOARD = 'tests/test_leaderboard.py'
 _COMPARE = 'tests/test_compare.py'
 _ANALYSIS = 'tests/test_analysis.py'
-_RUN = 'tests/test_run.py'
+_RUN = 'tests/test_run.py::test_one_distilled_set_serves_every_eval_backbone_and_protocol'
 _WIRING = 'tests/test_wiring.py'
 
 PYRAMID = (
@@ -51,7 +51,8 @@ PYRAMID = (
     ),
     Mutant(
         'corners_aligned', 'levels are upsampled with their corners aligned',
-        'methods/_synthesis/pyramid.py', "mode='linear', align_corners=False", "mode='linear', align_corners=True", (_WIRING,),
+        'methods/_synthesis/pyramid.py', "mode='linear', align_corners=False", "mode='linear', align_corners=True",
+        (_WIRING,),
     ),
     Mutant(
         'colours_transposed', 'the colour matrix is transposed',
@@ -119,6 +120,15 @@ LOOP = (
         'bench/distillation/distilled_set.py', '.transpose(0, 2, 3, 1)', '[:, ::-1].transpose(0, 2, 3, 1)', (_WIRING,),
     ),
     Mutant(
+        'delay_not_bound', 'level_delay is ignored',
+        'methods/_synthesis/distil.py', 'level_every, level_delay)', 'level_every, 0)', (_WIRING,),
+    ),
+    Mutant(
+        'default_not_released', 'a default of lgm is not that of the release',
+        'methods/_synthesis/distil.py', "Since('2026-11', neutral=0)] = 1", "Since('2026-11', neutral=0)] = 0",
+        ('tests/test_gin_files.py',),
+    ),
+    Mutant(
         'half_cosine_from_the_start', 'the rate falls from the first update on',
         'methods/_synthesis/match.py', 'start = self.decay_start * self.num_updates', 'start = 0.0', (_SYNTHESIS,),
     ),
@@ -181,7 +191,8 @@ GRADIENT = (
 REAL = (
     Mutant(
         'real_view_0', 'only the first cached view of the real images is used',
-        'methods/_synthesis/real.py', 'torch.randint(self.num_views, rows_B.shape', 'torch.randint(1, rows_B.shape', (_WIRING,),
+        'methods/_synthesis/real.py', 'torch.randint(self.num_views, rows_B.shape', 'torch.randint(1, rows_B.shape',
+        (_WIRING,),
     ),
     Mutant(
         'real_not_flipped', 'real views are never flipped',
@@ -200,6 +211,43 @@ REAL = (
         'methods/_synthesis/distil.py', 'scale=augmentation.scale', 'scale=(0.08, 1.0)', (_WIRING,),
     ),
     Mutant(
+        'real_crop_inside', 'crops of real images lie inside them whatever is bound',
+        'methods/_synthesis/distil.py', 'overhang=augmentation.overhang', 'overhang=False', (_WIRING,),
+    ),
+    Mutant(
+        'real_from_the_whole', 'crops of real images are taken from the whole image whatever is bound',
+        'methods/_synthesis/distil.py', 'ratio=augmentation.ratio, frame=frame', "ratio=augmentation.ratio, frame='whole'",
+        (_WIRING,),
+    ),
+    Mutant(
+        'real_filter_not_bound', "real images are resized with the backbone's own filter whatever is bound",
+        'methods/_synthesis/distil.py', 'interpolation or backbone.interpolation', 'backbone.interpolation', (_WIRING,),
+    ),
+    Mutant(
+        'synthetic_crop_inside', 'crops of synthetic images lie inside them whatever is bound',
+        'methods/_synthesis/distil.py', 'overhang=overhang, flip_prob', 'overhang=False, flip_prob', (_WIRING,),
+    ),
+    Mutant(
+        'synthetic_uncropped_is_whole', 'without crops a synthetic view is the whole picture and a real one its centre',
+        'methods/_synthesis/distil.py', ', centre=central_box(task.encoder.input_side)', '', (_WIRING,),
+    ),
+    Mutant(
+        'fresh_views_repeat', 'every update sees the same fresh views of the real images',
+        'methods/_synthesis/real.py', 'number=self._uses - 1', 'number=0', (_WIRING,),
+    ),
+    Mutant(
+        'fresh_views_ignore_seed', 'fresh views of real images are the same for every method seed',
+        'methods/_synthesis/real.py', 'seed=derive_seed(self.view.seed, self.task.seed)', 'seed=self.view.seed', (_WIRING,),
+    ),
+    Mutant(
+        'fresh_features_of_others', 'fresh views are those of other images than their labels',
+        'bench/distillation/task.py', 'indices_N=rows_M).split', 'indices_N=np.sort(rows_M)).split', (_WIRING,),
+    ),
+    Mutant(
+        'last_batch_kept', 'the rest of a pass that does not fill a batch is used',
+        'methods/_synthesis/distil.py', 'drop_last=drop_last', 'drop_last=False', (_WIRING,),
+    ),
+    Mutant(
         'min_area_not_bound', 'crop_min_area is ignored on both sides',
         'methods/_synthesis/distil.py', 'scale=(crop_min_area, 1.0)', 'scale=(0.08, 1.0)', (_WIRING,),
     ),
@@ -209,12 +257,11 @@ REAL = (
     ),
     Mutant(
         'pass_repeats', 'a shuffled pass draws with replacement',
-        'methods/_synthesis/real.py', 'self._order_N = torch.randperm(len(self.labels_N), ',
-        'self._order_N = torch.randint(len(self.labels_N), (len(self.labels_N),), ', (_SYNTHESIS,),
+        'methods/_synthesis/real.py', 'torch.randperm(total, ', 'torch.randint(total, (total,), ', (_SYNTHESIS,),
     ),
     Mutant(
         'means_of_the_test_view', 'class means over random views are those of the test view',
-        'methods/_synthesis/real.py', 'if not views:', 'if True:', (_RIVALS,),
+        'methods/_synthesis/real.py', 'if not views:', 'if True:', (_WIRING,),
     ),
     Mutant(
         'covariance_by_images', 'the covariance weighs images alike and not classes',
@@ -227,7 +274,7 @@ REAL = (
     ),
     Mutant(
         'method_seed_0', 'every method seed is 0',
-        'bench/pipeline/distil.py', 'seed=cell.seed, backbone', 'seed=0, backbone', (_RUN,),
+        'bench/pipeline/distil.py', 'seed=cell.seed, backbone', 'seed=0, backbone', (_WIRING,),
     ),
 )  # fmt: skip
 
@@ -355,12 +402,14 @@ PROBES = (
     ),
     Mutant(
         'best_epoch_kept', 'the probe is tested after every epoch, and the best test accuracy is told',
-        'bench/probes/adam.py', '            advance()\n    return score(task, w_RCD.detach(), b_RC.detach(),',
+        'bench/probes/adam.py',
+        '            advance()\n'
+        "    curves = {'probe/train_loss': _curve(losses)}\n    return score(task, w_RCD.detach(), b_RC.detach(),",
         '            advance()\n'
         '            tested = score(task, w_RCD.detach(), b_RC.detach(), curves={}).correct_RN.mean()\n'
         '            if epoch == 0 or tested > best[0]:\n'
         '                best = (tested, w_RCD.detach().clone(), b_RC.detach().clone())\n'
-        '    return score(task, best[1], best[2],', (_PROBE,),
+        "    curves = {'probe/train_loss': _curve(losses)}\n    return score(task, best[1], best[2],", (_PROBE,),
     ),
     Mutant(
         'soft_labels_ignored', 'the probe is trained on the most likely class',
@@ -370,9 +419,47 @@ PROBES = (
     ),
     Mutant(
         'tested_on_random_views', 'test images are seen in a random view',
-        'bench/probes/task.py', 'view = CenterView(task.backbone.input_side, task.backbone.interpolation)',
+        'bench/probes/task.py', 'view = CenterView(task.backbone.input_side, ',
         'from bench.features.views import RandomView\n'
-        '    view = RandomView(task.backbone.input_side, task.backbone.interpolation, seed=0)', (_WIRING,),
+        '    view = RandomView(task.backbone.input_side, seed=0, interpolation=', (_WIRING,),
+    ),
+    Mutant(
+        'test_filter_not_bound', "release-v1 resizes test images with the backbone's own filter",
+        'bench/probes/task.py', 'interpolation or task.backbone.interpolation', 'task.backbone.interpolation', (_WIRING,),
+    ),
+    Mutant(
+        'probe_on_the_test_view', 'the probe is trained on the test view',
+        'bench/probes/adam.py', "seed=derive_seed('probe views'),\n",
+        "seed=derive_seed('probe views'), crop=False, flip_prob=0.0,\n", (_WIRING,),
+    ),
+    Mutant(
+        'train_filter_not_bound', "release-v1 resizes training images with the backbone's own filter",
+        'bench/probes/adam.py', 'interpolation or task.backbone.interpolation', 'task.backbone.interpolation', (_WIRING,),
+    ),
+    Mutant(
+        'probe_crop_inside', 'release-v1 draws its crops inside the image',
+        'bench/probes/adam.py', 'overhang=overhang,', 'overhang=False,', (_WIRING,),
+    ),
+    Mutant(
+        'full_from_the_centre', 'release-v1 takes the crops of full data from the central square',
+        'bench/probes/adam.py', "'random' if task.is_full else 'center'", "'center'", (_WIRING,),
+    ),
+    Mutant(
+        'not_from_a_square', 'release-v1 takes crops from the whole image',
+        'bench/probes/adam.py', "'whole' if not square else", "'whole' if True else", (_WIRING,),
+    ),
+    Mutant(
+        'pool_shared', 'all repeats draw from one pool of views',
+        'bench/probes/adam.py', 'own if own_views and not task.is_full else [view]', '[view]', (_WIRING,),
+    ),
+    Mutant(
+        'exact_reuses_views', 'paper-v1-exact and release-v1 see their first views again and again',
+        'bench/probes/adam.py', 'views=numbers)', 'views=range(len(numbers)))', (_WIRING,),
+    ),
+    Mutant(
+        'exact_from_a_pool', 'paper-v1-exact draws from a pool',
+        'bench/probes/protocols.py', "settings={'num_views': None, 'full_views': None}", "settings={'full_views': None}",
+        (_WIRING,),
     ),
     Mutant(
         'top3', 'top-5 accuracy counts three classes',
@@ -404,7 +491,8 @@ PROBES = (
     ),
     Mutant(
         'ridge_not_scaled', 'the strength of the ridge depends on the scale of the features',
-        'bench/probes/ridge.py', 'scale = square_N.mean().sqrt().clamp(min=1e-12)', 'scale = torch.ones(()).double()', (_PROBE,),
+        'bench/probes/ridge.py', 'scale = square_N.mean().sqrt().clamp(min=1e-12)', 'scale = torch.ones(()).double()',
+        (_PROBE,),
     ),
     Mutant(
         'ridge_strength_by_count', 'the strength of the ridge depends on the number of images',
@@ -484,7 +572,8 @@ METHODS = (
     ),
     Mutant(
         'lgm_plus_distance', 'the targets of lgm_plus are not at the distance of the class means',
-        'methods/lgm_plus.py', 'direction_CD = direction_CD * (spread', 'direction_CD = 2 * direction_CD * (spread', (_RIVALS,),
+        'methods/lgm_plus.py', 'direction_CD = direction_CD * (spread', 'direction_CD = 2 * direction_CD * (spread',
+        (_RIVALS,),
     ),
     Mutant(
         'temperature_multiplies', 'soft labels are sharper at a high temperature',
@@ -569,7 +658,7 @@ RESULTS = (
     ),
     Mutant(
         'adjusted_by_test', 'the adjusted mean weighs groups by their test images',
-        'bench/results/make.py', '(group.n_train or 0) * accuracy for', 'weight * group.n_test / len(test) * accuracy for',
+        'bench/results/make.py', '(group.n_train or 0) * accuracy for', 'weight * group.n / len(test) * accuracy for',
         (_RECORDS,),
     ),
     Mutant(
@@ -579,7 +668,8 @@ RESULTS = (
     ),
     Mutant(
         'images_drawn_apart', 'two figures of the bootstrap use different images',
-        'bench/analysis/bootstrap.py', "numpy_generator('bootstrap', 'images', count)", 'np.random.default_rng()', (_ANALYSIS,),
+        'bench/analysis/bootstrap.py', '@ _image_draws(count)', '@ _image_draws(count)[:, np.random.permutation(DRAWS)]',
+        (_ANALYSIS,),
     ),
     Mutant(
         'p_may_be_0', 'the p-value of the bootstrap may be 0',
