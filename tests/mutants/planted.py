@@ -27,7 +27,8 @@ _SOFT = 'tests/test_soft_labels.py'
 _RECORDS = 'tests/test_records.py'
 _BOARD = 'tests/test_leaderboard.py'
 _COMPARE = 'tests/test_compare.py'
-_ANALYSIS = 'tests/test_analysis.py'
+_DRAWS = 'tests/test_analysis.py::test_two_figures_use_the_same_images_draw_by_draw'
+_ENDS = 'tests/test_analysis.py::test_means_ratios_intervals_and_p_values_worked_by_hand'
 _RUN = 'tests/test_run.py::test_one_distilled_set_serves_every_eval_backbone_and_protocol'
 _WIRING = 'tests/test_wiring.py'
 
@@ -585,8 +586,8 @@ METHODS = (
     ),
     Mutant(
         'teacher_by_images', 'the teacher of soft labels weighs images alike and not classes',
-        'bench/distillation/soft_labels.py', 'num_classes * counts_C[labels_N[rows]]', '0 * counts_C[labels_N[rows]] + len(f_ND)',
-        (_SOFT,),
+        'bench/distillation/soft_labels.py', 'num_classes * counts_C[labels_N[rows]]',
+        '0 * counts_C[labels_N[rows]] + len(f_ND)', (_SOFT,),
     ),
 )  # fmt: skip
 
@@ -664,20 +665,20 @@ RESULTS = (
     Mutant(
         'images_not_drawn', 'the bootstrap draws seeds only',
         'bench/analysis/bootstrap.py', 'self.correct_SN @ _image_draws(count)',
-        'np.repeat(self.correct_SN.mean(axis=1, keepdims=True), DRAWS, axis=1)', (_ANALYSIS,),
+        'np.repeat(self.correct_SN.mean(axis=1, keepdims=True), DRAWS, axis=1)', (_DRAWS,),
     ),
     Mutant(
         'images_drawn_apart', 'two figures of the bootstrap use different images',
         'bench/analysis/bootstrap.py', '@ _image_draws(count)', '@ _image_draws(count)[:, np.random.permutation(DRAWS)]',
-        (_ANALYSIS,),
+        (_DRAWS,),
     ),
     Mutant(
         'p_may_be_0', 'the p-value of the bootstrap may be 0',
-        'bench/analysis/bootstrap.py', '(self.draws_B <= 0).sum() + 1', '(self.draws_B <= 0).sum()', (_ANALYSIS,),
+        'bench/analysis/bootstrap.py', '(self.draws_B <= 0).sum() + 1', '(self.draws_B <= 0).sum()', (_ENDS,),
     ),
     Mutant(
         'interval_of_90_percent', 'intervals of the bootstrap are of 90 %',
-        'bench/analysis/bootstrap.py', 'LEVEL = 0.95', 'LEVEL = 0.90', (_ANALYSIS,),
+        'bench/analysis/bootstrap.py', 'LEVEL = 0.95', 'LEVEL = 0.90', (_ENDS,),
     ),
 )  # fmt: skip
 
