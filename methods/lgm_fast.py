@@ -1,8 +1,8 @@
 """LGM in minutes instead of hours: a steeper schedule, less noise and every real image; a variant, not the published method.
 
 Loss and parameterization are those of lgm. benchmarks/README.md measures the effect of each part, docs/protocol.md that of
-views that differ from the release's. The values were
-chosen on held-out training images of two data sets (inputs of 64 and 144 px).
+views that differ from the release's. The values were chosen on held-out training images of two data sets (inputs of 64 and
+144 px).
 """
 
 VARIANT_OF = 'lgm'

@@ -30,9 +30,16 @@ METHODS = sorted((ROOT / 'gin' / 'methods').glob('*.gin'))
 SMALL = [
     "run.datasets = ['toy_data']", "run.backbones = ['toy_net']", 'run.eval_backbones = None',
     'run.ipc = [2]', 'run.seeds = [0]', 'run.seeds_for = {}',
-    'lgm.num_updates = 6', 'lgm.level_every = 1', 'lgm.num_augmentations = 2', 'lgm.num_views = 2', 'lgm.log_every = 1',
     'paper_v1.epochs = 2', 'paper_v1.full_epochs = 2', 'paper_v1.repeats = 2',
 ]  # fmt: skip
+
+
+def small(path, *more):
+    """Return the flags that run a file on the toy world, with few updates of the LGM that it is about."""
+    files = {Path(file).name for file in (path, *includes(path))}
+    lgm = 'lgm' if files & {'lgm_released.gin', 'neighbors.gin'} else 'lgm_fast'
+    few = {'num_updates': 6, 'level_every': 1, 'num_augmentations': 2, 'num_views': 2, 'log_every': 1}
+    return [f'--gin_bindings={line}' for line in [*SMALL, *(f'{lgm}.{key} = {value}' for key, value in few.items()), *more]]
 
 
 def test_every_folder_of_gin_files_is_tested():
@@ -68,16 +75,16 @@ def test_the_command_lists_the_cells_of_a_published_table_and_touches_nothing(pa
 
 @pytest.mark.parametrize('path', RUNS, ids=lambda path: path.stem)
 def test_it_runs_on_the_toy_world(path, run_bench):
-    bindings = [f'--gin_bindings={line}' for line in SMALL]
-    outcome = run_bench(f'--gin_file={path}', *bindings)
+    outcome = run_bench(f'--gin_file={path}', *small(path))
     assert (outcome.status, outcome.err) == (0, '')
     assert 'toy_data' in outcome.out and 'FAILED' not in outcome.out
 
 
 @pytest.mark.parametrize('path', SUITE, ids=lambda path: path.stem)
 def test_a_file_of_the_suite_runs_on_the_toy_world(path, run_bench):
-    lines = [line for line in SMALL if path.stem != 'convex' or not line.startswith('paper_v1')]  # another protocol
-    bindings = [f'--gin_bindings={line}' for line in [*lines, 'run.ipc = [1]']]
+    bindings = small(path, 'run.ipc = [1]')
+    if path.stem == 'convex':  # another protocol
+        bindings = [binding for binding in bindings if 'paper_v1' not in binding]
     outcome = run_bench(f'--gin_file={path}', *bindings)
     assert (outcome.status, outcome.err) == (0, '')
     assert 'toy_data' in outcome.out and 'FAILED' not in outcome.out
@@ -136,8 +143,7 @@ def test_a_methods_file_binds_its_method_alone_and_runs(path, run_bench):
     name = max((name for name in registry.rows('method') if path.stem.startswith(name)), key=len)  # lgm_released binds lgm
     with loaded([str(path)], [], command=RUN) as config:
         assert {statement.selector for statement in config.statements} == {name}
-    bindings = [f'--gin_bindings={line}' for line in [*SMALL, f"run.methods = ['lgm', '{name}']"]]
-    outcome = run_bench(f'--gin_file={path}', *bindings)
+    outcome = run_bench(f'--gin_file={path}', *small(path, f"run.methods = ['{name}']"))
     assert (outcome.status, outcome.err) == (0, '')
 
 

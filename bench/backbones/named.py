@@ -47,7 +47,7 @@ def named(
       revision: commit, branch or tag of the repository on the hub; '' takes the main branch, and `Backbone.source` records
         its commit.
       input_side: in pixels; None takes the catalogue's.
-      precision: of the network's arithmetic; features are always returned as float32.
+      precision: of the network's arithmetic; features are float64 with `float64`, else float32.
 
     Raises:
       InputError: if the checkpoint is missing, keys or shapes do not match, or the weights cannot be downloaded.

@@ -209,7 +209,7 @@ def _own_pyramid(task: Task, *, image_size: int, start_size: int, decorrelate: b
     first, end = classes.start * task.ipc, classes.stop * task.ipc
     pyramid = Pyramid(
         end - first, first=first, image_size=image_size, start_size=start_size, decorrelate=decorrelate, seed=task.seed,
-        device=task.encoder.device,
+        device=task.encoder.device, dtype=task.encoder.dtype,
     )
     if from_real:
         pyramid.start_from(_real_images(task, size=image_size)[first:end])
@@ -280,4 +280,4 @@ def _real_images(task: Task, *, size: int) -> Tensor:
     chosen = [members[herd(f_ND[members], task.ipc)] for members in task.members()]
     images = [task.train.images[int(index)] for index in np.concatenate(chosen)]
     crops = [TF.pil_to_tensor(TF.center_crop(TF.resize(image, [size]), [size, size])) for image in images]
-    return torch.stack(crops).float() / 255
+    return torch.stack(crops).to(task.encoder.dtype) / 255
