@@ -30,6 +30,9 @@ _COMPARE = 'tests/test_compare.py'
 _DRAWS = 'tests/test_analysis.py::test_two_figures_use_the_same_images_draw_by_draw'
 _ENDS = 'tests/test_analysis.py::test_means_ratios_intervals_and_p_values_worked_by_hand'
 _RUN = 'tests/test_run.py::test_one_distilled_set_serves_every_eval_backbone_and_protocol'
+_LEAK = 'tests/test_rules.py::test_no_method_looks_at_the_test_split'
+_NORMALISED = 'tests/test_backbones.py::test_images_are_normalised_by_the_backbones_own_mean_and_std'
+_DEFAULTS = 'tests/test_gin_files.py::test_the_released_file_binds_the_defaults_of_the_method'
 _WIRING = 'tests/test_wiring.py'
 
 PYRAMID = (
@@ -61,7 +64,7 @@ PYRAMID = (
     ),
     Mutant(
         'colours_by_rows', 'the colour matrix is divided by its largest row norm',
-        'methods/_synthesis/pyramid.py', '_COLOUR.norm(dim=0).max()', '_COLOUR.norm(dim=1).max()', (_SYNTHESIS,),
+        'methods/_synthesis/pyramid.py', 'c_33.norm(dim=0).max()', 'c_33.norm(dim=1).max()', (_SYNTHESIS,),
     ),
     Mutant(
         'sigmoid_of_x', 'the sigmoid lacks its factor of 2',
@@ -77,7 +80,8 @@ PYRAMID = (
     ),
     Mutant(
         'photographs_in_other_colours', 'images that start from photographs do not decode to them',
-        'methods/_synthesis/pyramid.py', 'torch.linalg.inv(COLOUR_33)', 'torch.linalg.inv(COLOUR_33).T', (_SYNTHESIS,),
+        'methods/_synthesis/pyramid.py', 'torch.linalg.inv(colour_33(self.dtype))', 'torch.linalg.inv(colour_33(self.dtype)).T',
+        (_SYNTHESIS,),
     ),
 )  # fmt: skip
 
@@ -127,7 +131,7 @@ LOOP = (
     Mutant(
         'default_not_released', 'a default of lgm is not that of the release',
         'methods/_synthesis/distil.py', "Since('2026-11', neutral=0)] = 1", "Since('2026-11', neutral=0)] = 0",
-        ('tests/test_gin_files.py',),
+        (_DEFAULTS,),
     ),
     Mutant(
         'half_cosine_from_the_start', 'the rate falls from the first update on',
@@ -266,12 +270,12 @@ REAL = (
     ),
     Mutant(
         'covariance_by_images', 'the covariance weighs images alike and not classes',
-        'methods/_synthesis/real.py', '1 / self.counts_C[self.labels_N] / (self.counts_C > 0).sum()',
+        'methods/_synthesis/real.py', '1 / self.counts_C[self.labels_N].to(self.dtype) / (self.counts_C > 0).sum()',
         'torch.full((len(self.labels_N),), 1 / len(self.labels_N))', (_RIVALS,),
     ),
     Mutant(
         'method_sees_test', 'a method is given the test split',
-        'bench/pipeline/distil.py', 'train=plan.train', 'train=session.dataset(cell.dataset).test', ('tests/test_rules.py',),
+        'bench/pipeline/distil.py', 'train=plan.train', 'train=session.dataset(cell.dataset).test', (_LEAK,),
     ),
     Mutant(
         'method_seed_0', 'every method seed is 0',
@@ -349,12 +353,12 @@ VIEWS = (
     ),
     Mutant(
         'mean_and_std_exchanged', 'images are normalised with mean and standard deviation exchanged',
-        'bench/backbones/base.py', '(x_NCHW - mean) / std', '(x_NCHW - std) / mean', ('tests/test_backbones.py',),
+        'bench/backbones/base.py', '(x_NCHW - mean) / std', '(x_NCHW - std) / mean', (_NORMALISED,),
     ),
     Mutant(
         'network_sees_bgr', 'networks see blue, green, red',
         'bench/backbones/base.py', 'f_ND = self.network(x_NCHW)', 'f_ND = self.network(x_NCHW.flip(1))',
-        ('tests/test_backbones.py',),
+        (_NORMALISED,),
     ),
 )  # fmt: skip
 
