@@ -24,7 +24,8 @@ _FEATURES = 'tests/test_features.py'
 _SELECTORS = 'tests/test_selectors.py'
 _RIVALS = 'tests/test_rivals.py'
 _SOFT = 'tests/test_soft_labels.py'
-_RECORDS = 'tests/test_records.py'
+_RECORDS = 'tests/test_records.py::test_statistics_worked_by_hand'
+_BITS = 'tests/test_records.py::test_correctness_bits_survive_packing'
 _BOARD = 'tests/test_leaderboard.py'
 _COMPARE = 'tests/test_compare.py'
 _DRAWS = 'tests/test_analysis.py::test_two_figures_use_the_same_images_draw_by_draw'
@@ -369,7 +370,8 @@ VIEWS = (
     ),
     Mutant(
         'random_square_in_the_centre', 'a random square is the central one',
-        'bench/features/views.py', 'else RandomCrop(square)(image)', 'else F.center_crop(image, [square, square])', (_CROPS,),
+        'bench/features/views.py', 'else RandomCrop(square)(image)', 'else F.center_crop(image, [square, square])',
+        (_CROPS,),
     ),
     Mutant(
         'square_not_reduced', 'crops from a square are taken from the image before it is reduced',
@@ -726,7 +728,7 @@ RESULTS = (
     Mutant(
         'bits_inverted', 'the record keeps which images were wrong',
         'bench/results/record.py', 'np.packbits(np.asarray(correct_RN, dtype=bool), axis=1)',
-        'np.packbits(~np.asarray(correct_RN, dtype=bool), axis=1)', (_RECORDS,),
+        'np.packbits(~np.asarray(correct_RN, dtype=bool), axis=1)', (_BITS,),
     ),
     Mutant(
         'first_repeat_by_class', 'accuracy per class is that of the first repeat',
