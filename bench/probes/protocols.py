@@ -29,4 +29,9 @@ ROWS = (
         'ridge regression on cached test-view features: convex, no randomness',
         rules=_RIDGE,
     ),
+    Row(
+        'nn1-v1',
+        'bench.probes.nearest:nearest_probe',
+        '1-nearest-neighbour accuracy among the distilled images, by test-view features: no training',
+    ),
 )
