@@ -31,8 +31,17 @@ SMALL = [
     "run.datasets = ['toy_data']", "run.backbones = ['toy_net']", 'run.eval_backbones = None',
     'run.ipc = [2]', 'run.seeds = [0]', 'run.seeds_for = {}',
     'lgm.num_updates = 5', 'lgm.level_every = 1', 'lgm.num_augmentations = 2', 'lgm.num_views = 2', 'lgm.log_every = 1',
-    'paper_v1.epochs = 2', 'paper_v1.full_epochs = 2', 'paper_v1.repeats = 2',
 ]  # fmt: skip
+SHORT = {'epochs': 2, 'full_epochs': 2, 'repeats': 2}
+
+
+def small(path):
+    """Return the lines that make a file's run small: those of SMALL, and a short training under its protocols."""
+    with loaded([str(path)], [], command=RUN) as config:
+        names = config.command_settings()['protocol']
+    rows = [registry.find('protocol', name)[0] for name in ([names] if isinstance(names, str) else names)]
+    short = [(row, name) for row in rows for name in SHORT if name in row.defaults()]
+    return [*SMALL, *(f'{row.identifier}.{name} = {SHORT[name]}' for row, name in short)]
 
 
 def test_every_folder_of_gin_files_is_tested():
@@ -58,17 +67,18 @@ def test_it_lists_its_cells_with_every_binding_in_use(path, toy):
 @pytest.mark.parametrize('path', PAPER, ids=lambda path: path.stem)
 def test_the_command_lists_the_cells_of_a_published_table_and_touches_nothing(path, run_bench, tmp_path):
     with loaded([str(path)], [], command=RUN) as config:
-        keys = [cell.key for cell in grid(config)]
+        cells = grid(config)
+    (rules,) = {cell.protocol_label for cell in cells}
     outcome = run_bench(f'--gin_file={path}', '--dry_run')
     lines = outcome.out.splitlines()
-    assert (outcome.status, outcome.err) == (0, '') and [line.split()[0] for line in lines] == keys
-    assert all(' to do ' in line and line.endswith(', paper-v1  (new)') for line in lines)
+    assert (outcome.status, outcome.err) == (0, '') and [line.split()[0] for line in lines] == [cell.key for cell in cells]
+    assert all(' to do ' in line and line.endswith(f', {rules}  (new)') for line in lines)
     assert not any(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize('path', RUNS, ids=lambda path: path.stem)
 def test_it_runs_on_the_toy_world(path, run_bench):
-    bindings = [f'--gin_bindings={line}' for line in SMALL]
+    bindings = [f'--gin_bindings={line}' for line in small(path)]
     outcome = run_bench(f'--gin_file={path}', *bindings)
     assert (outcome.status, outcome.err) == (0, '')
     assert 'toy_data' in outcome.out and 'FAILED' not in outcome.out
@@ -76,8 +86,7 @@ def test_it_runs_on_the_toy_world(path, run_bench):
 
 @pytest.mark.parametrize('path', SUITE, ids=lambda path: path.stem)
 def test_a_file_of_the_suite_runs_on_the_toy_world(path, run_bench):
-    lines = [line for line in SMALL if path.stem != 'convex' or not line.startswith('paper_v1')]  # another protocol
-    bindings = [f'--gin_bindings={line}' for line in [*lines, 'run.ipc = [1]']]
+    bindings = [f'--gin_bindings={line}' for line in [*small(path), 'run.ipc = [1]']]
     outcome = run_bench(f'--gin_file={path}', *bindings)
     assert (outcome.status, outcome.err) == (0, '')
     assert 'toy_data' in outcome.out and 'FAILED' not in outcome.out
@@ -136,7 +145,7 @@ def test_a_methods_file_binds_its_method_alone_and_runs(path, run_bench):
     name = max((name for name in registry.rows('method') if path.stem.startswith(name)), key=len)  # lgm_fast binds lgm
     with loaded([str(path)], [], command=RUN) as config:
         assert {statement.selector for statement in config.statements} == {name}
-    bindings = [f'--gin_bindings={line}' for line in [*SMALL, f"run.methods = ['lgm', '{name}']"]]
+    bindings = [f'--gin_bindings={line}' for line in [*small(path), f"run.methods = ['lgm', '{name}']"]]
     outcome = run_bench(f'--gin_file={path}', *bindings)
     assert (outcome.status, outcome.err) == (0, '')
 
