@@ -65,9 +65,9 @@ def weights(monkeypatch):
     """The weights and biases of every probe that is scored, in order."""
     found = []
 
-    def noting(task, w_RCD, b_RC, *, curves):
+    def noting(task, w_RCD, b_RC, **named):
         found.append((w_RCD.clone(), b_RC.clone()))
-        return score(task, w_RCD, b_RC, curves=curves)
+        return score(task, w_RCD, b_RC, **named)
 
     for module in (adam, ridge):
         monkeypatch.setattr(module, 'score', noting)
@@ -170,7 +170,7 @@ def test_cached_views_and_fresh_views_agree_where_all_views_are_alike(toy, tmp_p
             encoded = task.store.images_encoded
             adam_probe(task, repeats=2, rate_per_256=1.0, **rules)
             if views is None:
-                assert task.store.images_encoded - encoded == 5 * 6
+                assert task.store.images_encoded - encoded == 5 * 6 * (1 if is_full else 2)
         (pooled, _), (fresh, _), (one_by_one, _) = weights[-3:]
         torch.testing.assert_close(fresh, pooled, rtol=1e-4, atol=1e-5)
         torch.testing.assert_close(one_by_one, fresh, rtol=1e-4, atol=1e-5)
@@ -229,8 +229,8 @@ def test_a_pool_that_is_let_go_now_and_then_makes_the_same_probe(toy, tmp_path, 
         adam_probe(task, repeats=2, epochs=6, num_views=3)
         assert bool(released) == (pool_bytes == 0)
     torch.testing.assert_close(*(w_RCD for w_RCD, _ in weights), rtol=0, atol=0)
-    # 39 images x 2 repeats a step: every second one
-    assert released == [(3, len(data.train), 8)] * 3
+    # 39 images x 2 repeats a step: both pools at every second one
+    assert released == [(3, len(data.train), 8)] * 2 * 3
 
 
 # --- scores -----------------------------------------------------------------------------------------------------------

@@ -5,6 +5,8 @@ Shape suffixes: R repeats (probe seeds), B batch, N images, V views, C classes, 
 
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
@@ -14,10 +16,10 @@ from torch.nn import Parameter
 
 from bench.core.hashing import derive_seed
 from bench.core.progress import progress
-from bench.core.ranges import NonNegative, Positive, PositiveInt
+from bench.core.ranges import NonNegative, Positive, PositiveInt, Since
 from bench.core.types import ProbeScore
 from bench.features.encode import release
-from bench.features.views import RandomView
+from bench.features.views import Interpolation, RandomView
 from bench.probes.task import ProbeTask, score
 
 # Number of floats of freshly encoded features held at a time.
@@ -41,11 +43,20 @@ def adam_probe(
     init_sigma: NonNegative = 0.01,
     num_views: PositiveInt | None = 64,
     full_views: PositiveInt | None = 8,
+    own_views: Annotated[bool, Since('2026-11', neutral=False)] = True,
+    square: Annotated[bool, Since('2026-11', neutral=False)] = False,
+    overhang: Annotated[bool, Since('2026-11', neutral=False)] = False,
+    interpolation: Annotated[Interpolation | None, Since('2026-11', neutral=None)] = None,
+    cosine: Annotated[Literal['step', 'epoch'], Since('2026-11', neutral='step')] = 'step',
 ) -> ProbeScore:
-    """Train linear probes with Adam on flipped and randomly cropped images. All repeats share the backbone passes.
+    """Train linear probes with Adam on flipped and randomly cropped images.
 
     arXiv 2511.16674, appendix: learning rate `rate_per_256` * batch / 256 with batch = min(`batch_size`, N), cosine to 0, no
-    weight decay, weights ~ N(0, `init_sigma`^2), bias 0, tested once at the end.
+    weight decay, weights ~ N(0, `init_sigma`^2), bias 0, tested once at the end. The last batch of an epoch may be smaller;
+    it makes a step of its own.
+
+    On the whole training split the repeats share their views, whatever `own_views` says: of 1.28 million images, five pools
+    would cost five times the hours of one.
 
     Args:
       task: see `ProbeTask`.
@@ -58,13 +69,24 @@ def adam_probe(
       init_sigma: standard deviation of the initial weights.
       num_views: cached random views per image; each epoch draws one of them. None encodes a new view per epoch.
       full_views: the same for the whole training split.
+      own_views: whether each repeat has views of its own. Otherwise all draw from one pool, or see the same new views.
+      square: whether crops are taken from a square of the test view's resize side: the central one of a distilled image, a
+        random one on the whole training split. Otherwise from the whole image.
+      overhang: whether crops may leave the image, see `RandomView`.
+      interpolation: filter of training views and test view; None is the backbone's own.
+      cosine: whether the rate falls with every step, or with every epoch and is constant within it.
 
     Returns:
       The scores of all repeats.
     """
     epochs, views = (full_epochs, full_views) if task.is_full else (epochs, num_views)
     batch_size = min(full_batch_size if task.is_full else batch_size, len(task.train))
-    epoch_features = _features_per_epoch(task, epochs, num_views=views)
+    view = RandomView(
+        task.backbone.input_side, interpolation or task.backbone.interpolation, seed=derive_seed('probe views'),
+        frame='whole' if not square else 'random' if task.is_full else 'center', overhang=overhang,
+    )
+    own = [replace(view, seed=derive_seed('probe views', repeat)) for repeat in range(repeats)]
+    epoch_features = _features_per_epoch(task, own if own_views and not task.is_full else [view], epochs, num_views=views)
 
     device = task.backbone.device
     generators = [torch.Generator().manual_seed(derive_seed('probe', repeat)) for repeat in range(repeats)]
@@ -78,55 +100,71 @@ def adam_probe(
             order_RN = torch.stack([torch.randperm(len(task.train), generator=g) for g in generators])
             loss = torch.zeros((), device=device)
             for step, rows_RB in enumerate(order_RN.split(batch_size, dim=1)):
-                done = (epoch * steps_per_epoch + step) / (epochs * steps_per_epoch)
+                done = (epoch * steps_per_epoch + (step if cosine == 'step' else 0)) / (epochs * steps_per_epoch)
                 for group in optimizer.param_groups:
                     group['lr'] = peak_rate * 0.5 * (1 + math.cos(math.pi * done))
-                f_RBD = gather(rows_RB, generators).to(device)
-                y_RBC = task.targets_of(rows_RB, dtype=torch.float32, device=device)
+                f_RBD = gather(rows_RB, generators).to(w_RCD)
+                y_RBC = task.targets_of(rows_RB, dtype=w_RCD.dtype, device=device)
                 loss += _adam_step(w_RCD, b_RC, optimizer, f_RBD, y_RBC) * rows_RB.shape[1]
             losses.append(loss / len(task.train))
             advance()
-    return score(task, w_RCD.detach(), b_RC.detach(), curves={'probe/train_loss': _curve(losses)})
+    curves = {'probe/train_loss': _curve(losses)}
+    return score(task, w_RCD.detach(), b_RC.detach(), curves=curves, interpolation=interpolation)
 
 
-def _features_per_epoch(task: ProbeTask, epochs: int, *, num_views: int | None) -> Iterator[Gather]:
-    """Return one function per epoch that gathers f_RBD: from cached views, or (None) from a new view per epoch."""
-    backbone = task.backbone
-    view = RandomView(backbone.input_side, backbone.interpolation, seed=derive_seed('probe views'))
+def _features_per_epoch(
+    task: ProbeTask, views: list[RandomView], epochs: int, *, num_views: int | None
+) -> Iterator[Gather]:
+    """Return one function per epoch that gathers f_RBD: from cached views, or (None) from a new view per epoch.
+
+    `views` are those of each repeat, or a single one that all repeats share.
+    """
     if num_views is None:
-        return _fresh(task, view, epochs)
-    return _pooled(task.store.features(task.train, backbone, view, num_views=min(num_views, epochs)), epochs)
+        return _fresh(task, views, epochs)
+    store, count = task.store, min(num_views, epochs)
+    return _pooled([store.features(task.train, task.backbone, view, num_views=count) for view in views], epochs)
 
 
-def _pooled(f_VND: np.ndarray, epochs: int) -> Iterator[Gather]:
-    """Yield one function per epoch that gathers f_RBD: one cached view per image, drawn independently by each repeat."""
-    mapped = 0
+def _pooled(pools: list[np.ndarray], epochs: int) -> Iterator[Gather]:
+    """Yield one function per epoch that gathers f_RBD: one cached view per image, drawn independently by each repeat.
+
+    `pools` are arrays f_VND, one per repeat or one for all.
+    """
+    mapped, is_large = 0, sum(f_VND.nbytes for f_VND in pools) > _POOL_BYTES
 
     def gather(rows_RB: Tensor, generators: list[torch.Generator]) -> Tensor:
         nonlocal mapped
-        size = rows_RB.shape[1:]
         mapped += rows_RB.numel()
-        if mapped > _POOL_ROWS and f_VND.nbytes > _POOL_BYTES:
-            release(f_VND)
+        if mapped > _POOL_ROWS and is_large:
+            for f_VND in pools:
+                release(f_VND)
             mapped = 0
-        views_RB = torch.stack([torch.randint(len(f_VND), size, generator=g) for g in generators])
-        return torch.from_numpy(f_VND[views_RB.numpy(), rows_RB.numpy()])
+        size = rows_RB.shape[1:]
+        each = pools * len(generators) if len(pools) == 1 else pools
+        drawn = [torch.randint(len(f_VND), size, generator=g).numpy() for f_VND, g in zip(each, generators, strict=True)]
+        found = zip(each, drawn, rows_RB.numpy(), strict=True)
+        return torch.from_numpy(np.stack([f_VND[views_B, rows_B] for f_VND, views_B, rows_B in found]))
 
     for _ in range(epochs):
         yield gather
 
 
-def _fresh(task: ProbeTask, view: RandomView, epochs: int) -> Iterator[Gather]:
+def _fresh(task: ProbeTask, views: list[RandomView], epochs: int) -> Iterator[Gather]:
     """Yield one function per epoch that gathers f_RBD from views encoded for that epoch only."""
 
-    def gather_from(f_ND: Tensor) -> Gather:
-        return lambda rows_RB, generators: f_ND[rows_RB]
+    def gather_from(f_RND: tuple[Tensor, ...]) -> Gather:
+        def gather(rows_RB: Tensor, generators: list[torch.Generator]) -> Tensor:
+            each = f_RND * len(generators) if len(f_RND) == 1 else f_RND
+            return torch.stack([f_ND[rows_B] for f_ND, rows_B in zip(each, rows_RB, strict=True)])
 
-    count = len(task.train)
+        return gather
+
+    count = len(views) * len(task.train)
     at_once = max(1, _FRESH_FLOATS // (count * task.backbone.feature_dim))
     for first in range(0, epochs, at_once):
-        views = range(first, min(first + at_once, epochs))
-        yield from map(gather_from, task.store.fresh(task.train, task.backbone, view, views=views))
+        numbers = range(first, min(first + at_once, epochs))
+        f_REND = [task.store.fresh(task.train, task.backbone, view, views=numbers) for view in views]
+        yield from map(gather_from, zip(*f_REND, strict=True))
 
 
 def _initial_probes(task: ProbeTask, generators: list[torch.Generator], *, sigma: float) -> tuple[Parameter, Parameter]:

@@ -24,6 +24,13 @@ ROWS = (
         rules=_ADAM,
     ),
     Row(
+        'release-v1',
+        'bench.probes.adam:adam_probe',
+        'the released evaluator: its views, each used once, and its schedule (slow); the whole split from a pool',
+        settings={'num_views': None, 'square': True, 'overhang': True, 'interpolation': 'bilinear', 'cosine': 'epoch'},
+        rules=_ADAM,
+    ),
+    Row(
         'ridge-v1',
         'bench.probes.ridge:ridge_probe',
         'ridge regression on cached test-view features: convex, no randomness',

@@ -12,7 +12,7 @@ from torch import Tensor
 from bench.backbones.base import Backbone
 from bench.core.types import ProbeScore, Split
 from bench.features.store import FeatureStore
-from bench.features.views import CenterView
+from bench.features.views import CenterView, Interpolation
 
 PROBE_VERSION = 1
 
@@ -47,7 +47,9 @@ class ProbeTask:
         return torch.zeros(*labels.shape[:-1], self.num_classes, dtype=dtype, device=device).scatter_(-1, labels, 1)
 
 
-def score(task: ProbeTask, w_RCD: Tensor, b_RC: Tensor, *, curves: dict) -> ProbeScore:
+def score(
+    task: ProbeTask, w_RCD: Tensor, b_RC: Tensor, *, curves: dict, interpolation: Interpolation | None = None
+) -> ProbeScore:
     """Test every repeat once, in blocks of test images.
 
     Args:
@@ -55,17 +57,18 @@ def score(task: ProbeTask, w_RCD: Tensor, b_RC: Tensor, *, curves: dict) -> Prob
       w_RCD: weights of all repeats.
       b_RC: biases of all repeats.
       curves: see `ProbeScore`.
+      interpolation: filter of the test view; None is the backbone's own.
 
     Raises:
       FloatingPointError: if a weight is not finite.
     """
-    view = CenterView(task.backbone.input_side, task.backbone.interpolation)
+    view = CenterView(task.backbone.input_side, interpolation or task.backbone.interpolation)
     f_ND = task.store.features(task.test, task.backbone, view)[0]
     labels_N = torch.from_numpy(task.test.labels_N).to(w_RCD.device)
     has_top5 = w_RCD.shape[1] > 5
     correct, in_top5 = [], []
     for rows in torch.arange(len(f_ND)).split(4096):
-        f_BD = torch.from_numpy(np.array(f_ND[rows.numpy()])).to(w_RCD.device)
+        f_BD = torch.from_numpy(np.array(f_ND[rows.numpy()])).to(w_RCD)
         logits_RBC = torch.einsum('bd,rcd->rbc', f_BD, w_RCD) + b_RC[:, None]
         ranked = logits_RBC.topk(5 if has_top5 else 1, dim=-1).indices
         hits = ranked == labels_N[rows.to(labels_N.device)][None, :, None]
