@@ -1,7 +1,7 @@
 """Linear Gradient Matching: synthetic images that give random linear probes the same gradient as the real data.
 
 Dataset Distillation for Pre-Trained Self-Supervised Vision Models, arXiv 2511.16674, section 3. The defaults are the
-released settings, except for the class-balanced real gradient; docs/protocol.md lists the deviations.
+released settings, those of gin/methods/lgm_released.gin; docs/protocol.md lists the deviations.
 """
 
 from typing import Literal
@@ -21,7 +21,7 @@ def lgm(
     num_probes: PositiveInt = 1,
     probe_sigma: NonNegative = 0.01,
     real_gradient: Literal['batch', 'full'] = 'batch',
-    class_balanced: bool = True,
+    class_balanced: bool = False,
 ) -> Loss:
     """Return the loss: `1 - cos` between the gradients of random linear probes on synthetic and on real features.
 

@@ -41,6 +41,8 @@ TOLERANCE = 5e-3
 _SMALL = {
     'num_updates': 6, 'parameterization': 'pixels', 'num_views': 2, 'num_augmentations': 2, 'learning_rate': 0.05,
     'log_every': 1, 'checkpoint_every': None, 'epochs': 20, 'repeats': 2,
+    # the defaults of before, at which the first answers were kept
+    'frame': 'whole', 'interpolation': None, 'overhang': False, 'level_delay': 0, 'drop_last': False, 'class_balanced': True,
 }  # fmt: skip
 
 

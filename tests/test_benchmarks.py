@@ -202,7 +202,7 @@ def test_accuracy_has_a_row_for_every_preset_and_time_and_goes_on_from_its_recor
 
 
 def test_the_accuracy_command_prints_its_table_and_writes_its_rows(toy, tmp_path):
-    lines = [*TOY_LINES, 'run.seeds = [0]', 'lgm.level_every = 1', 'lgm.num_augmentations = 1', 'lgm.num_updates = 5']
+    lines = [*TOY_LINES, 'run.seeds = [0]', 'lgm.level_every = 1', 'lgm.num_augmentations = 1', 'lgm.num_updates = 6']
     arguments = ['--preset=own=', f'--results_dir={tmp_path / "results"}', f'--json={tmp_path / "rows.json"}']
     bindings = [f'--gin_bindings={line}' for line in lines]
     done = commands.run('benchmarks.lgm_accuracy', *arguments, *bindings)

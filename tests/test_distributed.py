@@ -64,7 +64,7 @@ def test_more_processes_than_classes_leave_the_records_of_one(run_bench, tmp_pat
     methods = methods_where()
     lines = [
         "run.datasets = ['toy_data']", "run.backbones = ['toy_net']", f'run.methods = {methods}',
-        'toy_data.num_classes = 2', 'lgm.num_updates = 9', 'lgm.level_every = 2', 'lgm.num_views = 2',
+        'toy_data.num_classes = 2', 'lgm.num_updates = 10', 'lgm.level_every = 2', 'lgm.num_views = 2',
         'paper_v1.epochs = 3', 'paper_v1.repeats = 2', 'paper_v1.num_views = 2', 'paper_v1.full_epochs = 1',
         'paper_v1.full_views = 1',
     ]  # fmt: skip

@@ -30,7 +30,7 @@ METHODS = sorted((ROOT / 'gin' / 'methods').glob('*.gin'))
 SMALL = [
     "run.datasets = ['toy_data']", "run.backbones = ['toy_net']", 'run.eval_backbones = None',
     'run.ipc = [2]', 'run.seeds = [0]', 'run.seeds_for = {}',
-    'lgm.num_updates = 5', 'lgm.level_every = 1', 'lgm.num_augmentations = 2', 'lgm.num_views = 2', 'lgm.log_every = 1',
+    'lgm.num_updates = 6', 'lgm.level_every = 1', 'lgm.num_augmentations = 2', 'lgm.num_views = 2', 'lgm.log_every = 1',
 ]  # fmt: skip
 SHORT = {'epochs': 2, 'full_epochs': 2, 'repeats': 2}
 

@@ -58,7 +58,7 @@ def refused(run_bench, tmp_path):
         (
             ["run.methods = ['lgm']", 'lgm.num_updates = 50', 'lgm.level_every = 13'],
             'bench.run: lgm.num_updates = 50 with lgm.level_every = 13 ends before the pyramid reaches 9 px (level 5): set '
-            'lgm.level_every <= 12 or lgm.num_updates > 52',
+            'lgm.level_every <= 12 or lgm.num_updates > 53',
         ),
         (
             ["run.methods = ['lgm', 'short=lgm_plus']", 'short/lgm.num_updates = 4', 'lgm.level_every = 1'],

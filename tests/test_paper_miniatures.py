@@ -6,7 +6,7 @@ from conftest import all_records
 from tests.miniatures import install
 
 SMALL = [
-    "run.backbones = ['toy_net']", 'run.eval_backbones = None', 'lgm.num_updates = 5', 'lgm.level_every = 1',
+    "run.backbones = ['toy_net']", 'run.eval_backbones = None', 'lgm.num_updates = 6', 'lgm.level_every = 1',
     'lgm.num_augmentations = 1', 'lgm.num_views = 1', 'lgm.log_every = 1', 'paper_v1.epochs = 2',
     'paper_v1.full_epochs = 2', 'paper_v1.repeats = 2', "run.seeds_for = {'random': [0, 1]}",
 ]  # fmt: skip

@@ -147,7 +147,7 @@ def test_dry_run_writes_nothing_and_marks_what_is_done(whole, command, tmp_path)
 @pytest.mark.numerical
 def test_force_runs_the_cells_again_and_gets_the_same_numbers(run_bench, tmp_path):
     lines = [
-        "run.methods = ['lgm']", 'lgm.num_updates = 5', 'lgm.level_every = 1', 'lgm.num_views = 2',
+        "run.methods = ['lgm']", 'lgm.num_updates = 6', 'lgm.level_every = 1', 'lgm.num_views = 2',
         'lgm.num_augmentations = 1',
     ]  # fmt: skip
     assert run_bench(bind=lines).status == 0

@@ -219,7 +219,7 @@ def task(toy, toy_backbone, tmp_path):
     return Task(train=toy.toy_data(None).train, ipc=2, seed=0, backbone=toy_backbone, store=FeatureStore(tmp_path))
 
 
-SMALL = {'num_updates': 9, 'level_every': 2, 'num_augmentations': 2, 'num_views': 2, 'log_every': 4}
+SMALL = {'num_updates': 10, 'level_every': 2, 'num_augmentations': 2, 'num_views': 2, 'log_every': 4}
 
 
 @pytest.mark.parametrize('chunk_size', [1, 2, 6, 100])
@@ -258,12 +258,14 @@ def test_equal_seeds_give_equal_images_and_other_seeds_others(task):
     'settings',
     [
         {'parameterization': 'pixels'}, {'decorrelate': False}, {'crop': False, 'flip_prob': 0.0, 'noise_prob': 0.0},
-        {'real_gradient': 'full', 'num_probes': 3}, {'init': 'real'}, {'chunk_size': 3}, {'class_balanced': False},
+        {'real_gradient': 'full', 'num_probes': 3}, {'init': 'real'}, {'chunk_size': 3}, {'class_balanced': True},
+        {'num_views': None}, {'drop_last': False}, {'frame': 'whole'}, {'interpolation': 'bicubic'}, {'overhang': False},
+        {'level_delay': 0},
     ],
     ids=lambda settings: next(iter(settings)),
 )
 def test_every_part_can_be_switched_and_changes_the_images(task, settings):
-    changed = lgm(task, **SMALL, **settings)
+    changed = lgm(task, **{**SMALL, **settings})
     assert len(changed) == 12
     if 'chunk_size' not in settings:
         assert changed.hash != lgm(task, **SMALL).hash

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,6 +15,9 @@ from bench.features.store import FeatureStore
 from bench.features.views import CenterView, RandomView, View
 from bench.machine.checkpoints import Checkpoint
 from bench.machine.processes import ALONE, World
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,16 @@ class Task:
     def view_features(self, view: RandomView, *, num_views: int) -> np.ndarray:
         """Return f_VND of random training views, float32, memory-mapped."""
         return self._features(self.train, view, num_views=num_views)
+
+    def fresh_features(self, view: RandomView, rows_M: np.ndarray, *, number: int) -> 'Tensor':
+        """Return f_MD of a view of some training images, given by index, encoded now and not cached; on the CPU.
+
+        The random choices depend on `number` and on the place in `rows_M`: a new number gives new views, and an image that
+        stands there twice has two.
+        """
+        assert self.store is not None, 'a task with a backbone has a store'
+        chosen = DistilledSet(self.train.labels_N[rows_M], indices_N=rows_M).split(self.train)
+        return self.store.fresh(chosen, self.encoder, view, views=range(number, number + 1))[0]
 
     def _features(self, split: Split, view: View, *, num_views: int = 1) -> np.ndarray:
         assert self.store is not None, 'a task with a backbone has a store'

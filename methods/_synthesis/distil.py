@@ -15,19 +15,20 @@ import functools
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from bench.backbones.base import Backbone
 from bench.core.hashing import derive_seed
-from bench.core.ranges import Count, Fraction, NonNegative, Positive, PositiveFraction, PositiveInt
+from bench.core.ranges import Count, Fraction, NonNegative, Positive, PositiveFraction, PositiveInt, Since
 from bench.distillation.distilled_set import DistilledSet
 from bench.distillation.soft_labels import teacher_labels
 from bench.distillation.task import Task, check_ipc, method
-from bench.features.views import RandomView, resize_side
+from bench.features.views import Frame, RandomView, resize_side
 from bench.machine.processes import World
 from methods._synthesis.augment import Augmentation
 from methods._synthesis.match import Chunking, Schedule, match
@@ -92,14 +93,19 @@ def synthesise(
     lr_over_levels: bool = False,
     decay_start: Fraction = 1.0,
     num_augmentations: PositiveInt = 10,
-    num_views: PositiveInt = 10,
+    num_views: PositiveInt | None = None,
+    drop_last: Annotated[bool, Since('2026-11', neutral=False)] = True,
     parameterization: Literal['pyramid', 'pixels'] = 'pyramid',
     level_every: PositiveInt = 200,
+    level_delay: Annotated[Count, Since('2026-11', neutral=0)] = 1,
     image_size: PositiveInt | None = None,
     decorrelate: bool = True,
     init: Literal['noise', 'real'] = 'noise',
+    frame: Annotated[Literal['whole', 'random'], Since('2026-11', neutral='whole')] = 'random',
+    interpolation: Annotated[Literal['bilinear', 'bicubic'] | None, Since('2026-11', neutral=None)] = 'bilinear',
     crop: bool = True,
     crop_min_area: PositiveFraction = 0.08,
+    overhang: Annotated[bool, Since('2026-11', neutral=False)] = True,
     flip_prob: Fraction = 0.5,
     noise_std: NonNegative = 0.2,
     noise_mean: NonNegative = 0.0,
@@ -111,7 +117,7 @@ def synthesise(
     checkpoint_every: PositiveInt | None = 100,
     compile_backbone: bool = False,
 ) -> DistilledSet:
-    """Optimise `ipc` synthetic images per class for a loss on their features.
+    """Optimise `ipc` synthetic images per class for a loss on their features. The defaults are the release's (2511.16674).
 
     Args:
       task: the training split, seen through the source backbone.
@@ -121,17 +127,26 @@ def synthesise(
       lr_over_levels: divide the rate by the number of levels, so that the step size of a pixel does not depend on the depth.
       decay_start: fraction of the updates after which the rate falls to 0 along a half cosine; 1 keeps it constant.
       num_augmentations: random views per synthetic image and update (A).
-      num_views: cached random views per real image; an update uses one of them, drawn at random.
+      num_views: cached random views per real image; an update uses one of them, drawn at random. None encodes a new view for
+        every use, as in the release; statistics of all real views are then those of `real.VIEWS_OF_STATISTICS` cached views.
+      drop_last: drop the rest of a shuffled pass over the real images that does not fill a batch, as in the release. If the
+        split is smaller than a batch, the release has no batch at all; a batch then takes several passes, as without it.
       parameterization: 'pyramid', or 'pixels' (a single level of full size).
       level_every: number of updates between two levels of the pyramid.
+      level_delay: updates by which each level is added later: before update `k * level_every + level_delay`, from 0. It is 1
+        in the release.
       image_size: side of the synthetic images in pixels; None takes 256/224 of the backbone's input.
       decorrelate: decode through the colour correlation of natural images.
       init: 'noise', or 'real' to start from photographs selected by herding (the centroid's at ipc 1), with all levels.
-      crop: random resized crops, for real and synthetic images.
+      frame: what crops of real images are taken from: the 'whole' image, or a 'random' square of 256/224 of the input, after
+        the shorter side was reduced to it (as in the release).
+      interpolation: filter that resizes real images; None takes the backbone's own. Crops with `overhang` are bilinear.
+      crop: random resized crops, for real and synthetic images; otherwise both are seen through the central crop.
       crop_min_area: smallest crop, as a fraction of the image.
+      overhang: crops as released, of which 14 % leave the image; otherwise all lie inside it. For real and synthetic images.
       flip_prob: probability of a flipped view.
       noise_std: standard deviation of Gaussian noise, for images in [0, 1].
-      noise_mean: mean of the noise; the first release used 0.5.
+      noise_mean: mean of the noise; the release had 0.5 at first and 0 later, and which made its tables is not known.
       noise_prob: probability of noise in a view.
       soft_labels: label the finished images with a linear teacher of the training features instead of with their class.
       label_temperature: temperature of the teacher's softmax.
@@ -151,10 +166,14 @@ def synthesise(
     image_size = image_size or resize_side(task.encoder.input_side)
     labels_N = np.repeat(np.arange(task.train.num_classes), task.ipc)
     augmentation = Augmentation(
-        crop=crop, scale=(crop_min_area, 1.0), flip_prob=flip_prob,
+        crop=crop, scale=(crop_min_area, 1.0), overhang=overhang, flip_prob=flip_prob,
         noise_std=noise_std, noise_mean=noise_mean, noise_prob=noise_prob,
     )
-    real = _real_features(task, augmentation, num_views=num_views)
+    view = _real_view(task.encoder, augmentation, frame=frame, interpolation=interpolation)
+    real = RealFeatures(
+        task, view, num_views, torch.Generator(task.encoder.device).manual_seed(derive_seed('synthesis', 'real', task.seed)),
+        drop_last=drop_last,
+    )
     loss = loss_for(real)
     pyramid = _own_pyramid(
         task, image_size=image_size, start_size=1 if parameterization == 'pyramid' else image_size, decorrelate=decorrelate,
@@ -164,7 +183,7 @@ def synthesise(
         task = _compiled(task)
     x_NCHW, curve = match(
         pyramid, _loss_of_features(loss, task, pyramid, labels_N), task=task, real=real,
-        schedule=Schedule(num_updates, learning_rate, lr_over_levels, decay_start, level_every),
+        schedule=Schedule(num_updates, learning_rate, lr_over_levels, decay_start, level_every, level_delay),
         augmentation=augmentation, chunking=Chunking(num_augmentations, chunk_size),
         total=len(labels_N), log_every=log_every, checkpoint_every=checkpoint_every,
         generator=torch.Generator().manual_seed(derive_seed('synthesis', 'views', task.seed)),
@@ -174,19 +193,13 @@ def synthesise(
     return _softly_labelled(distilled, task, temperature=label_temperature) if soft_labels else distilled
 
 
-def _real_features(task: Task, augmentation: Augmentation, *, num_views: int) -> RealFeatures:
-    """Return the features of augmented views of the real images. They are encoded once, when a loss first needs them."""
-    backbone = task.encoder
-    return RealFeatures(
-        task,
-        RandomView(
-            backbone.input_side, backbone.interpolation, seed=derive_seed('lgm', 'real views'), crop=augmentation.crop,
-            scale=augmentation.scale, ratio=augmentation.ratio, overhang=augmentation.overhang,
-            flip_prob=augmentation.flip_prob, noise_std=augmentation.noise_std, noise_mean=augmentation.noise_mean,
-            noise_prob=augmentation.noise_prob,
-        ),
-        num_views,
-        torch.Generator(backbone.device).manual_seed(derive_seed('synthesis', 'real', task.seed)),
+def _real_view(backbone: Backbone, augmentation: Augmentation, *, frame: Frame, interpolation: str | None) -> RandomView:
+    """Return the random view of real images that is like that of synthetic ones."""
+    return RandomView(
+        backbone.input_side, interpolation or backbone.interpolation, seed=derive_seed('lgm', 'real views'),
+        crop=augmentation.crop, scale=augmentation.scale, ratio=augmentation.ratio, frame=frame,
+        overhang=augmentation.overhang, flip_prob=augmentation.flip_prob, noise_std=augmentation.noise_std,
+        noise_mean=augmentation.noise_mean, noise_prob=augmentation.noise_prob,
     )
 
 

@@ -33,6 +33,11 @@ class Schedule:
     lr_over_levels: bool
     decay_start: float
     level_every: int
+    level_delay: int = 0
+
+    def grows(self, step: int) -> bool:
+        """Return whether a level is due before update `step` (from 0)."""
+        return step > self.level_delay and (step - self.level_delay) % self.level_every == 0
 
     def rate(self, step: int, num_levels: int) -> float:
         """Return the learning rate of update `step` (from 0)."""
@@ -52,13 +57,14 @@ class Schedule:
           InputError: names the settings to change.
         """
         more = len(sizes) - 1
-        if self.num_updates and more * self.level_every >= self.num_updates:
-            most = (self.num_updates - 1) // more
+        last = more * self.level_every + self.level_delay
+        if more and 0 < self.num_updates <= last:
+            most = (self.num_updates - 1 - self.level_delay) // more
             updates, every = (f'{name}.{setting}' if name else setting for setting in ('num_updates', 'level_every'))
-            hint = f'set {every} <= {most} or' if most else 'set'
+            hint = f'set {every} <= {most} or' if most > 0 else 'set'
             raise InputError(
                 f'{updates} = {self.num_updates} with {every} = {self.level_every} ends before the pyramid reaches '
-                f'{sizes[-1]} px (level {len(sizes)}): {hint} {updates} > {more * self.level_every}'
+                f'{sizes[-1]} px (level {len(sizes)}): {hint} {updates} > {last}'
             )
 
 
@@ -162,7 +168,7 @@ def _updates(
       After each update its number, its detached loss and its optimizer, which is a new one for each level.
     """
     for step in steps:
-        if step and step % schedule.level_every == 0 and not pyramid.complete:
+        if schedule.grows(step) and not pyramid.complete:
             pyramid.grow()
             optimizer = _adam(pyramid)
         for group in optimizer.param_groups:

@@ -1,9 +1,9 @@
-"""The real side of a loss: cached features of the training images and statistics of them. Images are never loaded here.
+"""The real side of a loss: features of the training images, cached or encoded when they are used, and statistics of them.
 
 Shape suffixes: V views, N images, P probes, C classes, D feature width, B batch.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from bench.core.hashing import derive_seed
 from bench.distillation.task import Task
 from bench.features.views import RandomView
 from methods._synthesis.gradient import probe_gradient
@@ -20,22 +21,28 @@ from methods._synthesis.gradient import probe_gradient
 _BLOCK = 16384
 # Features up to this size are kept on the device; larger ones stay in the memory map.
 _RESIDENT_BYTES = 4 << 30
+# Number of cached views behind statistics of all real views, where updates take fresh views.
+VIEWS_OF_STATISTICS = 10
 
 
 @dataclass
 class RealFeatures:
     """Features of the training split, which losses compare the synthetic features with.
 
-    `view` and `num_views` define the cached random views. All randomness comes from `generator`. It is on the device, so
-    that drawing needs no transfer, and every process draws the same numbers.
+    `view` and `num_views` define the cached random views, which are the same for every seed of the method. With None every
+    use of an image encodes a new view of it. All other randomness comes from `generator`. It is on the device, so that
+    drawing needs no transfer, and every process draws the same numbers. `drop_last` drops the rest of a shuffled pass that
+    does not fill a batch.
     """
 
     task: Task
     view: RandomView
-    num_views: int
+    num_views: int | None
     generator: torch.Generator
+    drop_last: bool = False
     _order_N: Tensor | None = field(default=None, init=False)
     _next: int = field(default=0, init=False)
+    _uses: int = field(default=0, init=False)
     _clusters: dict[int, Tensor] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
@@ -48,7 +55,8 @@ class RealFeatures:
     @cached_property
     def views_VND(self) -> '_CachedFeatures':
         """The cached features of random views."""
-        return _CachedFeatures(self.task.view_features(self.view, num_views=self.num_views), self.device)
+        count = self.num_views or VIEWS_OF_STATISTICS
+        return _CachedFeatures(self.task.view_features(self.view, num_views=count), self.device)
 
     @cached_property
     def centre_ND(self) -> Tensor:
@@ -60,18 +68,18 @@ class RealFeatures:
         if not views:
             return self._means(self.centre_ND)
         rows_N = torch.arange(len(self.labels_N), device=self.device)
-        each = [self._means(self.views_VND.rows(torch.full_like(rows_N, v), rows_N)) for v in range(self.num_views)]
+        each = [self._means(self.views_VND.rows(torch.full_like(rows_N, v), rows_N)) for v in range(len(self.views_VND))]
         return torch.stack(each).mean(dim=0)
 
     def covariance(self, mean_D: Tensor) -> Tensor:
         """Return the covariance s_DD of all cached views about `mean_D`, with equal weight per class."""
         weights_N = 1 / self.counts_C[self.labels_N] / (self.counts_C > 0).sum()
         total_DD = torch.zeros(self.dim, self.dim, device=self.device)
-        for v in range(self.num_views):
+        for v in range(len(self.views_VND)):
             for rows in torch.arange(len(self.labels_N), device=self.device).split(_BLOCK):
                 z_BD = self.views_VND.rows(torch.full_like(rows, v), rows) - mean_D
                 total_DD += (weights_N[rows, None] * z_BD).T @ z_BD
-        return total_DD / self.num_views
+        return total_DD / len(self.views_VND)
 
     def cluster_means(self, count: int) -> Tensor:
         """Return m_CKD, the means of `count` clusters per class (k-means in the test view), one target per synthetic image.
@@ -84,7 +92,7 @@ class RealFeatures:
         return self._clusters[count]
 
     def batch(self, size: int | None) -> tuple[Tensor, Tensor]:
-        """Draw one cached view per image, for `size` images of a shuffled pass or (None) for all; return f_BD, labels_B."""
+        """Draw one random view per image, for `size` images of a shuffled pass or (None) for all; return f_BD, labels_B."""
         rows_B = torch.arange(len(self.labels_N), device=self.device) if size is None else self.draw(size)
         return self._one_view(rows_B), self.labels_N[rows_B]
 
@@ -108,11 +116,16 @@ class RealFeatures:
         return total_PCD
 
     def draw(self, count: int) -> Tensor:
-        """Return the next image indices of a shuffled pass, in which no image repeats before all others have been drawn."""
-        parts = []
+        """Return the next `count` image indices of a shuffled pass.
+
+        No image repeats before all others have been drawn. With `drop_last` a batch lies in one pass, if a pass is so long.
+        """
+        parts, total = [], len(self.labels_N)
+        if self.drop_last and self._next + count > total >= count:
+            self._next = total
         while count:
-            if self._order_N is None or self._next == len(self._order_N):
-                self._order_N = torch.randperm(len(self.labels_N), generator=self.generator, device=self.device)
+            if self._order_N is None or self._next == total:
+                self._order_N = torch.randperm(total, generator=self.generator, device=self.device)
                 self._next = 0
             part = self._order_N[self._next : self._next + count]
             parts.append(part)
@@ -122,14 +135,20 @@ class RealFeatures:
 
     def state(self) -> dict[str, Any]:
         """Return the random state that a resumed run needs to continue the same draws."""
-        return {'generator': self.generator.get_state(), 'order_N': self._order_N, 'next': self._next}
+        return {'generator': self.generator.get_state(), 'order_N': self._order_N, 'next': self._next, 'uses': self._uses}
 
     def restore(self, state: dict[str, Any]) -> None:
         self.generator.set_state(state['generator'])
         self._order_N = None if state['order_N'] is None else state['order_N'].to(self.device)
         self._next = state['next']
+        self._uses = state.get('uses', 0)
 
     def _one_view(self, rows_B: Tensor) -> Tensor:
+        """Return f_BD of a random view of each image: one of the cached views, or a new one that no other use sees."""
+        if self.num_views is None:
+            view = replace(self.view, seed=derive_seed(self.view.seed, self.task.seed))
+            self._uses += 1
+            return self.task.fresh_features(view, rows_B.cpu().numpy(), number=self._uses - 1).to(self.device)
         views_B = torch.randint(self.num_views, rows_B.shape, generator=self.generator, device=self.device)
         return self.views_VND.rows(views_B, rows_B)
 
@@ -162,6 +181,10 @@ class _CachedFeatures:
         self.device = device
         resident = f_VND.nbytes <= _RESIDENT_BYTES
         self.f_VND = torch.from_numpy(np.array(f_VND)).to(device) if resident else f_VND
+
+    def __len__(self) -> int:
+        """Return the number of views."""
+        return len(self.f_VND)
 
     def rows(self, views_B: Tensor, rows_B: Tensor) -> Tensor:
         """Return f_BD."""
