@@ -12,7 +12,7 @@ from torch import Tensor
 from bench.core.ranges import Positive, PositiveInt
 from methods._synthesis import Loss, RealFeatures, Synthetic, synthesis
 
-FOLLOWS = 'lgm'
+FOLLOWS = 'lgm_fast'
 
 
 @synthesis

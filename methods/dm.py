@@ -7,7 +7,7 @@ from torch import Tensor
 
 from methods._synthesis import Loss, RealFeatures, Synthetic, synthesis
 
-FOLLOWS = 'lgm'
+FOLLOWS = 'lgm_fast'
 
 
 @synthesis

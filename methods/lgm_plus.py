@@ -13,7 +13,7 @@ from torch import Tensor
 from bench.core.ranges import Positive
 from methods._synthesis import Loss, RealFeatures, Synthetic, synthesis
 
-FOLLOWS = 'lgm'
+FOLLOWS = 'lgm_fast'
 
 
 @synthesis

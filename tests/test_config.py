@@ -82,15 +82,50 @@ def test_a_label_is_a_scope_that_inherits_what_is_bound_without_one():
     assert (plain.settings['num_updates'], plain.settings['parameterization']) == (5, 'pyramid')
 
 
-def test_a_variant_follows_its_base_except_where_it_says_otherwise():
-    lines = ['lgm.num_updates = 5', 'lgm.learning_rate = 0.5', 'lgm.num_views = 3', 'lgm_real_init.num_views = 2']
-    variant = settings_of(lines, 'lgm_real_init')
-    assert (variant['num_updates'], variant['learning_rate'], variant['init']) == (5, 0.004, 'real')
-    assert variant['num_views'] == 2
-    assert settings_of([*lines, "lgm_real_init.init = 'noise'"], 'lgm_real_init')['init'] == 'noise'
-    scoped = settings_of([*lines, 'x/lgm.num_updates = 6'], 'x=lgm_real_init')
-    assert (scoped['num_updates'], scoped['num_views']) == (6, 2)
-    assert grid_of([*lines[:3], "run.methods = ['lgm_real_init']"])[0].method.settings['num_updates'] == 5
+def test_a_variant_has_the_settings_and_bindings_of_its_bases_from_the_outermost_inwards():
+    names = ('flip_prob', 'num_updates', 'learning_rate', 'num_views')
+    lines = ['lgm.flip_prob = 0.1', 'lgm.num_updates = 5', 'lgm_fast.learning_rate = 0.5', 'lgm_fast.num_views = 4']
+
+    def found(name, *more):
+        settings = settings_of([*lines, *more], name)
+        return [settings[each] for each in names]
+
+    assert found('lgm') == [0.1, 5, 2e-3, 10]
+    assert found('lgm_fast') == [0.1, 160, 0.5, 4]
+    assert found('lgm_real_init') == [0.1, 160, 0.004, 4]
+    assert found('lgm_real_init', 'lgm_real_init.num_views = 2') == [0.1, 160, 0.004, 2]
+    assert found('x=lgm_real_init', 'x/lgm_fast.num_updates = 6', 'y/lgm_fast.num_updates = 7') == [0.1, 6, 0.004, 4]
+    # a follower, and a variant of it
+    assert found('lgm_plus') == [0.1, 160, 0.5, 4]
+    assert found('lgm_plus_real_init', 'lgm_plus.num_updates = 8') == [0.1, 8, 0.004, 4]
+    assert settings_of(lines, 'dm').keys() == registry.find('method', 'dm')[0].defaults().keys()
+
+
+def test_a_binding_that_a_variant_overrides_is_not_used():
+    (cell,) = grid_of(['lgm.flip_prob = 0.1', "run.methods = ['lgm_fast']"])
+    assert cell.method.settings['flip_prob'] == 0.1
+    with pytest.raises(InputError, match='nothing in this run uses the binding lgm.num_updates'):
+        grid_of(['lgm.num_updates = 5', "run.methods = ['lgm_fast', 'lgm_plus']"])
+    assert len(grid_of(['lgm.num_updates = 5', "run.methods = ['lgm_fast', 'lgm']", 'run.seeds = [0]'])) == 2
+
+
+def test_followers_take_the_schedule_of_the_method_that_the_run_names():
+    methods = "run.methods = ['lgm_real_init', 'lgm_plus', 'lgm_plus_real_init', 'dm', 'random']"
+
+    def found(*lines):
+        return {c.method.label: c.method.settings['num_updates'] for c in grid_of([methods, *lines]) if c.source}
+
+    fast = dict.fromkeys(('lgm_real_init', 'lgm_plus', 'lgm_plus_real_init', 'dm'), 160)
+    assert found() == found("run.follow = 'lgm_fast'") == fast
+    assert found("run.follow = 'lgm'") == {**dict.fromkeys(fast, 5001), 'lgm_real_init': 160}
+    rival = {'lgm_real_init': 160, 'lgm_plus': 7, 'lgm_plus_real_init': 7, 'dm': 7}
+    assert found("run.follow = 'dm'", 'dm.num_updates = 7') == rival
+    keys = [[c.key for c in grid_of([methods, *lines])] for lines in ([], ["run.follow = 'lgm_fast'"])]
+    assert keys[0] == keys[1]
+    with pytest.raises(InputError, match=r"unknown method 'lgn'; did you mean lgm"):
+        grid_of(["run.methods = ['random']", "run.follow = 'lgn'"])
+    with pytest.raises(InputError, match='follows itself: lgm_plus -> lgm_plus_real_init -> lgm_plus'):
+        found("run.follow = 'lgm_plus_real_init'")
 
 
 def test_macros_stand_for_their_values_and_one_that_is_idle_is_an_error():

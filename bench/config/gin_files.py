@@ -11,7 +11,7 @@ shown as `label`. `run.methods = ['lgm', 'no_pyramid=lgm']` with `no_pyramid/lgm
 import inspect
 import os
 import tokenize
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -85,10 +85,10 @@ class Config:
     statements: list[config_parser.BindingStatement] = field(default_factory=list)
     macros_used: set[str] = field(default_factory=set)
     included: set[str] = field(default_factory=set)  # paths of included files
-    _asked_for: set[tuple[str, str]] = field(default_factory=set)
+    _asked_for: set[tuple[str, str, str]] = field(default_factory=set)
 
-    def choose(self, kind: str, name: str) -> Choice:
-        """Resolve `name`, `label=name` or `prefix:argument` to a row with its settings.
+    def choose(self, kind: str, name: str, *, follow: str = '') -> Choice:
+        """Resolve `name`, `label=name` or `prefix:argument` to a row with its settings; for `follow` see `registry.lineage`.
 
         Raises:
           InputError: if the name is unknown or a setting is out of range.
@@ -100,19 +100,17 @@ class Config:
         row, argument = registry.find(kind, target)
         if label and not config_parser.IDENTIFIER_RE.match(label):
             raise InputError(f'{kind} {name!r}: a label is one word of letters, digits and underscores, got {label!r}')
-        return Choice(kind, label or target, row, argument, self.settings(kind, row, scope=label))
+        return Choice(kind, label or target, row, argument, self.settings(kind, row, scope=label, follow=follow))
 
-    def settings(self, kind: str, row: Row, *, scope: str = '') -> dict[str, Any]:
-        """Return all settings of a row: its defaults, overridden by the bindings under the scope."""
+    def settings(self, kind: str, row: Row, *, scope: str = '', follow: str = '') -> dict[str, Any]:
+        """Return all settings of a row: its defaults, then the settings and scoped bindings of its bases, then its own."""
         settings = row.defaults()
-        if row.base:
-            try:
-                base, _ = registry.find(kind, row.base)
-            except InputError as error:
-                raise InputError(f'{row.name} follows another {kind}: {error}') from error
-            followed = {key: value for key, value in self._bound(kind, base, scope).items() if key in settings}
-            settings = {**settings, **followed, **row.settings}
-        settings = {**settings, **self._bound(kind, row, scope)}
+        line = registry.lineage(kind, row, follow=follow) if row.base else [row]
+        for place, each in enumerate(line, start=1):
+            # a binding that a row nearer to this one overrides by its settings is not used
+            fixed = {key for nearer in line[place:] for key in nearer.settings}
+            given = {**each.settings, **self._bound(kind, each, scope, without=fixed)}
+            settings |= {key: value for key, value in given.items() if key in settings}
         ranges.check(row.load(), settings, name=f'{scope}/{row.identifier}' if scope else row.identifier)
         # `strength = 1` and `strength = 1.0` must give the same key
         for key, default in row.defaults().items():
@@ -150,8 +148,9 @@ class Config:
             if statement.arg_name:
                 identifier = statement.selector.rpartition('.')[2]
                 used = any(
-                    name == identifier and f'{scope}/'.startswith(f'{statement.scope}/' if statement.scope else '')
-                    for scope, name in self._asked_for
+                    (name, parameter) == (identifier, statement.arg_name)
+                    and f'{scope}/'.startswith(f'{statement.scope}/' if statement.scope else '')
+                    for scope, name, parameter in self._asked_for
                 )
                 shown = f'binding {_scoped(statement)}.{statement.arg_name}'
                 remedy = f'add what it configures to {chosen_in}'
@@ -167,10 +166,10 @@ class Config:
             f'{_scoped(s)}.{s.arg_name}' if s.arg_name else _scoped(s): _plain(s.value) for s in self.statements
         }
 
-    def _bound(self, kind: str, row: Row, scope: str) -> dict[str, Any]:
-        self._asked_for.add((scope, row.identifier))
+    def _bound(self, kind: str, row: Row, scope: str, *, without: Collection[str] = ()) -> dict[str, Any]:
+        self._asked_for |= {(scope, row.identifier, key) for key in row.defaults() if key not in without}
         with gin.config_scope(scope or None):
-            return {key: _plain(value) for key, value in _collector(kind, row)().items()}
+            return {key: _plain(value) for key, value in _collector(kind, row)().items() if key not in without}
 
 
 @contextmanager

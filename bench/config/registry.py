@@ -42,11 +42,11 @@ class Row:
 
     `target` is `module:function`, imported on first use, or the function itself. `settings` override the factory's own
     defaults. `argument` describes the part after the colon of an open name such as `timm:<model name>`; `fixed` is the
-    argument that a plain name stands for. `base` names another row: its gin bindings apply to this row too, unless this row
-    has its own (a variant). `rules` is the frozen name of a protocol's rules. Keys contain it instead of the code's
-    location; if it is '', keys contain the row's name. `version` is raised when the code gives different numbers than before
-    (a method's file declares VERSION). `input_side` is a backbone's input in pixels, if it is known without loading the
-    network.
+    argument that a plain name stands for. `base` names another row: its settings and gin bindings, and those of its own
+    base, apply to this row too, unless this row has its own (`lineage`). A variant has its base's function, a follower has
+    another one. `rules` is the frozen name of a protocol's rules. Keys contain it instead of the code's location; if it is
+    '', keys contain the row's name. `version` is raised when the code gives different numbers than before (a method's file
+    declares VERSION). `input_side` is a backbone's input in pixels, if it is known without loading the network.
     """
 
     name: str
@@ -146,6 +146,33 @@ def find(kind: str, name: str) -> tuple[Row, str]:
     return row, argument or row.fixed
 
 
+def lineage(kind: str, row: Row, *, follow: str = '') -> list[Row]:
+    """Return the rows whose settings and bindings apply to a row, the outermost base first and the row itself last.
+
+    Args:
+      kind: the kind of the row.
+      row: the row.
+      follow: the base of every follower in the line, in place of the declared one; '' keeps the declared bases.
+
+    Raises:
+      InputError: if a base is unknown, or a row is its own base.
+    """
+    line = [row]
+    while (last := line[0]).base:
+        try:
+            base, _ = find(kind, last.base)
+            if follow and base.target != last.target and last.name != follow:
+                # the declared bases of `follow` remain
+                base, follow = find(kind, follow)[0], ''
+        except InputError as error:
+            raise InputError(f'{last.name} follows another {kind}: {error}') from error
+        if base in line:
+            names = ' -> '.join(each.name for each in [*reversed(line), base])
+            raise InputError(f'{kind} {row.name!r} follows itself: {names}')
+        line.insert(0, base)
+    return line
+
+
 def find_identifier(identifier: str) -> tuple[str, Row] | None:
     """Return the (kind, row) that gin binds as `identifier`, or None."""
     for kind in KINDS:
@@ -171,16 +198,29 @@ def _method_rows(folder: Path) -> dict[str, Row]:
     """Read the folder of methods without importing it: file name = method name, first docstring line = summary.
 
     A variant is a file with two constants: `VARIANT_OF = 'lgm'`, and `SETTINGS = {...}` with the settings that differ. A
-    method with `FOLLOWS = 'lgm'` uses the bindings of lgm for all settings that both have, unless it has its own bindings.
+    method with `FOLLOWS = 'lgm_fast'` uses the settings and bindings of lgm_fast, and of lgm whose variant this is, for all
+    settings that both have, unless it has its own.
+
+    Raises:
+      InputError: if a variant has no base among the files, or is its own base.
     """
+    declared = {
+        module.name: _declared(folder / (f'{module.name}/__init__.py' if module.ispkg else f'{module.name}.py'))
+        for module in pkgutil.iter_modules([str(folder)])
+        if not module.name.startswith('_')  # code shared by several methods
+    }
     found = {}
-    for module in pkgutil.iter_modules([str(folder)]):
-        if module.name.startswith('_'):
-            continue  # code shared by several methods
-        declared = _declared(folder / (f'{module.name}/__init__.py' if module.ispkg else f'{module.name}.py'))
-        file = declared.variant_of or module.name
-        base = declared.variant_of or declared.follows
-        found[module.name] = Row(module.name, f'methods.{file}:{file}', declared.summary, declared.settings, base=base)
+    for name, own in declared.items():
+        line = [name]
+        while base := declared[line[-1]].variant_of:
+            if base not in declared or base in line:
+                wrong = f'unknown method {base!r}{near(base, declared)}'
+                if base in line:
+                    wrong = f'{" -> ".join([*line, base])} is a circle'
+                raise InputError(f'VARIANT_OF of {folder / line[-1]}: expected another method of this folder, but {wrong}')
+            line.append(base)
+        target = f'methods.{line[-1]}:{line[-1]}'
+        found[name] = Row(name, target, own.summary, own.settings, base=own.variant_of or own.follows)
     return found
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
+from bench.config import registry
 from bench.config import source as source_code
 from bench.config.gin_files import Choice, Config
 from bench.config.registry import Row
@@ -162,6 +163,7 @@ def cells(
     seeds: Sequence[int] | int = (0,),
     seeds_for: Mapping[str, Sequence[int]] | None = None,
     protocol: Sequence[str] | str = 'paper-v1',
+    follow: str = '',
 ) -> list[Cell]:
     """Return the cells of the grid without duplicates. Axes that a method does not use (seed, ipc, backbone) are not varied.
 
@@ -175,6 +177,8 @@ def cells(
       seeds: method seeds.
       seeds_for: by method label, other seeds for this method and for methods that start from its images.
       protocol: one name or several.
+      follow: the method whose schedule is used by all methods that follow another one (FOLLOWS), such as 'lgm' to compare
+        rivals under the released schedule; '' takes the one that each declares. Variants keep theirs.
 
     Raises:
       InputError: if an axis is empty, a name is unknown, a setting is out of range, or one label has two meanings.
@@ -185,9 +189,11 @@ def cells(
         evals = [config.choose('backbone', name) for name in _axis('eval_backbones', eval_backbones)]
     sizes, method_seeds = _integers('ipc', ipc, low=1), _integers('seeds', seeds, low=0)
     protocols = [config.choose('protocol', name) for name in _axis('protocol', protocol)]
-    chosen_methods = [config.choose('method', name) for name in _axis('methods', methods)]
+    if follow:
+        registry.find('method', follow)  # an unknown name is an error even if none of the methods follows another
+    chosen_methods = [config.choose('method', name, follow=follow) for name in _axis('methods', methods)]
     chosen_datasets = [config.choose('dataset', name) for name in _axis('datasets', datasets)]
-    starts = {method.label: _start_of(config, method, chosen_methods) for method in chosen_methods}
+    starts = {method.label: _start_of(config, method, chosen_methods, follow=follow) for method in chosen_methods}
     for axis in (chosen_datasets, [*sources, *evals], [*chosen_methods, *filter(None, starts.values())], protocols):
         _check_labels(axis)
     own_seeds = _own_seeds(seeds_for or {}, chosen_methods)
@@ -244,7 +250,7 @@ def _lasting(method: Choice) -> dict[str, Any]:
     return {key: value for key, value in method.lasting.items() if key not in passing}
 
 
-def _start_of(config: Config, method: Choice, chosen: list[Choice]) -> Choice | None:
+def _start_of(config: Config, method: Choice, chosen: list[Choice], *, follow: str) -> Choice | None:
     """Return the method whose distilled set `method` starts from, given by the label of a chosen method or any name.
 
     Raises:
@@ -255,7 +261,7 @@ def _start_of(config: Config, method: Choice, chosen: list[Choice]) -> Choice | 
         return None
     name = of(method.settings)
     try:
-        start = next((m for m in chosen if m.label == name), None) or config.choose('method', name)
+        start = next((m for m in chosen if m.label == name), None) or config.choose('method', name, follow=follow)
     except InputError as error:
         raise InputError(f'{method.label} starts from the images of another method: {error}') from error
     theirs = needs_of(start.row.load())
