@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 # precision of a network's arithmetic; bfloat16 means autocast, and features are float32 either way
 Precision = Literal['float32', 'bfloat16']
+# filters of resizing
+Interpolation = Literal['bilinear', 'bicubic']
 
 
 @dataclass(frozen=True)
