@@ -31,7 +31,10 @@ def main() -> int:
     found = [judged(file, results_dir, values.gin_bindings) for file in files]
     with_records = [(suite, verdicts) for suite, verdicts in found if verdicts]
     if not with_records:
-        raise InputError(f'{results_dir} has no records of lgm for any suite; run make suite or python -m bench.run first')
+        methods = ' or '.join(sorted({suite.method for suite, _ in found}))
+        raise InputError(
+            f'{results_dir} has no records of {methods} for any suite; run make suite or python -m bench.run first'
+        )
     for suite, verdicts in with_records:
         print(suite.name)
         for claim, verdict in verdicts:

@@ -1,6 +1,6 @@
 """Is one method better than another? Do our results reproduce the published ones?
 
-    python -m bench.compare --a=lgm --b=lgm_plus      two methods, paired over seeds
+    python -m bench.compare --a=lgm_fast --b=lgm_plus two methods, paired over seeds
     python -m bench.compare --to=published            every leaderboard row that has a result in arXiv 2511.16674
 
 Both only read the records of a results folder. `--dataset`, `--source`, `--eval` and `--ipc` restrict the comparison, for
@@ -35,7 +35,7 @@ def main() -> int:
         if values.a or values.b:
             raise InputError('expected either --to=published or --a=METHOD --b=METHOD, got both')
     elif not values.a or not values.b:
-        raise InputError('expected --a=METHOD --b=METHOD, such as --a=lgm --b=lgm_plus, or --to=published')
+        raise InputError('expected --a=METHOD --b=METHOD, such as --a=lgm_fast --b=lgm_plus, or --to=published')
     table, problems = load_table(Path(values.results_dir))
     for problem in problems:
         print(f'ignored: {problem}', file=sys.stderr)

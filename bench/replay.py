@@ -19,7 +19,7 @@ def main() -> int:
 
     values = flags.FLAGS
     if not values.record:
-        raise InputError('expected --record=FILE, such as results/records/plumage/tiny_moco/lgm/KEY.json; got none')
+        raise InputError('expected --record=FILE, such as results/records/plumage/tiny_moco/lgm_fast/KEY.json; got none')
     plugins.load(values.plugin)
     places, device = cli.places(), choose_device(values.device)
     differ = 0

@@ -22,7 +22,7 @@ from bench.results.store import dumps, path_of
 REPEATS = 5
 # name, classes, test images: the sizes that occur in the suite.
 DATASETS = (('plumage', 20, 2000), ('grocery', 81, 2485), ('cub200', 200, 5794), ('oxford_pets', 37, 3669))
-METHODS = ('centroid', 'full', 'herding', 'k_center', 'lgm', 'lgm_real_init', 'random')
+METHODS = ('centroid', 'full', 'herding', 'k_center', 'lgm_fast', 'lgm_real_init', 'random')
 BACKBONES = ('clip_vitb16', 'dinov2_vitb14', 'eva02_vitb14', 'timm:mobilenetv2_100')
 SETTINGS = {f'setting_{i}': i / 7 for i in range(20)}
 
@@ -54,7 +54,7 @@ def generate(results_dir: Path, *, count: int, seed: int = 0) -> int:
             source_weights=short_hash(BACKBONES[column]), eval_weights=short_hash(BACKBONES[column]),
             seconds=Seconds(method=100.0, probe=10.0), peak_memory_mb=900.0, device='cpu',
             images_encoded=10**5, provenance=origin,
-            gin=GinBindings(SETTINGS, {f'lgm.{name}': value for name, value in SETTINGS.items()}),
+            gin=GinBindings(SETTINGS, {f'lgm_fast.{name}': value for name, value in SETTINGS.items()}),
         )  # fmt: skip
         path = path_of(results_dir, cell, record.key)
         path.parent.mkdir(parents=True, exist_ok=True)

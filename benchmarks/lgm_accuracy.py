@@ -1,11 +1,12 @@
 """Accuracy over wall time of presets of a method: the same cells with different gin files on top, and fewer updates.
 
     python -m benchmarks.lgm_accuracy --gin_file=gin/quickstart.gin --gin_bindings="run.seeds = [0]" \
-        --preset=released=gin/methods/lgm_released.gin@1600 --preset=fast=gin/methods/lgm_fast.gin@80,160,320
+        --preset=released=lgm@1600 --preset=fast=lgm_fast@80,160,320
 
-Takes the flags of bench.run. The base files give data, backbone and protocol. A preset is `name=FILE` on top of them, or
-`name=` for the base alone. Every number after the @ is a separate run with that many updates and its own schedule. Without
-any, the numbers of --updates are used, or else the preset's own. Fewer updates than the last level needs are refused.
+Takes the flags of bench.run. The base files give data, backbone and protocol. A preset is `name=METHOD`, with what the base
+binds for it; `name=FILE.gin`, for --method with a file on top of the base; or `name=`, for --method with the base alone.
+Every number after the @ is a separate run with that many updates and its own schedule. Without any, the numbers of --updates
+are used, or else the preset's own. Fewer updates than the last level needs are refused.
 
 Records are those of bench.run, under --results_dir, and existing ones are not run again. Unless --cache_dir is given, every
 run encodes the real images itself, so that its time is complete. The speed-up is relative to the longest run of the first
@@ -32,19 +33,23 @@ FLAGS = flags.FLAGS
 
 @dataclass(frozen=True)
 class Preset:
-    """A name for the table, the gin file on top of the base ('' for none), and numbers of updates (optional)."""
+    """A name for the table, the gin file on top of the base ('' for none), numbers of updates (optional), and the method."""
 
     name: str
     gin_file: str
     updates: tuple[int, ...] = ()
+    method: str = ''
 
     @classmethod
     def parse(cls, text: str) -> 'Preset':
         name, equals, rest = text.partition('=')
         path, at, counts = rest.partition('@')
         if not equals or not name.isidentifier():
-            raise InputError(f'--preset={text}: expected name=FILE with a name of letters, digits and underscores')
-        return cls(name, path, _positive(counts.split(','), f'--preset={text}') if at else ())
+            raise InputError(
+                f'--preset={text}: expected name=METHOD or name=FILE.gin, with a name of letters, digits and underscores'
+            )
+        file, method = (path, '') if path.endswith('.gin') else ('', path)
+        return cls(name, file, _positive(counts.split(','), f'--preset={text}') if at else (), method)
 
 
 def _positive(texts: Sequence[str], flag: str) -> tuple[int, ...]:
@@ -62,7 +67,7 @@ def measure(
     Args:
       session: a `bench.pipeline.session.Session`; its results folder is read and written.
       presets: the first is the reference.
-      method: name of the method that the presets configure.
+      method: the method of presets without their own.
       updates: values of `num_updates` for presets without their own; empty takes the presets' bindings.
       gin_files: the base.
       bindings: on top of everything.
@@ -105,7 +110,7 @@ def _cells(
     from bench.config.gin_files import loaded
     from bench.pipeline.grid import RUN, grid
 
-    label = f'{preset.name}_{updates}' if updates else preset.name
+    method, label = preset.method or method, f'{preset.name}_{updates}' if updates else preset.name
     lines = [f"run.methods = ['{label}={method}']", 'run.seeds_for = None', *bindings]
     if updates:
         lines.append(f'{label}/{method}.num_updates = {updates}')
@@ -201,7 +206,7 @@ def main() -> int:
     plugins.load(FLAGS.plugin)
     presets = [Preset.parse(text) for text in FLAGS.preset]
     if not presets:
-        raise InputError('expected at least one --preset=name=FILE, such as --preset=fast=gin/methods/lgm_fast.gin')
+        raise InputError('expected at least one --preset=name=METHOD or name=FILE.gin, such as --preset=fast=lgm_fast')
     updates = _positive(FLAGS.updates, f'--updates={",".join(FLAGS.updates)}')
     device = choose_device(FLAGS.device)
     world = join(device)
@@ -219,8 +224,8 @@ def main() -> int:
 if __name__ == '__main__':
     cli.define('gin_file', 'gin_bindings', 'plugin', 'cache_dir', 'data_root', 'weights_root', 'device', 'force')
     cli.define(results_dir='out/lgm_accuracy')
-    flags.DEFINE_multi_string('preset', [], 'name=FILE or name=FILE@50,100; the first is the reference')
-    flags.DEFINE_string('method', 'lgm', 'the method that the presets configure')
+    flags.DEFINE_multi_string('preset', [], 'name=METHOD, name=FILE.gin or name=, maybe with @50,100; first: the reference')
+    flags.DEFINE_string('method', 'lgm_fast', 'the method of presets that name none')
     flags.DEFINE_list('updates', [], "values of its num_updates, such as 50,100,200 (default: each preset's own)")
     flags.DEFINE_string('json', None, 'file for the rows')
     cli.start(main)

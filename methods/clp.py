@@ -33,10 +33,10 @@ def clp(
         z_MD = f_AND.flatten(0, 1)
         y_MC = F.one_hot(synthetic.all_labels_N, real.num_classes).to(z_MD).repeat(len(f_AND), 1)
         gram_MM = z_MD @ z_MD.T
-        ridge = strength * gram_MM.diagonal().mean().detach() * torch.eye(len(z_MD), device=z_MD.device)
+        ridge = strength * gram_MM.diagonal().mean().detach() * torch.eye(len(z_MD), device=z_MD.device, dtype=z_MD.dtype)
         w_DC = z_MD.T @ torch.linalg.solve(gram_MM + ridge, y_MC)
         f_BD, labels_B = real.batch(batch_size)
-        weights_C = real.counts_C.max() / real.counts_C.clamp(min=1)
+        weights_C = real.counts_C.max() / real.counts_C.clamp(min=1).to(f_BD)
         return F.cross_entropy(f_BD @ w_DC / temperature, labels_B, weight=weights_C)
 
     return loss

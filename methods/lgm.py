@@ -36,7 +36,8 @@ def lgm(
 
     def loss(synthetic: Synthetic) -> Tensor:
         w_PCD = random_probes(
-            num_probes, num_classes=real.num_classes, dim=real.dim, sigma=probe_sigma, generator=real.generator
+            num_probes, num_classes=real.num_classes, dim=real.dim, sigma=probe_sigma, generator=real.generator,
+            dtype=real.dtype,
         )
         views = len(synthetic.f_AND) * synthetic.total
         target_PCD = real.gradient(

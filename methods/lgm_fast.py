@@ -1,7 +1,8 @@
 """LGM in minutes instead of hours: a steeper schedule, less noise and every real image; a variant, not the published method.
 
-Loss, parameterization and crops are those of lgm. benchmarks/README.md measures the effect of each part. The values were
-chosen on held-out training images of two data sets (inputs of 64 and 144 px).
+Loss and parameterization are those of lgm. benchmarks/README.md measures the effect of each part, docs/protocol.md that of
+views that differ from the release's. The values were chosen on held-out training images of two data sets (inputs of 64 and
+144 px).
 """
 
 VARIANT_OF = 'lgm'
@@ -11,10 +12,15 @@ SETTINGS = {
     'lr_over_levels': True,
     'decay_start': 0.5,  # cosine to 0 over the second half
     'level_every': 8,
+    'level_delay': 0,
     'num_augmentations': 3,
     'num_probes': 8,  # they share the backbone pass
     'real_gradient': 'full',  # every real image, in one of its cached views
     'num_views': 3,
+    'drop_last': False,  # there are no batches
     'class_balanced': True,  # otherwise one image per class could match rare classes only through its feature norm
+    'frame': 'whole',
+    'interpolation': None,  # the backbone's own
+    'overhang': False,
     'noise_std': 0.05,  # the probe's views have no noise; 0.2 costs 2 to 14 points on held-out training images
 }

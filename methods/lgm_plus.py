@@ -46,4 +46,4 @@ def feature_targets(real: RealFeatures, *, strength: float) -> tuple[Tensor, Ten
     direction_CD = torch.linalg.solve(covariance_DD + ridge, relative_CD.T).T
     spread = relative_CD.square().sum(dim=1).mean()
     direction_CD = direction_CD * (spread / direction_CD.square().sum(dim=1).mean()).sqrt()
-    return mean_D + direction_CD.float(), spread.float()
+    return mean_D + direction_CD.to(mean_D), spread.to(mean_D)

@@ -306,6 +306,16 @@ def test_bfloat16_gives_float32_features_near_the_exact_ones(small, places, name
     assert torch.nn.functional.cosine_similarity(f_ND, g_ND).item() > 0.99
 
 
+@pytest.mark.numerical
+@pytest.mark.parametrize('name', ['clip_vitb16', 'eva02_vits14', 'siglip2_vitb16', 'dinov3_vitb16', 'mocov3_vitb16'])
+def test_float64_gives_float64_features_beyond_the_rounding_of_float32(small, places, name):
+    single, _ = small(name)
+    double = load(name, places, input_side=SHRUNK[name][2], precision='float64')
+    f_ND, g_ND = (backbone.encode(image(backbone.input_side)) for backbone in (single, double))
+    assert g_ND.dtype is torch.float64 and double.fingerprint == single.fingerprint
+    assert 1e-9 < (f_ND - g_ND).norm() / g_ND.norm() < 1e-4
+
+
 def test_another_interpolation_reaches_every_view_and_every_key(small, places, run_bench, tmp_path, monkeypatch):
     name = 'mae_vitb16'
     (own, _), (other, _) = small(name), small(name, interpolation='bilinear')

@@ -178,6 +178,26 @@ def test_bfloat16_gives_float32_features_near_the_exact_ones():
     assert 0 < (rounded - exact).abs().max() < 0.05 * exact.abs().max()
 
 
+@pytest.mark.parametrize('name', ['test_resnet', 'test_vit', 'mobilenetv2_035', 'eva02_tiny_patch14_224'])
+def test_float64_normalises_rewrites_and_computes_in_double(name):
+    side = 56 if 'eva' in name else 64
+    network = made(name, **({} if name in ('test_resnet', 'mobilenetv2_035') else {'img_size': side}))
+    before, weights = copy.deepcopy(network).eval().double(), weights_fingerprint(network)
+    backbone = frozen(network, precision='float64', input_side=side, mean=(0.1, 0.2, 0.3), std=(0.3, 0.7, 0.9))
+    x_NCHW = torch.rand(2, 3, side, side)
+    f_ND = backbone.encode(x_NCHW)
+    mean, std = (torch.tensor(each, dtype=torch.float64).view(3, 1, 1) for each in (backbone.mean, backbone.std))
+    expected_ND = before((x_NCHW.double() - mean) / std)
+    assert f_ND.dtype is torch.float64 and f_ND.shape == expected_ND.shape
+    assert (f_ND - expected_ND).abs().max() < 1e-12 * expected_ND.abs().max()
+    assert backbone.fingerprint == weights
+
+
+def test_float64_on_a_device_without_it_ends_in_one_line():
+    with pytest.raises(InputError, match='float64, got mps; use --device=cpu'):
+        frozen(nn.Flatten(), precision='float64', device=torch.device('mps'))
+
+
 def test_the_fingerprint_changes_with_any_weight_or_statistic_and_with_nothing_else():
     network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)).eval()
     first = weights_fingerprint(network)

@@ -219,10 +219,11 @@ def test_updates_that_end_before_the_last_level_are_refused_before_any_work(accu
 def test_a_preset_is_a_word_a_file_and_updates():
     assert Preset.parse('fast=gin/a=b.gin') == Preset('fast', 'gin/a=b.gin')
     assert Preset.parse('base=@50,100') == Preset('base', '', (50, 100))
+    assert Preset.parse('quick=lgm_fast@50') == Preset('quick', '', (50,), 'lgm_fast')
     with pytest.raises(InputError, match='positive numbers'):
         Preset.parse('base=@50,-1')
-    for text in ('gin/methods/lgm_fast.gin', 'two words=x.gin'):
-        with pytest.raises(InputError, match='expected name=FILE'):
+    for text in ('gin/methods/lgm_released.gin', 'two words=x.gin'):
+        with pytest.raises(InputError, match='expected name=METHOD or name=FILE.gin'):
             Preset.parse(text)
 
 

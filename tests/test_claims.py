@@ -29,6 +29,7 @@ from tests import commands
 
 FILES = sorted((ROOT / 'gin' / 'claims').glob('*.gin'))
 CLIP, DINO, MIM, MOCO = BACKBONES = ('tiny_clip', 'tiny_dino', 'tiny_mim', 'tiny_moco')
+LGM = 'lgm_fast'  # the method of the embedded suite
 COUNT = 200  # test images: a difference of 10 of them is settled
 REAL = {'random': 0.4, 'centroid': 0.6, 'herding': 0.6, 'k_center': 0.58, 'neighbors': 0.55}
 # on its own backbone, on the others; the number of views is judged on its own backbone alone
@@ -63,12 +64,12 @@ def world():
             if method != 'herding':
                 cells[own(method, on, protocol='ridge-v1')] = [share]
         cells[own('full', on)] = [0.85]
-        cells[own('lgm', on, dataset='plumage_families')] = [0.9]
-        cells[own('lgm', on, dataset='plumage_spurious')] = [0.55]
-        cells[own('lgm', on, protocol='ridge-v1')] = [0.7]
+        cells[own(LGM, on, dataset='plumage_families')] = [0.9]
+        cells[own(LGM, on, dataset='plumage_spurious')] = [0.55]
+        cells[own(LGM, on, protocol='ridge-v1')] = [0.7]
         for source in BACKBONES:
             moved = 0.7 if source == DINO else 0.58
-            cells[At('lgm', source, on)] = [0.795, 0.8, 0.805] if source == on else [moved]
+            cells[At(LGM, source, on)] = [0.795, 0.8, 0.805] if source == on else [moved]
             for method, (same, other) in ABLATIONS.items():
                 if source == on or other:
                     cells[At(method, source, on)] = [same if source == on else other]
@@ -111,7 +112,7 @@ def write_images(folder, *, percentiles=(100,) * 8):
     """Write the table of embedding as it was made where the images are."""
     (folder / 'analysis').mkdir(exist_ok=True)
     images = [
-        {'backbone': b, 'percentile': p, 'set': f'lgm-{b}-{b}-1-0-paper-v1-hard'}
+        {'backbone': b, 'percentile': p, 'set': f'{LGM}-{b}-{b}-1-0-paper-v1-hard'}
         for b in BACKBONES for p in (percentiles if b == MOCO else [100] * 8)
     ]  # fmt: skip
     pd.DataFrame(images).to_csv(folder / 'analysis' / 'embedding_images.csv', index=False)
@@ -166,16 +167,16 @@ BREAKS = {
     1: ({own('herding', MIM): [0.8]}, 'Not above: herding on mim (0.0 ['),
     2: ({own('neighbors', b): [0.62] for b in BACKBONES}, 'neighbors 62.0 ['),
     3: ({own('full', b): [1.0] for b in BACKBONES}, 'share of full accuracy, %: mean 80.0 ['),
-    4: ({At('lgm', CLIP, MOCO): [0.35]}, '11 of 12 pairs above random, mean '),
-    5: ({At('lgm', CLIP, MOCO): [0.85]}, 'moco -5.0 ['),
-    6: ({At('lgm', MIM, b): [0.75] for b in BACKBONES if b != MIM}, 'mim 75.0 ['),
+    4: ({At(LGM, CLIP, MOCO): [0.35]}, '11 of 12 pairs above random, mean '),
+    5: ({At(LGM, CLIP, MOCO): [0.85]}, 'moco -5.0 ['),
+    6: ({At(LGM, MIM, b): [0.75] for b in BACKBONES if b != MIM}, 'mim 75.0 ['),
     7: ({At('no_decorrelation', b, b): [0.8] for b in BACKBONES}, 'no_decorrelation 80.0 ['),
     8: ({At('no_pyramid', s, b): [0.55] for s in BACKBONES for b in BACKBONES if s != b}, 'other models 6.0 ['),
     9: ({At('ten_views', b, b): [0.65] for b in BACKBONES}, 'ten_views 65.0 ['),
-    11: ({own('lgm', b, dataset='plumage_spurious'): [0.7] for b in BACKBONES}, 'mean 10.0 ['),
-    12: ({own('lgm', b, dataset='plumage_families'): [1.0] for b in BACKBONES}, 'fine 20.0 ['),
-    14: ({own('lgm', b): [0.7, 0.8, 0.9] for b in BACKBONES}, 'lgm 10.00 (8 degrees of freedom), random 5.00 (8'),
-    15: ({own('centroid', b, protocol='ridge-v1'): [0.8] for b in BACKBONES}, 'Reversed: lgm over centroid'),
+    11: ({own(LGM, b, dataset='plumage_spurious'): [0.7] for b in BACKBONES}, 'mean 10.0 ['),
+    12: ({own(LGM, b, dataset='plumage_families'): [1.0] for b in BACKBONES}, 'fine 20.0 ['),
+    14: ({own(LGM, b): [0.7, 0.8, 0.9] for b in BACKBONES}, 'lgm_fast 10.00 (8 degrees of freedom), random 5.00 (8'),
+    15: ({own('centroid', b, protocol='ridge-v1'): [0.8] for b in BACKBONES}, 'Reversed: lgm_fast over centroid'),
 }
 CHANGED_ALIGNMENT = [{'p': 0.06}, {'spearman': -0.9}]
 CHANGED_IMAGES = [{'percentiles': (95,) * 8}, {'percentiles': (100, 95) * 4}]  # on one backbone none beyond, or only half
@@ -184,16 +185,16 @@ GONE = {
     1: (own('herding', MOCO), 'herding on plumage x tiny_moco'),
     2: (own('neighbors', DINO), 'neighbors on plumage x tiny_dino'),
     3: (own('full', CLIP), 'full on plumage x tiny_clip'),
-    4: (At('lgm', MIM, MOCO), 'lgm from tiny_mim on plumage x tiny_moco'),
-    5: (At('lgm', DINO, MIM), 'lgm from tiny_dino on plumage x tiny_mim'),
-    6: (At('lgm', DINO, CLIP), 'lgm from tiny_dino on plumage x tiny_clip'),
+    4: (At(LGM, MIM, MOCO), 'lgm_fast from tiny_mim on plumage x tiny_moco'),
+    5: (At(LGM, DINO, MIM), 'lgm_fast from tiny_dino on plumage x tiny_mim'),
+    6: (At(LGM, DINO, CLIP), 'lgm_fast from tiny_dino on plumage x tiny_clip'),
     7: (At('no_augmentation', DINO, CLIP), 'no_augmentation from tiny_dino on plumage x tiny_clip'),
     8: (At('no_pyramid', MIM, MIM), 'no_pyramid on plumage x tiny_mim'),
     9: (At('three_views', MIM, MIM), 'three_views on plumage x tiny_mim'),
-    10: (At('lgm', MIM, MOCO), 'lgm from tiny_mim on plumage x tiny_moco'),
+    10: (At(LGM, MIM, MOCO), 'lgm_fast from tiny_mim on plumage x tiny_moco'),
     11: (own('k_center', MIM, dataset='plumage_spurious'), 'k_center on plumage_spurious x tiny_mim'),
     12: (own('random', MIM, dataset='plumage_families'), 'random on plumage_families x tiny_mim'),
-    13: (own('lgm', MOCO), 'lgm, seed 0, on plumage through every backbone'),
+    13: (own(LGM, MOCO), 'lgm_fast, seed 0, on plumage through every backbone'),
     14: (own('random', MOCO), 'random on plumage x tiny_moco'),
     15: (own('k_center', CLIP, protocol='ridge-v1'), 'k_center on plumage x tiny_clip, ridge-v1'),
 }
@@ -286,7 +287,7 @@ def test_a_table_of_other_images_is_not_judged(results):
     assert verdict.numbers.endswith('; from analysis/embedding_images.csv, made from the same sets')
     path = results / 'analysis' / 'embedding_images.csv'
     images = pd.read_csv(path)
-    missing = f'missing: the images of lgm on plumage x {DINO}, or analysis/embedding_images.csv made from them'
+    missing = f'missing: the images of lgm_fast on plumage x {DINO}, or analysis/embedding_images.csv made from them'
     stale = images.assign(set=images['set'].where(images.backbone != DINO, 'of an earlier run'))
     for table in (stale, images[images.backbone != DINO]):
         table.to_csv(path, index=False)
@@ -347,7 +348,7 @@ def test_the_best_of_the_real_ones_may_be_a_strangers(results):
     assert verdict_of(11, results) == before[11], 'it is not the best'
     for on in BACKBONES:
         put(results, 'my_best', right(0.7, count=COUNT), source=on, on=on, **where)
-    assert verdict_of(11, results).numbers.startswith('LGM minus the best real baseline: mean -15.0 [')
+    assert verdict_of(11, results).numbers.startswith('lgm_fast minus the best real baseline: mean -15.0 [')
     assert verdict_of(1, results) == before[1], 'which names its baselines'
 
 
@@ -357,10 +358,10 @@ def test_one_backbone_or_one_seed_decides_nothing_about_several(made_suite, resu
         assert judge(claim_of(number), alone) == Verdict(UNKNOWN, 'missing: a second backbone')
     assert judge(claim_of(1), alone).outcome == judge(claim_of(9), alone).outcome == HOLDS
     for b in BACKBONES:
-        for path in cell_folder(results, own('lgm', b)):
+        for path in cell_folder(results, own(LGM, b)):
             if '-1-1-paper' in path.name or '-1-2-paper' in path.name:  # ipc 1, seeds 1 and 2
                 path.unlink()
-    assert verdict_of(14, results) == Verdict(UNKNOWN, 'missing: a second seed of lgm')
+    assert verdict_of(14, results) == Verdict(UNKNOWN, 'missing: a second seed of lgm_fast')
     plain = replace(made_suite, coarse='', spurious='')
     assert judge(claim_of(11), plain).numbers == 'missing: a data set with a spurious background'
     assert judge(claim_of(12), plain).numbers == 'missing: a coarse labelling of the same images'
@@ -378,12 +379,12 @@ def test_a_difference_that_is_not_settled_does_not_count(results):
 
 def test_the_worst_group_is_told(made_suite):
     numbers = judge(claim_of(11), made_suite).numbers
-    assert numbers.endswith('Worst-group accuracy of LGM, %: clip 55.0, dino 55.0, mim 55.0, moco 55.0')
-    assert numbers.startswith('LGM minus the best real baseline: mean -5.0 [')
+    assert numbers.endswith('Its worst-group accuracy, %: clip 55.0, dino 55.0, mim 55.0, moco 55.0')
+    assert numbers.startswith('lgm_fast minus the best real baseline: mean -5.0 [')
 
 
 def test_two_records_for_one_cell_are_an_error_and_no_verdict(results):
-    put(results, 'lgm', right(0.5, count=COUNT), source=MIM, on=MIM, dataset='plumage', settings={'rate': 2})
+    put(results, LGM, right(0.5, count=COUNT), source=MIM, on=MIM, dataset='plumage', settings={'rate': 2})
     with pytest.raises(InputError, match='two records of one cell and seed'):
         verdict_of(1, results)
 
@@ -410,7 +411,8 @@ def test_the_page_and_the_brief_table(made):
     page = verdicts.markdown([(first, judged)], others)
     lines = page.splitlines()
     assert lines[0] == '# The claims of arXiv 2511.16674, checked'
-    assert '## embedded: plumage through four small encoders' in lines and '2 of 3 claims hold.' in lines
+    assert '## embedded: plumage through four small encoders' in lines
+    assert '2 of 3 claims hold. LGM is `lgm_fast` here.' in lines
     second = CLAIMS[1]
     row = f'| 2 | {second.text} | **holds** | numbers 2 | {second.test} | {second.published_for(first)} |'
     assert row in lines and lines[-1] == 'Made by `python -m bench.claims`.'
@@ -418,7 +420,8 @@ def test_the_page_and_the_brief_table(made):
     assert '- grocery through MobileNetV2 (`gin/grocery_mobilenetv2.gin` makes them)' in lines
     assert 'No records' not in verdicts.markdown([(first, judged)], [])
     brief = verdicts.brief(first, judged).splitlines()
-    assert brief[0] == f'Suite: {first.name}.' and brief[2:4] == ['|  | claim | verdict |', '| ---: | --- | --- |']
+    assert brief[0] == f'Suite: {first.name}. LGM is `lgm_fast` here.'
+    assert brief[2:4] == ['|  | claim | verdict |', '| ---: | --- | --- |']
     assert brief[4:] == [f'| {c.number} | {c.text} | {v.outcome} |' for c, v in judged]
 
 
@@ -429,7 +432,7 @@ def run_main(monkeypatch, **values):
 
 
 def test_a_document_shows_the_verdicts_between_its_markers(results, monkeypatch):
-    put(results, 'lgm', right(0.5), source='mobilenetv2_100', on='mobilenetv2_100', dataset='grocery')
+    put(results, LGM, right(0.5), source='mobilenetv2_100', on='mobilenetv2_100', dataset='grocery')
     document = results / 'README.md'
     document.write_text('# Mine\n<!-- claims:start -->\nstale\n<!-- claims:end -->\nafter\n')
     assert run_main(monkeypatch, results_dir=str(results), into=str(document)) == 0
@@ -452,12 +455,12 @@ def test_a_document_shows_the_verdicts_between_its_markers(results, monkeypatch)
 def test_nothing_to_judge_is_one_line_and_writes_nothing(tmp_path, monkeypatch, capsys):
     with pytest.raises(InputError, match='none: expected an existing folder'):
         run_main(monkeypatch, results_dir=str(tmp_path / 'none'))
-    put(tmp_path, 'lgm', right(0.5), source='other', on='other', dataset='plumage')  # on a backbone of no suite
+    put(tmp_path, LGM, right(0.5), source='other', on='other', dataset='plumage')  # on a backbone of no suite
     before = files_below(tmp_path)
     values = {'results_dir': str(tmp_path), 'into': None, 'gin_file': [], 'gin_bindings': [], 'plugin': []}
     monkeypatch.setattr(claims.flags, 'FLAGS', SimpleNamespace(**values))
     assert cli.guarded(claims.main, ['bench.claims'], name='bench.claims') == 2
-    said = f'{tmp_path} has no records of lgm for any suite; run make suite or python -m bench.run first'
+    said = f'{tmp_path} has no records of lgm or lgm_fast for any suite; run make suite or python -m bench.run first'
     assert capsys.readouterr() == ('', f'bench.claims: {said}\n') and files_below(tmp_path) == before
 
 
@@ -466,7 +469,7 @@ def test_the_command_judges_the_suite_of_a_file_and_uses_each_of_its_bindings(pa
     suite = suite_of(path, Evidence(results))
     assert suite.has_records() == (path.stem == 'embedded') and (ROOT / suite.made_by).is_file()
     first = suite.backbones[0]
-    put(results, 'lgm', right(0.5, count=COUNT), source=first, on=first, dataset=suite.dataset, seed=9)
+    put(results, suite.method, right(0.5, count=COUNT), source=first, on=first, dataset=suite.dataset, seed=9)
     done = commands.run('bench.claims', f'--gin_file={path}', f'--results_dir={results}')
     assert (done.status, done.err) == (0, f'wrote {results / "claims.md"}\n')
     lines = done.out.splitlines()

@@ -262,7 +262,7 @@ def test_the_command_compares_with_what_was_published(tmp_path):
         (['--a=one', '--b=two', '--source=tiny_a,x'], '--source=x: expected a value of a finished record; found'),
         (['--a=one', '--b=two', '--eval=x'], '--eval=x: expected a value of a finished record; found tiny_a'),
         (['--to=published', '--ipc=2'], '--ipc=2: expected a value of a finished record; found all, 1'),
-        (['--a=lgm'], 'expected --a=METHOD --b=METHOD, such as --a=lgm --b=lgm_plus, or --to=published'),
+        (['--a=lgm'], 'expected --a=METHOD --b=METHOD, such as --a=lgm_fast --b=lgm_plus, or --to=published'),
     ],
 )
 def test_what_the_command_cannot_compare_is_one_line(results, arguments, said):

@@ -90,7 +90,7 @@ def test_a_variant_has_the_settings_and_bindings_of_its_bases_from_the_outermost
         settings = settings_of([*lines, *more], name)
         return [settings[each] for each in names]
 
-    assert found('lgm') == [0.1, 5, 2e-3, 10]
+    assert found('lgm') == [0.1, 5, 2e-3, None]
     assert found('lgm_fast') == [0.1, 160, 0.5, 4]
     assert found('lgm_real_init') == [0.1, 160, 0.004, 4]
     assert found('lgm_real_init', 'lgm_real_init.num_views = 2') == [0.1, 160, 0.004, 2]

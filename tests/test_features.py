@@ -63,6 +63,21 @@ def test_features_are_those_of_the_backbone_and_are_computed_once(store, backbon
     assert again.images_encoded == 0 and len(entries(store)) == 1
 
 
+def test_float64_features_are_kept_as_such_beside_the_others(store, backbone, toy):
+    split, double = make_split(), toy.toy_net(None, torch.device('cpu'), precision='float64')
+    single_VND, f_VND = (store.features(split, each, VIEW) for each in (backbone, double))
+    x_NCHW = torch.stack([VIEW(image, index=i, view=0) for i, image in enumerate(split.images)]).float() / 255
+    np.testing.assert_allclose(f_VND[0], double.encode(x_NCHW).detach(), rtol=1e-12)
+    assert f_VND.dtype == np.float64 and len(entries(store)) == 2
+    assert 0 < np.abs(single_VND - f_VND).max() < 1e-5
+    again = FeatureStore(store.cache_dir)
+    np.testing.assert_array_equal(again.features(split, double, VIEW), f_VND)
+    assert again.images_encoded == 0
+    fresh_VND = store.fresh(split, double, VIEW, views=range(1))
+    assert fresh_VND.dtype is torch.float64
+    np.testing.assert_allclose(fresh_VND, f_VND, rtol=1e-12)
+
+
 def test_the_array_is_read_through_a_map_and_cannot_be_written(store, backbone):
     for f_VND in (store.features(make_split(), backbone, VIEW), store.features(make_split(), backbone, VIEW)):
         assert isinstance(f_VND, np.memmap) and not f_VND.flags.writeable

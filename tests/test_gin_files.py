@@ -30,18 +30,21 @@ METHODS = sorted((ROOT / 'gin' / 'methods').glob('*.gin'))
 SMALL = [
     "run.datasets = ['toy_data']", "run.backbones = ['toy_net']", 'run.eval_backbones = None',
     'run.ipc = [2]', 'run.seeds = [0]', 'run.seeds_for = {}',
-    'lgm.num_updates = 6', 'lgm.level_every = 1', 'lgm.num_augmentations = 2', 'lgm.num_views = 2', 'lgm.log_every = 1',
 ]  # fmt: skip
 SHORT = {'epochs': 2, 'full_epochs': 2, 'repeats': 2}
 
 
-def small(path):
-    """Return the lines that make a file's run small: those of SMALL, and a short training under its protocols."""
+def small(path, *more):
+    """Return the flags that run a file on the toy world, with few updates of its LGM and few epochs of its protocols."""
+    files = {Path(file).name for file in (path, *includes(path))}
+    lgm = 'lgm' if files & {'lgm_released.gin', 'neighbors.gin'} else 'lgm_fast'
+    few = {'num_updates': 6, 'level_every': 1, 'num_augmentations': 2, 'num_views': 2, 'log_every': 1}
     with loaded([str(path)], [], command=RUN) as config:
         names = config.command_settings()['protocol']
-    rows = [registry.find('protocol', name)[0] for name in ([names] if isinstance(names, str) else names)]
-    short = [(row, name) for row in rows for name in SHORT if name in row.defaults()]
-    return [*SMALL, *(f'{row.identifier}.{name} = {SHORT[name]}' for row, name in short)]
+    rows = [registry.find('protocol', name.rpartition('=')[2])[0] for name in ([names] if isinstance(names, str) else names)]
+    short = [f'{row.identifier}.{key} = {value}' for row in rows for key, value in SHORT.items() if key in row.defaults()]
+    lines = [*SMALL, *(f'{lgm}.{key} = {value}' for key, value in few.items()), *short, *more]
+    return [f'--gin_bindings={line}' for line in lines]
 
 
 def test_every_folder_of_gin_files_is_tested():
@@ -78,15 +81,14 @@ def test_the_command_lists_the_cells_of_a_published_table_and_touches_nothing(pa
 
 @pytest.mark.parametrize('path', RUNS, ids=lambda path: path.stem)
 def test_it_runs_on_the_toy_world(path, run_bench):
-    bindings = [f'--gin_bindings={line}' for line in small(path)]
-    outcome = run_bench(f'--gin_file={path}', *bindings)
+    outcome = run_bench(f'--gin_file={path}', *small(path))
     assert (outcome.status, outcome.err) == (0, '')
     assert 'toy_data' in outcome.out and 'FAILED' not in outcome.out
 
 
 @pytest.mark.parametrize('path', SUITE, ids=lambda path: path.stem)
 def test_a_file_of_the_suite_runs_on_the_toy_world(path, run_bench):
-    bindings = [f'--gin_bindings={line}' for line in [*small(path), 'run.ipc = [1]']]
+    bindings = small(path, 'run.ipc = [1]')
     outcome = run_bench(f'--gin_file={path}', *bindings)
     assert (outcome.status, outcome.err) == (0, '')
     assert 'toy_data' in outcome.out and 'FAILED' not in outcome.out
@@ -145,8 +147,7 @@ def test_a_methods_file_binds_its_method_alone_and_runs(path, run_bench):
     name = max((name for name in registry.rows('method') if path.stem.startswith(name)), key=len)  # lgm_released binds lgm
     with loaded([str(path)], [], command=RUN) as config:
         assert {statement.selector for statement in config.statements} == {name}
-    bindings = [f'--gin_bindings={line}' for line in [*small(path), f"run.methods = ['lgm', '{name}']"]]
-    outcome = run_bench(f'--gin_file={path}', *bindings)
+    outcome = run_bench(f'--gin_file={path}', *small(path, f"run.methods = ['{name}']"))
     assert (outcome.status, outcome.err) == (0, '')
 
 

@@ -89,6 +89,8 @@ def chosen_by(results, name='neighbors'):
 
 def test_unit_rows_and_a_row_of_zeros():
     np.testing.assert_allclose(unit(np.array([[3, 4], [0, 0]])), [[0.6, 0.8], [0, 0]])
+    for given, kept in ((np.float64, np.float64), (np.float32, np.float32), (np.int64, np.float32)):
+        assert unit(np.ones((1, 2), given)).dtype == kept
 
 
 @pytest.mark.numerical

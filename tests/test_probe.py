@@ -253,6 +253,15 @@ def test_test_images_are_scored_in_blocks_without_losing_any():
     assert found.correct_RN.shape == (1, 9001) and found.correct_RN.all()
 
 
+@pytest.mark.parametrize('precision', ['float32', 'float64'])
+def test_ridge_probes_features_in_their_own_precision(toy, tmp_path, weights, precision):
+    data = toy.toy_data(None)
+    backbone = toy.toy_net(None, CPU, precision=precision)
+    task = ProbeTask(data.train, None, False, data.test, backbone, FeatureStore(tmp_path))
+    assert ridge_probe(task).correct_RN.mean() > 0.5
+    assert [each.dtype for each in weights[0]] == [getattr(torch, precision)] * 2
+
+
 # --- ridge ------------------------------------------------------------------------------------------------------------
 
 

@@ -170,7 +170,8 @@ def test_one_distilled_set_serves_every_eval_backbone_and_protocol(run_bench, tm
     assert len(found) == 4 and len({record.distilled.hash for record in found}) == 1
     assert len(list((tmp_path / 'results' / 'distilled').rglob('set.json'))) == 1
     weights = {(r.cell.eval_backbone, r.fingerprints.eval_weights) for r in found}
-    assert len(weights) == 2 and len({r.fingerprints.source_weights for r in found}) == 1
+    assert len({theirs for _, theirs in weights}) == len(weights) == 2
+    assert len({r.fingerprints.source_weights for r in found}) == 1
 
 
 # --- a user's method, and failures ------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from bench.features.store import FeatureStore
 from methods._synthesis.augment import Augmentation
 from methods._synthesis.gradient import gradient_distance, probe_gradient, random_probes
 from methods._synthesis.match import Chunking, Schedule, _backward, _check_finite
-from methods._synthesis.pyramid import COLOUR_33, Pyramid, level_sizes
+from methods._synthesis.pyramid import Pyramid, colour_33, level_sizes
 from methods._synthesis.real import RealFeatures
 from methods.lgm import lgm
 
@@ -79,7 +79,7 @@ class FeatureTask:
 
     def __init__(self, f_VND, labels_N, num_classes):
         self.train = SimpleNamespace(labels_N=labels_N, num_classes=num_classes)
-        self.encoder = SimpleNamespace(device=torch.device('cpu'), feature_dim=f_VND.shape[2])
+        self.encoder = SimpleNamespace(device=torch.device('cpu'), feature_dim=f_VND.shape[2], dtype=torch.float32)
         self.f_VND = f_VND
 
     def view_features(self, view, *, num_views):
@@ -142,7 +142,7 @@ def test_decode_is_the_sigmoid_of_twice_the_colour_matrix_times_the_summed_level
     matrix = [[0.26, 0.09, 0.02], [0.27, 0.0, -0.05], [0.27, -0.09, 0.03]]
     expected = [1 / (1 + math.exp(-2 * (row[0] + 0.5 * row[1] - row[2]) / norm)) for row in matrix]
     torch.testing.assert_close(pyramid.decode()[0, :, 1, 0], torch.tensor(expected))
-    torch.testing.assert_close(COLOUR_33.norm(dim=0).max(), torch.tensor(1.0))
+    torch.testing.assert_close(colour_33(torch.float32).norm(dim=0).max(), torch.tensor(1.0))
 
 
 @pytest.mark.parametrize('decorrelate', [True, False])
@@ -161,6 +161,21 @@ def test_schedule_divides_by_levels_and_falls_along_a_half_cosine():
     assert schedule.rate(75, 1) == pytest.approx(0.2)
     assert schedule.rate(99, 1) < 0.001
     assert Schedule(100, 0.4, False, 1.0, 10).rate(99, 5) == 0.4
+
+
+def test_float64_images_start_from_the_draws_of_float32():
+    dtypes = (torch.float32, torch.float64)
+    single, double = (Pyramid(2, image_size=8, start_size=4, decorrelate=True, seed=0, dtype=dtype) for dtype in dtypes)
+    for pyramid in (single, double):
+        pyramid.grow()
+    for ours, theirs in zip(single.levels, double.levels, strict=True):
+        assert theirs.dtype is torch.float64
+        torch.testing.assert_close(theirs.float(), ours)
+    assert double.decode().dtype is torch.float64
+    torch.testing.assert_close(double.decode().float(), single.decode())
+    image_NCHW = torch.full((2, 3, 8, 8), 0.3, dtype=torch.float64)
+    double.start_from(image_NCHW)
+    torch.testing.assert_close(double.decode(), image_NCHW, rtol=1e-12, atol=0)
 
 
 # --- augmentations ------------------------------------------------------------------------------------------------------

@@ -129,6 +129,14 @@ def test_bfloat16_is_near_float32(name):
 
 
 @for_each_encoder
+def test_float64_is_beyond_the_rounding_of_float32(name):
+    with torch.inference_mode():
+        a_ND, b_ND = (shipped(name, precision).encode(fixed_images()) for precision in ('float32', 'float64'))
+    assert b_ND.dtype == torch.float64
+    assert 1e-9 < (a_ND - b_ND).norm() / b_ND.norm() < 1e-5
+
+
+@for_each_encoder
 def test_the_card_says_how_it_was_made(name):
     card = card_of(name)
     assert 'arXiv' in card['recipe'] and card['seed'].isdecimal()

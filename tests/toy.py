@@ -13,7 +13,7 @@ from bench.backbones.remembered import weights_in
 from bench.config.registry import Row, register
 from bench.core.errors import InputError
 from bench.core.hashing import hash_bytes, numpy_generator
-from bench.core.types import Dataset, Split
+from bench.core.types import Dataset, Precision, Split
 
 CLASSES = ('red', 'green', 'blue', 'grey', 'white', 'black')
 _COLOURS = np.array([[200, 60, 60], [60, 200, 60], [60, 60, 200], [128, 128, 128], [230, 230, 230], [20, 20, 20]])
@@ -64,13 +64,13 @@ def no_files(places, **settings):
 
 
 @weights_in(no_files)
-def toy_net(places, device, *, seed: int = 0, broken: bool = False):
+def toy_net(places, device, *, seed: int = 0, broken: bool = False, precision: Precision = 'float32'):
     """A random network for 8 px images."""
     if broken:
         raise InputError('toy_net: its weights are missing; put them there')
     return frozen_backbone(
         ToyNetwork(seed), name='toy_net', source=f'toy {seed}', device=device, input_side=8, mean=(0.5,) * 3,
-        std=(0.5,) * 3, interpolation='bilinear', feature='pooled', precision='float32',
+        std=(0.5,) * 3, interpolation='bilinear', feature='pooled', precision=precision,
     )
 
 

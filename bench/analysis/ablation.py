@@ -13,12 +13,12 @@ from bench.core.ranges import PositiveInt
 
 # Label of a variant in gin/suites/ablation.gin -> displayed name; other variants are displayed by their label.
 SHOWN = {
-    'lgm': 'full', 'no_decorrelation': '- decorrelation', 'no_pyramid': '- pyramid', 'no_augmentation': '- augmentation',
+    'no_decorrelation': '- decorrelation', 'no_pyramid': '- pyramid', 'no_augmentation': '- augmentation',
     'one_view': 'A = 1', 'three_views': 'A = 3', 'ten_views': 'A = 10',
 }  # fmt: skip
 # ImageNet-100, means over the four backbones of the paper: (same model, mean over the three other models)
 PUBLISHED = {
-    'lgm': (87.2, 77.8), 'no_decorrelation': (86.5, 76.4), 'no_pyramid': (85.7, 67.1), 'no_augmentation': (68.7, 33.3),
+    'full': (87.2, 77.8), 'no_decorrelation': (86.5, 76.4), 'no_pyramid': (85.7, 67.1), 'no_augmentation': (68.7, 33.3),
 }  # fmt: skip
 
 
@@ -69,7 +69,8 @@ def ablation(
     text = (
         f'Test accuracy in percent on {dataset}, probe {protocol}: mean over {len(backbones)} backbones, with 95 % '
         'intervals (bootstrap over method seeds and test images). Same model: source and eval backbone are the same. Other '
-        'models: all other pairs. Published: ImageNet-100 with four large backbones (arXiv 2511.16674).'
+        f'models: all other pairs. Full: {variants[0]}. Published: ImageNet-100 with four large backbones (arXiv '
+        '2511.16674).'
     )
     tables = {'Variants': pd.DataFrame(rows), 'Cells': cells}
     return Report(f'Ablation on {dataset}', text, tables, _figure(settings, variants))
@@ -78,13 +79,17 @@ def ablation(
 def _row(variant: str, which: str, samples: dict[str, list[Sample]], full: str) -> dict[str, Any]:
     mean = mean_of(samples[variant])
     change = mean_of([a - b for a, b in zip(samples[variant], samples[full], strict=True)])
-    published = PUBLISHED.get(variant, (np.nan, np.nan))
+    published = PUBLISHED.get('full' if variant == full else variant, (np.nan, np.nan))
     return {
-        'setting': which, 'variant': SHOWN.get(variant, variant), 'accuracy': 100 * mean.mean, 'low': 100 * mean.low,
+        'setting': which, 'variant': _shown(variant, full), 'accuracy': 100 * mean.mean, 'low': 100 * mean.low,
         'high': 100 * mean.high, 'minus_full': 100 * change.mean, 'minus_full_low': 100 * change.low,
         'minus_full_high': 100 * change.high, 'pairs': len(samples[variant]), 'seeds': mean.n,
         'published': published[which != 'same model'],
     }  # fmt: skip
+
+
+def _shown(variant: str, full: str) -> str:
+    return 'full' if variant == full else SHOWN.get(variant, variant)
 
 
 def _figure(settings: dict[str, dict[str, list[Sample]]], variants: Sequence[str]) -> Any:
@@ -97,7 +102,8 @@ def _figure(settings: dict[str, dict[str, list[Sample]]], variants: Sequence[str
         ends = [[100 * (m.mean - m.low) for m in means], [100 * (m.high - m.mean) for m in means]]
         axis.bar(range(len(variants)), heights, yerr=np.maximum(ends, 0), capsize=3, color='#4878a8')
         axis.axhline(heights[0], color='#c8452c', linewidth=0.8)
-        axis.set_xticks(range(len(variants)), [SHOWN.get(v, v) for v in variants], rotation=40, ha='right', fontsize=8)
+        shown = [_shown(v, variants[0]) for v in variants]
+        axis.set_xticks(range(len(variants)), shown, rotation=40, ha='right', fontsize=8)
         axis.set_title(which, fontsize=10)
         axis.set_ylabel('test accuracy, %' if which == 'same model' else '')
     return figure

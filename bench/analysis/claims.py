@@ -1,8 +1,9 @@
 """The claims of arXiv 2511.16674. Each is decided from records by a stated test, never by hand.
 
 A claim is a function `claim(suite) -> Verdict`. Its decorator gives the text of the claim, the test and the published
-result. Claims compare bootstrap samples (`bench.analysis.bootstrap`): a comparison is significant if the 95 % interval of
-the paired difference excludes 0. Claims about features or images run the analysis that they need.
+result. The texts say LGM; the suite names the method that stands for it. Claims compare bootstrap samples
+(`bench.analysis.bootstrap`): a comparison is significant if the 95 % interval of the paired difference excludes 0. Claims
+about features or images run the analysis that they need.
 """
 
 import math
@@ -42,12 +43,12 @@ def _verdict(holds: bool, numbers: str) -> Verdict:
     published='CUB-200, LGM / best real: CLIP 62.2 / 54.3, DINOv2 86.0 / 78.5, EVA-02 74.1 / 59.9, MoCo-v3 42.5 / 30.2',
 )
 def beats_real(suite: Suite) -> Verdict:
-    gaps = {(m, b): suite.own('lgm', b) - suite.own(m, b) for m in BASELINES for b in suite.backbones}
+    gaps = {(m, b): suite.own(suite.method, b) - suite.own(m, b) for m in BASELINES for b in suite.backbones}
     lost = [f'{m} on {short_name(b)} ({gap})' for (m, b), gap in gaps.items() if gap.low <= 0]
     best = {b: max((suite.own(m, b) for m in BASELINES), key=lambda sample: sample.mean) for b in suite.backbones}
-    shown = '; '.join(f'{short_name(b)} {suite.own("lgm", b)} against {real}' for b, real in best.items())
+    shown = '; '.join(f'{short_name(b)} {suite.own(suite.method, b)} against {real}' for b, real in best.items())
     ending = f'. Not above: {"; ".join(lost)}' if lost else ''
-    return _verdict(not lost, f'LGM against the best real baseline: {shown}{ending}')
+    return _verdict(not lost, f'{suite.method} against the best real baseline: {shown}{ending}')
 
 
 @claim(
@@ -56,7 +57,7 @@ def beats_real(suite: Suite) -> Verdict:
     published='CUB-200, mean of four: 66.2, 55.7, 49.3, 41.3',
 )
 def order(suite: Suite) -> Verdict:
-    methods = ('lgm', 'centroid', 'neighbors', 'random')
+    methods = (suite.method, 'centroid', 'neighbors', 'random')
     means = [suite.average(method) for method in methods]
     steps = [first - second for first, second in zip(means, means[1:], strict=False)]
     shown = ', '.join(f'{method} {mean}' for method, mean in zip(methods, means, strict=True))
@@ -69,7 +70,7 @@ def order(suite: Suite) -> Verdict:
     published='share of full, mean of four backbones: ImageNet-100 94 %, CUB-200 90 %, Stanford Dogs 87 %',
 )
 def share_of_full(suite: Suite) -> Verdict:
-    shares = {b: suite.own('lgm', b) / suite.own('full', b) for b in suite.backbones}
+    shares = {b: suite.own(suite.method, b) / suite.own('full', b) for b in suite.backbones}
     mean = mean_of(list(shares.values()))
     each = ', '.join(f'{short_name(b)} {share}' for b, share in shares.items())
     return _verdict(mean.low >= 0.9, f'share of full accuracy, %: mean {mean}; {each}')
@@ -81,7 +82,7 @@ def share_of_full(suite: Suite) -> Verdict:
     published='ImageNet-100: 12 of 12 (61.6 to 86.8, random 56.6 to 74.8)',
 )
 def transfer_beats_random(suite: Suite) -> Verdict:
-    gaps = {(s, t): suite.moved('lgm', s, t) - suite.own('random', t) for s, t in suite.pairs()}
+    gaps = {(s, t): suite.moved(suite.method, s, t) - suite.own('random', t) for s, t in suite.pairs()}
     lost = [f'{short_name(s)} to {short_name(t)} ({gap})' for (s, t), gap in gaps.items() if gap.low <= 0]
     numbers = f'{len(gaps) - len(lost)} of {len(gaps)} pairs above random, mean {mean_of(list(gaps.values()))} points'
     return _verdict(not lost, numbers + (f'. Not above: {"; ".join(lost)}' if lost else ''))
@@ -95,8 +96,8 @@ def transfer_beats_random(suite: Suite) -> Verdict:
 def diagonal_is_best(suite: Suite) -> Verdict:
     gaps, pairs = {}, suite.pairs()
     for tested in suite.backbones:
-        others = [suite.moved('lgm', s, t) for s, t in pairs if t == tested]
-        gaps[tested] = suite.own('lgm', tested) - max(others, key=lambda sample: sample.mean)
+        others = [suite.moved(suite.method, s, t) for s, t in pairs if t == tested]
+        gaps[tested] = suite.own(suite.method, tested) - max(others, key=lambda sample: sample.mean)
     shown = ', '.join(f'{short_name(b)} {gap}' for b, gap in gaps.items())
     return _verdict(all(gap.low > 0 for gap in gaps.values()), f'own images minus the best other source: {shown}')
 
@@ -107,8 +108,8 @@ def diagonal_is_best(suite: Suite) -> Verdict:
     published='ImageNet-100, mean on the three others: DINOv2 80.9, MoCo-v3 78.2, EVA-02 76.6, CLIP 75.4',
 )
 def best_source(suite: Suite) -> Verdict:
-    pairs = suite.pairs()
-    means = {source: mean_of([suite.moved('lgm', s, t) for s, t in pairs if s == source]) for source in suite.backbones}
+    lgm, pairs = suite.method, suite.pairs()
+    means = {source: mean_of([suite.moved(lgm, s, t) for s, t in pairs if s == source]) for source in suite.backbones}
     ranked = sorted(means, key=lambda s: -means[s].mean)
     lead = means[ranked[0]] - means[ranked[1]]
     shown = ', '.join(f'{short_name(s)} {means[s]}' for s in ranked)
@@ -128,7 +129,7 @@ def _published_ablation() -> str:
     published=_published_ablation(),
 )
 def ablation_order(suite: Suite) -> Verdict:
-    order = ('lgm', 'no_decorrelation', 'no_pyramid', 'no_augmentation')
+    order = (suite.method, 'no_decorrelation', 'no_pyramid', 'no_augmentation')
     said, steps = [], []
     for which, accuracy in (('same model', suite.same), ('other models', suite.other)):
         means = [accuracy(variant) for variant in order]
@@ -143,7 +144,7 @@ def ablation_order(suite: Suite) -> Verdict:
     published='ImageNet-100, accuracy loss without pyramid: same model 1.5, other models 10.7',
 )
 def pyramid_matters_across(suite: Suite) -> Verdict:
-    within, across = (accuracy('lgm') - accuracy('no_pyramid') for accuracy in (suite.same, suite.other))
+    within, across = (accuracy(suite.method) - accuracy('no_pyramid') for accuracy in (suite.same, suite.other))
     return _verdict((across - within).low > 0, f'accuracy loss without pyramid: same model {within}, other models {across}')
 
 
@@ -199,15 +200,15 @@ def no_spurious_advantage(suite: Suite) -> Verdict:
     if not suite.spurious:
         raise NotEnough('a data set with a spurious background')
     where = {'dataset': suite.spurious}
-    gaps = {b: suite.own('lgm', b, **where) - suite.best_real(b, **where) for b in suite.backbones}
-    rows = suite.evidence.rows(dataset=suite.spurious, method='lgm', ipc=1, protocol=suite.protocol)
+    gaps = {b: suite.own(suite.method, b, **where) - suite.best_real(b, **where) for b in suite.backbones}
+    rows = suite.evidence.rows(dataset=suite.spurious, method=suite.method, ipc=1, protocol=suite.protocol)
     rows = rows[rows.source_backbone == rows.eval_backbone]
     worst = ', '.join(
         f'{short_name(b)} {100 * rows[rows.eval_backbone == b].worst_group.mean():.1f}' for b in suite.backbones
     )
     mean = mean_of(list(gaps.values()))
     shown = ', '.join(f'{short_name(b)} {gap}' for b, gap in gaps.items())
-    numbers = f'LGM minus the best real baseline: mean {mean}; {shown}. Worst-group accuracy of LGM, %: {worst}'
+    numbers = f'{suite.method} minus the best real baseline: mean {mean}; {shown}. Its worst-group accuracy, %: {worst}'
     return _verdict(mean.low <= 0, numbers)
 
 
@@ -221,10 +222,11 @@ def margin_fine_over_coarse(suite: Suite) -> Verdict:
         raise NotEnough('a coarse labelling of the same images')
 
     def margin(dataset: str) -> Sample:
-        return mean_of([suite.own('lgm', b, dataset=dataset) - suite.best_real(b, dataset=dataset) for b in suite.backbones])
+        where = {'dataset': dataset}
+        return mean_of([suite.own(suite.method, b, **where) - suite.best_real(b, **where) for b in suite.backbones])
 
     fine, coarse = margin(suite.dataset), margin(suite.coarse)
-    return _verdict((fine - coarse).low > 0, f'LGM minus the best real baseline: fine {fine}, coarse {coarse}')
+    return _verdict((fine - coarse).low > 0, f'{suite.method} minus the best real baseline: fine {fine}, coarse {coarse}')
 
 
 @claim(
@@ -256,15 +258,15 @@ def smaller_spread(suite: Suite) -> Verdict:
     from scipy import stats  # imported here because the import takes a second
 
     spreads, freedom = {}, {}
-    for method in ('lgm', 'random'):
+    for method in (suite.method, 'random'):
         seeds = [suite.scores(method, suite.evidence.source_of(method, b), b).mean_S for b in suite.backbones]
         freedom[method] = sum(len(mean_S) - 1 for mean_S in seeds)
         if not freedom[method]:
             raise NotEnough(f'a second seed of {method}')
         squares = sum(float(np.square(mean_S - mean_S.mean()).sum()) for mean_S in seeds)
         spreads[method] = math.sqrt(squares / freedom[method])
-    ratio = (spreads['random'] / max(spreads['lgm'], 1e-12)) ** 2
-    p = float(stats.f.sf(ratio, freedom['random'], freedom['lgm']))
+    ratio = (spreads['random'] / max(spreads[suite.method], 1e-12)) ** 2
+    p = float(stats.f.sf(ratio, freedom['random'], freedom[suite.method]))
     shown = ', '.join(f'{method} {100 * spreads[method]:.2f} ({freedom[method]} degrees of freedom)' for method in spreads)
     return _verdict(p < 0.05, f'standard deviation over seeds, points, pooled over backbones: {shown}; F-test p = {p:.2g}')
 
@@ -275,7 +277,7 @@ def smaller_spread(suite: Suite) -> Verdict:
     published='not published',
 )
 def same_ranking(suite: Suite) -> Verdict:
-    methods = ('lgm', 'random', 'centroid', 'k_center', 'neighbors')
+    methods = (suite.method, 'random', 'centroid', 'k_center', 'neighbors')
     one = {m: suite.average(m) for m in methods}
     two = {m: suite.average(m, protocol=suite.convex) for m in methods}
     turned = [

@@ -36,13 +36,14 @@ class NotEnough(Exception):
 class Suite:
     """Data sets and backbones, given by labels; gin binds all fields except `evidence` as `claims.dataset` and so on.
 
-    `coarse` is a data set of the same images with coarser labels, `spurious` a data set with misleading backgrounds,
-    `distiller` the backbone of the DINO family; '' if there is none. `convex` is the protocol for the second ranking of
-    claim 15. `made_by` is the gin file of the run that makes the records.
+    `method` is the label of the method that stands for LGM. `coarse` is a data set of the same images with coarser labels,
+    `spurious` a data set with misleading backgrounds, `distiller` the backbone of the DINO family; '' if there is none.
+    `convex` is the protocol for the second ranking of claim 15. `made_by` is the gin file of the run that makes the records.
     """
 
     evidence: Evidence
     name: str = ''
+    method: str = 'lgm'
     dataset: str = ''
     backbones: Sequence[str] = ()
     coarse: str = ''
@@ -53,13 +54,13 @@ class Suite:
     made_by: str = ''
 
     def __post_init__(self) -> None:
-        for name in ('name', 'dataset', 'backbones'):
+        for name in ('name', 'method', 'dataset', 'backbones'):
             if not getattr(self, name):
                 raise InputError(f'claims.{name}: expected the {name} of a suite, as in gin/claims/embedded.gin; got none')
 
     def has_records(self) -> bool:
-        """Return whether there are records of LGM for the data set and at least one of the backbones."""
-        rows = self.evidence.rows(dataset=self.dataset, method='lgm')
+        """Return whether there are records of its method for the data set and at least one of the backbones."""
+        rows = self.evidence.rows(dataset=self.dataset, method=self.method)
         return bool(rows.eval_backbone.isin(list(self.backbones)).any())
 
     def scores(self, method: str, source: str, tested: str, *, dataset: str = '', protocol: str = '') -> Scores:
@@ -128,9 +129,11 @@ class Suite:
         if len(self.backbones) < 3:
             raise NotEnough('a third backbone')
         for source, tested in self.pairs():
-            self.moved('lgm', source, tested)
+            self.moved(self.method, source, tested)
         try:
-            found = alignment(self.evidence, dataset=self.dataset, backbones=self.backbones, protocol=self.protocol)
+            found = alignment(
+                self.evidence, dataset=self.dataset, backbones=self.backbones, method=self.method, protocol=self.protocol
+            )
         except InputError as error:
             raise NotEnough(f'the features of {self.dataset} ({error})') from error
         return found.tables['Correlation']
@@ -144,11 +147,13 @@ class Suite:
         Raises:
           NotEnough: if images and table are missing, or the data set or a backbone is missing.
         """
-        where: dict[str, Any] = {'dataset': self.dataset, 'backbones': self.backbones, 'protocol': self.protocol}
+        where: dict[str, Any] = {
+            'dataset': self.dataset, 'backbones': self.backbones, 'method': self.method, 'protocol': self.protocol,
+        }  # fmt: skip
         try:
-            sets = self.evidence.sets(method='lgm', ipc=1, seed=0, **where)
+            sets = self.evidence.sets(ipc=1, seed=0, **where)
         except Missing as error:
-            raise NotEnough(f'lgm, seed 0, on {self.dataset} through every backbone') from error
+            raise NotEnough(f'{self.method}, seed 0, on {self.dataset} through every backbone') from error
         try:
             return embedding(self.evidence, **where).tables['Images'], ''
         except Missing:
@@ -158,7 +163,8 @@ class Suite:
         table = pd.read_csv(path) if path.is_file() else pd.DataFrame(columns=['backbone', 'set'])
         for backbone, row in sets.items():
             if 'set' not in table or set(table['set'][table.backbone == backbone]) != {row.distilled_hash}:
-                raise NotEnough(f'the images of lgm on {self.dataset} x {backbone}, or {_IMAGES_TABLE} made from them')
+                images = f'the images of {self.method} on {self.dataset} x {backbone}'
+                raise NotEnough(f'{images}, or {_IMAGES_TABLE} made from them')
         return table, f'; from {_IMAGES_TABLE}, made from the same sets'
 
 

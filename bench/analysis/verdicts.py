@@ -30,7 +30,7 @@ def markdown(judged: Sequence[Judged], without: Sequence[Suite]) -> str:
             (str(c.number), c.text, f'**{verdict.outcome}**', verdict.numbers, c.test, c.published_for(suite))
             for c, verdict in verdicts
         ]
-        lines += [f'## {suite.name}', '', f'{held} of {len(verdicts)} claims hold.', '']
+        lines += [f'## {suite.name}', '', f'{held} of {len(verdicts)} claims hold. LGM is `{suite.method}` here.', '']
         lines += [tables.markdown(head, rows, right={0}), '']
     if without:
         lines += ['No records:', '']
@@ -42,4 +42,5 @@ def markdown(judged: Sequence[Judged], without: Sequence[Suite]) -> str:
 def brief(suite: Suite, verdicts: list[tuple[Claim, Verdict]]) -> str:
     """Return the verdicts of a suite as a short table for a README."""
     rows = [(str(claim.number), claim.text, verdict.outcome) for claim, verdict in verdicts]
-    return f'Suite: {suite.name}.\n\n' + tables.markdown(('', 'claim', 'verdict'), rows, right={0})
+    head = f'Suite: {suite.name}. LGM is `{suite.method}` here.'
+    return f'{head}\n\n' + tables.markdown(('', 'claim', 'verdict'), rows, right={0})

@@ -37,14 +37,19 @@ class Backbone:
     fingerprint: str
     precision: Precision
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type of features, and of all that is computed from them."""
+        return _dtype_of(self.precision)
+
     def encode(self, x_NCHW: Tensor) -> Tensor:
-        """Return float32 features f_ND of images in [0, 1] with side `input_side`; differentiable w.r.t. the images."""
-        mean = torch.tensor(self.mean, device=x_NCHW.device).view(1, 3, 1, 1)
-        std = torch.tensor(self.std, device=x_NCHW.device).view(1, 3, 1, 1)
+        """Return features f_ND of `dtype` of images in [0, 1] with side `input_side`; differentiable w.r.t. the images."""
+        x_NCHW = x_NCHW.to(self.dtype)
+        mean, std = (x_NCHW.new_tensor(values).view(1, 3, 1, 1) for values in (self.mean, self.std))
         x_NCHW = ((x_NCHW - mean) / std).contiguous(memory_format=torch.channels_last)
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.precision == 'bfloat16'):
             f_ND = self.network(x_NCHW)
-        return f_ND.float()
+        return f_ND.to(self.dtype)
 
     def facts(self) -> dict[str, object]:
         """Return the facts that a record keeps of the backbone."""
@@ -68,13 +73,15 @@ def frozen_backbone(
     """Freeze a network that maps normalised images to features (N, D), and determine its feature width.
 
     Raises:
-      InputError: if the network does not return one feature row per image.
+      InputError: if the network does not return one feature row per image, or the device has no float64.
     """
+    if precision == 'float64' and device.type == 'mps':
+        raise InputError(f'backbone {name}: expected a device with float64, got mps; use --device=cpu')
     fingerprint = weights_fingerprint(network)
-    network = freeze(network, device=device, input_side=input_side)
+    network = freeze(network, device=device, input_side=input_side, double=precision == 'float64')
     with torch.inference_mode():
-        probe = torch.zeros(1, 3, input_side, input_side, device=device).contiguous(memory_format=torch.channels_last)
-        shape = tuple(network(probe).shape)
+        probe = torch.zeros(1, 3, input_side, input_side, device=device, dtype=_dtype_of(precision))
+        shape = tuple(network(probe.contiguous(memory_format=torch.channels_last)).shape)
     if len(shape) != 2:
         raise InputError(
             f'backbone {name}: expected features of shape (1, D), got {shape}; choose a pooling that returns one row '
@@ -85,6 +92,10 @@ def frozen_backbone(
         std=_rgb(std), interpolation=interpolation, feature=feature, feature_dim=shape[1],
         fingerprint=fingerprint, precision=precision,
     )
+
+
+def _dtype_of(precision: Precision) -> torch.dtype:
+    return torch.float64 if precision == 'float64' else torch.float32
 
 
 def _rgb(values: tuple[float, ...]) -> tuple[float, float, float]:

@@ -22,19 +22,21 @@ if TYPE_CHECKING:
 _TOLERANCE = 1e-3
 
 
-def freeze(network: nn.Module, *, device: torch.device, input_side: int) -> nn.Module:
+def freeze(network: nn.Module, *, device: torch.device, input_side: int, double: bool = False) -> nn.Module:
     """Return the network on the device: eval mode, no weight gradients, channels last, rewritten for speed.
 
     Args:
       network: maps normalised images (N, 3, `input_side`, `input_side`) to features.
       device: where it runs.
       input_side: in pixels.
+      double: compute in float64; otherwise in the type of the weights.
     """
-    network = network.to(device).eval().requires_grad_(False)
+    dtype = torch.float64 if double else None
+    network = network.to(device, dtype).eval().requires_grad_(False)
     rewrites = [_fold_batch_norms, _skip_unpooled_tokens]
     if device.type == 'cpu':
         rewrites += [_split_strided_depthwise, _patches_by_matmul, _plain_attention]
-    probe = torch.randn(2, 3, input_side, input_side, generator=torch.Generator().manual_seed(0)).to(device)
+    probe = torch.randn(2, 3, input_side, input_side, generator=torch.Generator().manual_seed(0)).to(device, dtype)
     for rewrite in rewrites:
         network = _rewritten_if_equal(network, rewrite, probe)
     return network.to(memory_format=torch.channels_last)

@@ -47,7 +47,7 @@ def hf_hub(
       places: not used; weights come from the hub's cache or the network.
       device: where it runs.
       input_side: in pixels; None takes the model's own.
-      precision: of the network's arithmetic; features are always returned as float32.
+      precision: of the network's arithmetic; features are float64 with `float64`, else float32.
 
     Raises:
       InputError: if the repository is of neither kind, or cannot be downloaded.

@@ -48,7 +48,7 @@ def named(
       revision: commit, branch or tag of the repository on the hub; '' takes the main branch, and `Backbone.source` records
         its commit.
       input_side: in pixels; None takes the catalogue's.
-      precision: of the network's arithmetic; features are always returned as float32.
+      precision: of the network's arithmetic; features are float64 with `float64`, else float32.
       interpolation: filter that resizes images, for selection, distillation and probes alike; None takes the catalogue's.
 
     Raises:

@@ -48,7 +48,7 @@ def open_clip(
       device: where the tower runs.
       checkpoint: file (safetensors or torch) with the weights of the whole model or of its image tower, relative to
         `weights_root`; '' takes the tag's weights from the hub's cache or the network.
-      precision: of the network's arithmetic; features are always returned as float32.
+      precision: of the network's arithmetic; features are float64 with `float64`, else float32.
 
     Raises:
       InputError: if the architecture or tag is unknown, the checkpoint is missing or does not match, or the weights cannot

@@ -54,7 +54,7 @@ def timm(
       pretrained_cfg: overrides the model's own metadata (mean, std, interpolation, ...), for a checkpoint that was trained
         with other preprocessing.
       input_side: in pixels; None takes the model's own.
-      precision: of the network's arithmetic; features are always returned as float32.
+      precision: of the network's arithmetic; features are float64 with `float64`, else float32.
 
     Raises:
       InputError: if the model is unknown, the checkpoint is missing or does not match, or the weights cannot be downloaded.

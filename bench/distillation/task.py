@@ -49,15 +49,15 @@ class Task:
         return self.backbone
 
     def features(self) -> np.ndarray:
-        """Return f_ND of the training images in the test view, float32, memory-mapped."""
+        """Return f_ND of the training images in the test view, memory-mapped."""
         return self.features_of(self.train)
 
     def features_of(self, split: Split) -> np.ndarray:
-        """Return f_ND of other images, such as those of a distilled set, in the test view, float32, memory-mapped."""
+        """Return f_ND of other images, such as those of a distilled set, in the test view, memory-mapped."""
         return self._features(split, CenterView(self.encoder.input_side, self.encoder.interpolation))[0]
 
     def view_features(self, view: RandomView, *, num_views: int) -> np.ndarray:
-        """Return f_VND of random training views, float32, memory-mapped."""
+        """Return f_VND of random training views, memory-mapped."""
         return self._features(self.train, view, num_views=num_views)
 
     def fresh_features(self, view: RandomView, rows_M: np.ndarray, *, number: int) -> 'Tensor':

@@ -34,7 +34,7 @@ def encode(
     title: str = '',
     batch_size: int = _BATCH_SIZE,
 ) -> Iterator[Tensor]:
-    """Yield float32 features in batches (M, D), ordered by view, then by image.
+    """Yield features of the backbone's `dtype` in batches (M, D), ordered by view, then by image.
 
     Args:
       split: the images to encode.

@@ -7,9 +7,13 @@ import numpy as np
 
 
 def unit(f_ND: np.ndarray) -> np.ndarray:
-    """Return rows scaled to length 1, float32. A row of zeros stays zero, so its cosine with any other row is 0."""
-    f_ND = np.asarray(f_ND, dtype=np.float32)
-    return f_ND / np.maximum(np.linalg.norm(f_ND, axis=1, keepdims=True), np.finfo(np.float32).tiny)
+    """Return rows scaled to length 1, float64 if they were, else float32.
+
+    A row of zeros stays zero, so its cosine with any other row is 0.
+    """
+    f_ND = np.asarray(f_ND)
+    f_ND = f_ND if f_ND.dtype == np.float64 else f_ND.astype(np.float32)
+    return f_ND / np.maximum(np.linalg.norm(f_ND, axis=1, keepdims=True), np.finfo(f_ND.dtype).tiny)
 
 
 def nearest_in_class(

@@ -30,10 +30,10 @@ CODE_VERSION = 1
 class FeatureStore:
     """A cache of features, addressed by content: equal data, weights and view share one cache entry.
 
-    An entry is a folder with `features.npy` (float32, (V, N, D)) and `key.json` (the fields of the key, the array's size and
-    its checksum). It is written under a temporary name and renamed when complete, so two processes may create the same
-    entry. `images_encoded` counts the images that this store sent through a backbone. The processes of a `world` request
-    the same entries in the same order; each encodes a share, and all read one shared cache folder.
+    An entry is a folder with `features.npy` ((V, N, D), of the backbone's `dtype`) and `key.json` (the fields of the key,
+    the array's size and its checksum). It is written under a temporary name and renamed when complete, so two processes may
+    create the same entry. `images_encoded` counts the images that this store sent through a backbone. The processes of a
+    `world` request the same entries in the same order; each encodes a share, and all read one shared cache folder.
     """
 
     cache_dir: Path
@@ -43,7 +43,7 @@ class FeatureStore:
     _sound: dict[Path, tuple[int, ...]] = field(default_factory=dict, repr=False)
 
     def features(self, split: Split, backbone: Backbone, view: View, *, num_views: int = 1) -> np.ndarray:
-        """Return features f_VND of views 0..num_views-1 of every image, float32, memory-mapped and read-only.
+        """Return features f_VND of views 0..num_views-1 of every image, memory-mapped and read-only.
 
         Raises:
           InputError: if an image cannot be read; the message names it.
@@ -77,7 +77,8 @@ class FeatureStore:
         total = len(views) * len(split)
         rows = self.world.share(total)
         parts = list(encode(split, backbone, view, views=views, rows=rows))
-        f_MD = torch.cat(parts) if parts else torch.zeros(0, backbone.feature_dim, device=backbone.device)
+        none_MD = torch.zeros(0, backbone.feature_dim, device=backbone.device, dtype=backbone.dtype)
+        f_MD = torch.cat(parts) if parts else none_MD
         self.images_encoded += total
         f_MD = self.world.gather(f_MD.clone(), first=rows.start, count=total)
         return f_MD.cpu().unflatten(0, (len(views), len(split)))
@@ -94,7 +95,7 @@ class FeatureStore:
     def _fill(self, folder: Path, key: dict, split: Split, backbone: Backbone, view: View, shape: tuple) -> None:
         with new_folder(folder) as unfinished:
             path = unfinished / 'features.npy'
-            np.lib.format.open_memmap(path, mode='w+', dtype=np.float32, shape=shape)
+            np.lib.format.open_memmap(path, mode='w+', dtype=_numpy(backbone.dtype), shape=shape)
             self.world.agree(path)
             self._encode_share(path, split, backbone, view, shape)
             entry = {'key': key, 'shape': shape, 'bytes': path.stat().st_size, 'crc32': checksum(path)}
@@ -107,11 +108,15 @@ class FeatureStore:
         title = f'features of {split.name} x {backbone.name}' if self.world.leads else ''
         # not through a memory map: pages written there count as memory of this process until the system has stored them
         with open(path, 'r+b') as file:
-            file.seek(offset + rows.start * shape[-1] * np.dtype(np.float32).itemsize)
+            file.seek(offset + rows.start * shape[-1] * backbone.dtype.itemsize)
             for f_ND in encode(split, backbone, view, views=range(shape[0]), rows=rows, title=title):
                 file.write(f_ND.cpu().contiguous().numpy().data)
         self.images_encoded += total
         self.world.wait()
+
+
+def _numpy(dtype: torch.dtype) -> np.dtype:
+    return torch.empty(0, dtype=dtype).numpy().dtype
 
 
 def version() -> str:

@@ -59,5 +59,5 @@ def ridge_probe(task: ProbeTask, *, strength: Positive = 0.1) -> ProbeScore:
         w_DC = torch.linalg.solve(gram_DD + strength * count * torch.eye(dim, dtype=torch.float64), moment_DC)
     w_CD = (w_DC / scale).T
     b_C = mean_C - w_CD @ mean_D
-    device = backbone.device
-    return score(task, w_CD[None].float().to(device), b_C[None].float().to(device), curves={})
+    like = torch.from_numpy(np.array(f_ND[:0])).to(backbone.device)
+    return score(task, w_CD[None].to(like), b_C[None].to(like), curves={})

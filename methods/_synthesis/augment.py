@@ -10,6 +10,9 @@ from torch import Tensor
 
 from bench.features import crops
 
+# 2: without crops, a synthetic image is seen through the same central box as a real one
+VERSION = 2
+
 
 @dataclass(frozen=True)
 class ViewParameters:

@@ -28,7 +28,7 @@ from bench.core.ranges import Count, Fraction, NonNegative, Positive, PositiveFr
 from bench.distillation.distilled_set import DistilledSet
 from bench.distillation.soft_labels import teacher_labels
 from bench.distillation.task import Task, check_ipc, method
-from bench.features.views import Frame, RandomView, resize_side
+from bench.features.views import Frame, RandomView, central_box, resize_side
 from bench.machine.processes import World
 from methods._synthesis.augment import Augmentation
 from methods._synthesis.match import Chunking, Schedule, match
@@ -167,7 +167,7 @@ def synthesise(
     labels_N = np.repeat(np.arange(task.train.num_classes), task.ipc)
     augmentation = Augmentation(
         crop=crop, scale=(crop_min_area, 1.0), overhang=overhang, flip_prob=flip_prob,
-        noise_std=noise_std, noise_mean=noise_mean, noise_prob=noise_prob,
+        noise_std=noise_std, noise_mean=noise_mean, noise_prob=noise_prob, centre=central_box(task.encoder.input_side),
     )
     view = _real_view(task.encoder, augmentation, frame=frame, interpolation=interpolation)
     real = RealFeatures(
@@ -209,7 +209,7 @@ def _own_pyramid(task: Task, *, image_size: int, start_size: int, decorrelate: b
     first, end = classes.start * task.ipc, classes.stop * task.ipc
     pyramid = Pyramid(
         end - first, first=first, image_size=image_size, start_size=start_size, decorrelate=decorrelate, seed=task.seed,
-        device=task.encoder.device,
+        device=task.encoder.device, dtype=task.encoder.dtype,
     )
     if from_real:
         pyramid.start_from(_real_images(task, size=image_size)[first:end])
@@ -280,4 +280,4 @@ def _real_images(task: Task, *, size: int) -> Tensor:
     chosen = [members[herd(f_ND[members], task.ipc)] for members in task.members()]
     images = [task.train.images[int(index)] for index in np.concatenate(chosen)]
     crops = [TF.pil_to_tensor(TF.center_crop(TF.resize(image, [size]), [size, size])) for image in images]
-    return torch.stack(crops).float() / 255
+    return torch.stack(crops).to(task.encoder.dtype) / 255

@@ -50,6 +50,8 @@ def gradient_distance(g_PCD: Tensor, target_PCD: Tensor) -> Tensor:
     return 1 - F.cosine_similarity(g_PCD.flatten(1), target_PCD.flatten(1), dim=1).mean()
 
 
-def random_probes(count: int, *, num_classes: int, dim: int, sigma: float, generator: torch.Generator) -> Tensor:
-    """Return w_PCD ~ N(0, sigma^2) on the generator's device."""
-    return sigma * torch.randn(count, num_classes, dim, generator=generator, device=generator.device)
+def random_probes(
+    count: int, *, num_classes: int, dim: int, sigma: float, generator: torch.Generator, dtype: torch.dtype = torch.float32
+) -> Tensor:
+    """Return w_PCD ~ N(0, sigma^2) on the generator's device. The draws are the same for every `dtype`."""
+    return sigma * torch.randn(count, num_classes, dim, generator=generator, device=generator.device).to(dtype)

@@ -212,7 +212,9 @@ def _backward(
         loss = loss_of(encode(*blocks[0]))
         loss.backward()
         return loss.detach()
-    f_AND = torch.zeros(chunking.views, pyramid.count, backbone.feature_dim, device=pyramid.device)
+    f_AND = torch.zeros(
+        chunking.views, pyramid.count, backbone.feature_dim, device=pyramid.device, dtype=backbone.dtype
+    )
     with torch.no_grad():
         for images, copies in blocks:
             f_AND[copies, images] = encode(images, copies)

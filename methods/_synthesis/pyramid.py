@@ -10,8 +10,7 @@ from torch import Tensor
 from bench.core.hashing import derive_seed
 
 # Colour correlation of natural images (Olah et al., Feature Visualization, 2017); columns are independent colour axes.
-_COLOUR = torch.tensor([[0.26, 0.09, 0.02], [0.27, 0.0, -0.05], [0.27, -0.09, 0.03]])
-COLOUR_33 = _COLOUR / _COLOUR.norm(dim=0).max()
+_COLOUR = [[0.26, 0.09, 0.02], [0.27, 0.0, -0.05], [0.27, -0.09, 0.03]]
 
 
 class Pyramid:
@@ -22,7 +21,7 @@ class Pyramid:
     images (`first`, `count`) is the same whichever process holds it.
 
     Attributes:
-      levels: leaf tensors (N, 3, side, side), coarse to fine.
+      levels: leaf tensors (N, 3, side, side) of `dtype`, coarse to fine; the start noise is the same for every type.
     """
 
     def __init__(
@@ -35,13 +34,15 @@ class Pyramid:
         seed: int,
         first: int = 0,
         device: torch.device | str = 'cpu',
+        dtype: torch.dtype = torch.float32,
     ) -> None:
         self.count, self.first, self.image_size, self.decorrelate = count, first, image_size, decorrelate
-        self.seed, self.device, self.sizes = seed, torch.device(device), level_sizes(image_size)
+        self.seed, self.device, self.dtype, self.sizes = seed, torch.device(device), dtype, level_sizes(image_size)
         sizes = self.sizes[: self.sizes.index(start_size) + 1] if start_size < image_size else [image_size]
         if start_size == image_size:
             self.sizes = sizes
-        self._colour_33, self._up_KS = COLOUR_33.to(self.device), _upsampling(self.sizes).to(self.device)
+        self._colour_33 = colour_33(dtype).to(self.device)
+        self._up_KS = _upsampling(self.sizes, dtype).to(self.device)
         self.levels = [(self._noise(size) / len(sizes)).requires_grad_() for size in sizes]
 
     @property
@@ -68,10 +69,10 @@ class Pyramid:
 
     def start_from(self, x_NCHW: Tensor) -> None:
         """Set all levels so that the images decode to `x_NCHW` (in [0, 1]): the finest holds them, the others are zero."""
-        logit = torch.logit(x_NCHW.clamp(0.02, 0.98)) / 2
+        logit = torch.logit(x_NCHW.to(self.dtype).clamp(0.02, 0.98)) / 2
         if self.decorrelate:
-            logit = torch.einsum('dc,nchw->ndhw', torch.linalg.inv(COLOUR_33).to(logit), logit)
-        coarse = [torch.zeros(self.count, 3, size, size, device=self.device) for size in self.sizes[:-1]]
+            logit = torch.einsum('dc,nchw->ndhw', torch.linalg.inv(colour_33(self.dtype)).to(logit), logit)
+        coarse = [logit.new_zeros(self.count, 3, size, size, device=self.device) for size in self.sizes[:-1]]
         self.levels = [level.requires_grad_() for level in [*coarse, logit.to(self.device)]]
 
     def _upsampled(self, levels: list[Tensor]) -> Tensor:
@@ -92,7 +93,7 @@ class Pyramid:
         for i in range(self.count):
             generator.manual_seed(derive_seed('pyramid', self.seed, self.first + i, size))
             noise[i].normal_(generator=generator)
-        return noise
+        return noise.to(self.dtype)
 
 
 def _rows(level: Tensor, rows: slice) -> Tensor:
@@ -123,10 +124,16 @@ def level_sizes(image_size: int) -> list[int]:
     return [*sizes, image_size] if image_size > 1 else sizes
 
 
-def _upsampling(sizes: list[int]) -> Tensor:
+def colour_33(dtype: torch.dtype) -> Tensor:
+    """Return the colour matrix, whose longest column has length 1."""
+    c_33 = torch.tensor(_COLOUR, dtype=dtype)
+    return c_33 / c_33.norm(dim=0).max()
+
+
+def _upsampling(sizes: list[int], dtype: torch.dtype) -> Tensor:
     """Return the stacked matrices up_KS that upsample a row of each size to S pixels (the last size).
 
     They hold the weights of bilinear interpolation with half-pixel centres (align_corners False). K is the sum of the sizes.
     """
-    eyes = [F.interpolate(torch.eye(size)[None], sizes[-1], mode='linear', align_corners=False)[0] for size in sizes]
-    return torch.cat(eyes)
+    eyes = [torch.eye(size, dtype=dtype)[None] for size in sizes]
+    return torch.cat([F.interpolate(eye, sizes[-1], mode='linear', align_corners=False)[0] for eye in eyes])

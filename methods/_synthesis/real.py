@@ -47,7 +47,7 @@ class RealFeatures:
 
     def __post_init__(self) -> None:
         self.device = self.task.encoder.device
-        self.dim = self.task.encoder.feature_dim
+        self.dim, self.dtype = self.task.encoder.feature_dim, self.task.encoder.dtype
         self.num_classes = self.task.train.num_classes
         self.labels_N = torch.from_numpy(np.array(self.task.train.labels_N)).to(self.device)
         self.counts_C = torch.bincount(self.labels_N, minlength=self.num_classes)
@@ -73,8 +73,8 @@ class RealFeatures:
 
     def covariance(self, mean_D: Tensor) -> Tensor:
         """Return the covariance s_DD of all cached views about `mean_D`, with equal weight per class."""
-        weights_N = 1 / self.counts_C[self.labels_N] / (self.counts_C > 0).sum()
-        total_DD = torch.zeros(self.dim, self.dim, device=self.device)
+        weights_N = 1 / self.counts_C[self.labels_N].to(self.dtype) / (self.counts_C > 0).sum()
+        total_DD = torch.zeros(self.dim, self.dim, device=self.device, dtype=self.dtype)
         for v in range(len(self.views_VND)):
             for rows in torch.arange(len(self.labels_N), device=self.device).split(_BLOCK):
                 z_BD = self.views_VND.rows(torch.full_like(rows, v), rows) - mean_D
@@ -105,13 +105,14 @@ class RealFeatures:
           balanced: give equal weight to classes; otherwise to images, as in the release.
         """
         rows_B = torch.arange(len(self.labels_N), device=self.device) if batch_size is None else self.draw(batch_size)
-        weights_C = 1 / self.counts_C.clamp(min=1) if balanced else torch.ones_like(self.counts_C, dtype=torch.float32)
+        counts_C = self.counts_C.clamp(min=1).to(self.dtype)
+        weights_C = 1 / counts_C if balanced else torch.ones_like(counts_C)
         weights_B = weights_C[self.labels_N[rows_B]]
         weights_B = weights_B / weights_B.sum()
         total_PCD = w_PCD.new_zeros(*w_PCD.shape[:2], self.dim + 1)
         for block in torch.arange(len(rows_B), device=self.device).split(_BLOCK):
             rows = rows_B[block]
-            y_BC = F.one_hot(self.labels_N[rows], self.num_classes).float()
+            y_BC = F.one_hot(self.labels_N[rows], self.num_classes).to(w_PCD)
             total_PCD += probe_gradient(self._one_view(rows), y_BC, w_PCD, weights_N=weights_B[block])
         return total_PCD
 
@@ -153,7 +154,7 @@ class RealFeatures:
         return self.views_VND.rows(views_B, rows_B)
 
     def _means(self, f_ND: Tensor) -> Tensor:
-        sums_CD = torch.zeros(self.num_classes, self.dim, device=self.device).index_add_(0, self.labels_N, f_ND)
+        sums_CD = f_ND.new_zeros(self.num_classes, self.dim).index_add_(0, self.labels_N, f_ND)
         return sums_CD / self.counts_C.clamp(min=1)[:, None]
 
 

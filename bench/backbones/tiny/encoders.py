@@ -32,7 +32,8 @@ def tiny(name: str, places: Places, device: torch.device, *, precision: Precisio
       name: a key of `NETWORK_OF`.
       places: not used; the weights ship with the project.
       device: where it runs.
-      precision: `bfloat16` runs convolutions and matrix products in bfloat16; features are always float32.
+      precision: `bfloat16` runs convolutions and matrix products in bfloat16; features are float64 with `float64`, else
+        float32.
     """
     return encoder_from_file(WEIGHTS_DIR / f'{name}.safetensors', name=name, device=device, precision=precision)
 

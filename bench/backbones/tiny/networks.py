@@ -68,7 +68,7 @@ class TinyNetwork(nn.Module):
     def forward(self, x_NCHW: Tensor) -> Tensor:
         f_ND = torch.cat(self.pooled(x_NCHW), dim=1)
         if hasattr(self, 'feature_mean'):
-            f_ND = (f_ND.float() - self.feature_mean) / self.feature_std
+            f_ND = (f_ND - self.feature_mean) / self.feature_std
         return self.feature_scale * f_ND
 
     def embed(self, x_NCHW: Tensor) -> Tensor:
