@@ -20,8 +20,6 @@ RESIZE_OVER_CROP = 256 / 224
 
 # What crops are taken from: the whole image, or a square of `resize_side` pixels, after the shorter side was reduced to it.
 Frame = Literal['whole', 'center', 'random']
-# Filters of resizing. A backbone's own may be another one.
-Interpolation = Literal['bilinear', 'bicubic']
 # Fields of a view that were added later, with the value at which a view is as before: then they are in no key.
 _BEFORE = {'frame': 'whole', 'overhang': False}
 

@@ -17,9 +17,9 @@ from torch.nn import Parameter
 from bench.core.hashing import derive_seed
 from bench.core.progress import progress
 from bench.core.ranges import NonNegative, Positive, PositiveInt, Since
-from bench.core.types import ProbeScore
+from bench.core.types import Interpolation, ProbeScore
 from bench.features.encode import release
-from bench.features.views import Interpolation, RandomView
+from bench.features.views import RandomView
 from bench.probes.task import ProbeTask, score
 
 # Number of floats of freshly encoded features held at a time.
