@@ -24,9 +24,7 @@ from bench.pipeline import probe as second_stage
 from bench.probes import adam
 from methods import lgm as lgm_module
 from methods._synthesis import distil
-from methods._synthesis.augment import Augmentation
 from methods._synthesis.gradient import random_probes
-from methods._synthesis.match import Chunking, Schedule, _adam, _updates
 from methods._synthesis.pyramid import Pyramid
 from methods.lgm import lgm
 
@@ -112,26 +110,6 @@ def test_soft_labels_come_from_the_training_images_at_the_temperature_bound(give
     assert temperature == 0.7 and made.label_kind == 'soft'
     np.testing.assert_array_equal(f_ND, task.features())
     np.testing.assert_array_equal(f_MD, task.features_of(made.split(task.train)))
-
-
-def test_a_new_level_begins_a_new_adam_and_the_rate_follows_the_levels(task):
-    pyramid = Pyramid(2, image_size=4, start_size=1, decorrelate=True, seed=0)
-    schedule = Schedule(10, 0.4, True, decay_start=0.5, level_every=3, level_delay=1)
-    updates = _updates(
-        range(10), pyramid, _adam(pyramid), lambda f_AND: f_AND.square().sum(), backbone=task.backbone, schedule=schedule,
-        augmentation=Augmentation(), chunking=Chunking(1, None), total=2, generator=torch.Generator().manual_seed(0),
-    )
-    seen = []
-    for step, _, optimizer in updates:
-        (group,) = optimizer.param_groups
-        assert type(optimizer) is torch.optim.Adam and group['weight_decay'] == 0 and group['betas'] == (0.9, 0.999)
-        assert all(one is other for one, other in zip(group['params'], pyramid.levels, strict=True))
-        (age,) = {int(optimizer.state[level]['step']) for level in pyramid.levels}
-        levels = len(pyramid.levels)
-        seen.append((levels, age))
-        assert group['lr'] == pytest.approx(0.4 / levels * 0.5 * (1 + math.cos(math.pi * max(0, step - 5) / 5)))
-    # updates 0 to 3, then two more levels before updates 4 and 7
-    assert seen == [(1, 1), (1, 2), (1, 3), (1, 4), (2, 1), (2, 2), (2, 3), (3, 1), (3, 2), (3, 3)]
 
 
 # --- synthesis: the two gradients ---------------------------------------------------------------------------------------

@@ -37,6 +37,7 @@ _DEFAULTS = 'tests/test_gin_files.py::test_the_released_file_binds_the_defaults_
 _NEIGHBOURS = 'tests/test_neighbors.py::test_candidates_are_ranked_by_cosine_within_the_class'
 _REPLACED = 'tests/test_neighbors.py::test_each_image_is_replaced_by_its_nearest_and_a_taken_one_by_the_next'
 _CROPS = 'tests/test_crops.py'
+_LOOP = 'tests/test_released_loop.py'
 _WIRING = 'tests/test_wiring.py'
 
 PYRAMID = (
@@ -95,28 +96,28 @@ LOOP = (
         'methods/_synthesis/match.py', '            pyramid.grow()\n            optimizer = _adam(pyramid)',
         '            old = optimizer.state_dict()["state"]\n'
         '            pyramid.grow()\n            optimizer = _adam(pyramid)\n'
-        '            optimizer.state.update({pyramid.levels[i]: moments for i, moments in old.items()})', (_WIRING,),
+        '            optimizer.state.update({pyramid.levels[i]: moments for i, moments in old.items()})', (_LOOP,),
     ),
     Mutant(
         'growth_late', 'the pyramid grows one update late',
         'methods/_synthesis/match.py', 'step > self.level_delay and (step - self.level_delay) % self.level_every == 0',
-        'step - 1 > self.level_delay and (step - 1 - self.level_delay) % self.level_every == 0', (_WIRING,),
+        'step - 1 > self.level_delay and (step - 1 - self.level_delay) % self.level_every == 0', (_LOOP,),
     ),
     Mutant(
         'rate_not_divided', 'the rate is not divided by the number of levels in the loop',
-        'methods/_synthesis/match.py', 'schedule.rate(step, len(pyramid.levels))', 'schedule.rate(step, 1)', (_WIRING,),
+        'methods/_synthesis/match.py', 'schedule.rate(step, len(pyramid.levels))', 'schedule.rate(step, 1)', (_LOOP,),
     ),
     Mutant(
         'rate_set_once', 'the rate stays that of the first update',
-        'methods/_synthesis/match.py', "group['lr'] = schedule.rate(step,", "group['lr'] = schedule.rate(0,", (_WIRING,),
+        'methods/_synthesis/match.py', "group['lr'] = schedule.rate(step,", "group['lr'] = schedule.rate(0,", (_LOOP,),
     ),
     Mutant(
         'decay_on_images', 'images have weight decay',
-        'methods/_synthesis/match.py', 'torch.optim.Adam(pyramid.levels,', 'torch.optim.AdamW(pyramid.levels,', (_WIRING,),
+        'methods/_synthesis/match.py', 'torch.optim.Adam(pyramid.levels,', 'torch.optim.AdamW(pyramid.levels,', (_LOOP,),
     ),
     Mutant(
         'gradients_add_up', 'gradients of earlier updates are not cleared',
-        'methods/_synthesis/match.py', 'optimizer.zero_grad(set_to_none=True)', 'pass', (_WIRING,),
+        'methods/_synthesis/match.py', 'optimizer.zero_grad(set_to_none=True)', 'pass', (_LOOP,),
     ),
     Mutant(
         'views_ignore_seed', 'the views of synthetic images are the same for every method seed',
