@@ -28,6 +28,8 @@ def main() -> int:
 
     if not FLAGS.gin_file and not FLAGS.gin_bindings:
         raise InputError('expected --gin_file=FILE, such as gin/quickstart.gin; got none')
+    if FLAGS.settings and not FLAGS.dry_run:
+        raise InputError('--settings: expected --dry_run beside it, got --settings alone; add --dry_run')
     plugins.load(FLAGS.plugin)
     results_dir = Path(FLAGS.results_dir)
     if results_dir.exists() and not results_dir.is_dir():
@@ -36,7 +38,7 @@ def main() -> int:
         cells = grid(config)
         asked = config.asked()
     if FLAGS.dry_run:
-        tell(cells, results_dir)
+        tell(cells, results_dir, settings=FLAGS.settings)
         return 0
     device = choose_device(FLAGS.device)
     world = join(device)
@@ -59,16 +61,19 @@ def main() -> int:
     return 1 if failed else 0
 
 
-def tell(cells: list[Any], results_dir: Path) -> None:
-    """Print for each cell whether it is done, or why it is to do; nothing is downloaded or written."""
+def tell(cells: list[Any], results_dir: Path, *, settings: bool) -> None:
+    """Print for each cell whether it is done, or why it is to do, and all settings on request. Nothing is written."""
     from bench.pipeline.prepare import found
     from bench.pipeline.session import Session
+    from bench.pipeline.settings import settings_of
     from bench.pipeline.why import Why
 
     why = Why(Session(cli.places(), results_dir, None))
     for cell in cells:
         reason = why(cell, found(results_dir, cell))
         print(f'{cell.key}  {"to do" if reason else "done"}  {cell}{f"  ({reason})" if reason else ""}')
+    for line in settings_of(cells) if settings else ():
+        print(line)
     for name in sorted(why.unseen):
         print(f'not compared with the records, because missing or not read yet: {name}', file=sys.stderr)
 
@@ -82,4 +87,5 @@ if __name__ == '__main__':
         'gin_file', 'gin_bindings', 'plugin', 'results_dir', 'cache_dir', 'data_root', 'weights_root', 'device', 'force'
     )
     flags.DEFINE_bool('dry_run', False, 'print the cells with their keys: done, or why they are to do; downloads nothing')
+    flags.DEFINE_bool('settings', False, 'with --dry_run: print also every setting of the methods, backbones and so on')
     cli.start(main)

@@ -523,9 +523,38 @@ def test_alignment_correlates_as_scipy_does(tmp_path):
     assert 'no coefficient; computed from the cells, with mutual k-NN: Pearson 0.83, Spearman 0.85 over 12' in found.text
     assert '6 permutations the smallest possible p-value is 0.167' in found.text
     report.write(found, tmp_path / 'out', 'alignment', command='x')
+    (axis, _) = found.figure.axes
+    assert axis.get_ylabel() == 'transfer: test accuracy, %'
     (tmp_path / 'records' / 'toy' / 'b' / 'lgm' / 'lgm-c-b-1-0-paper-v1-hard.json').unlink()
     with pytest.raises(Missing, match='toy x b: lgm from c ipc 1'):
         alignment.alignment(features_world(tmp_path, data, backbones), dataset='toy', backbones=ABC)
+
+
+def test_transfer_may_be_a_share_of_the_accuracy_of_the_own_set(tmp_path):
+    rng = np.random.default_rng(4)
+    images = rng.integers(0, 256, size=(N, 1, 2, 3))
+    data = dataset_of(images, np.arange(N) % 2, images, np.arange(N) % 2, ('ant', 'bee'))
+    for s, t in itertools.product(ABC, ABC):
+        share = {'a': 0.8, 'b': 0.5, 'c': 1.0}[t] if s == t else {'a': 0.4, 'b': 0.5, 'c': 0.1}[t]
+        put(tmp_path, 'lgm', right(share), source=s, on=t, protocol='nn1-v1', dataset='imagenet1k')
+    evidence = features_world(tmp_path, data, {name: rng.normal(size=(6, 6)) for name in ABC})
+    where = {'dataset': 'imagenet1k', 'backbones': ABC, 'neighbors': 3, 'protocol': 'nn1-v1'}
+    found, plain = alignment.alignment(evidence, **where, relative=True), alignment.alignment(evidence, **where)
+    rows = found.tables['Pairs'].set_index(['source', 'eval'])
+    assert {t: list(rows.percent_of_own[:, t]) for t in ABC} == {
+        'a': pytest.approx([50, 50]), 'b': pytest.approx([100, 100]), 'c': pytest.approx([10, 10])
+    }  # fmt: skip
+    # the interval is that of the share: all that b's own set answers, b answers in each draw
+    assert (rows.low['a', 'b'], rows.high['a', 'b']) == pytest.approx((100, 100))
+    assert rows.low['b', 'a'] < 50 < rows.high['b', 'a']
+    drawn = [line for line in found.figure.axes[0].collections if len(line.get_segments()) == 2]
+    assert found.figure.axes[0].get_ylabel().startswith('transfer: % of') and len(drawn) == len(ABC)
+    heights = sorted(y for line in drawn for (_, low), (_, high) in line.get_segments() for y in [low, high])
+    assert heights == pytest.approx(sorted([*rows.low, *rows.high]))
+    # this is the published experiment, and without the share it is another
+    assert 'The published experiment is this one: sets distilled on ImageNet-1k' in found.text
+    assert 'The published experiment is another one: sets' in plain.text
+    pd.testing.assert_frame_equal(found.tables['Correlation'], plain.tables['Correlation'])
 
 
 # --- where distilled images lie ---------------------------------------------------------------------------------------

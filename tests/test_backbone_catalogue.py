@@ -46,6 +46,7 @@ from bench.config import registry
 from bench.core.errors import InputError
 from bench.core.tables import replace_block
 from bench.core.types import Places
+from bench.features import views as views_module
 from tests import commands
 
 CPU = torch.device('cpu')
@@ -158,6 +159,7 @@ def test_the_table_names_what_the_suites_and_published_tables_name():
         assert rows[name].fixed == name and rows[name].summary == entry.summary and entry.loader in named.LOADERS
         assert rows[name].defaults() == {
             'checkpoint': '', 'revision': '', 'input_side': entry.input_side, 'precision': 'float32',
+            'interpolation': None,
         }  # fmt: skip
         assert entry.licence and 'arXiv' in entry.citation and entry.origin.address.startswith('https://')
 
@@ -312,6 +314,33 @@ def test_float64_gives_float64_features_beyond_the_rounding_of_float32(small, pl
     f_ND, g_ND = (backbone.encode(image(backbone.input_side)) for backbone in (single, double))
     assert g_ND.dtype is torch.float64 and double.fingerprint == single.fingerprint
     assert 1e-9 < (f_ND - g_ND).norm() / g_ND.norm() < 1e-4
+
+
+def test_another_interpolation_reaches_every_view_and_every_key(small, places, run_bench, tmp_path, monkeypatch):
+    name = 'mae_vitb16'
+    (own, _), (other, _) = small(name), small(name, interpolation='bilinear')
+    assert (own.interpolation, other.interpolation) == ('bicubic', 'bilinear') and own.fingerprint == other.fingerprint
+    seen = set()
+    for kind in (views_module.CenterView, views_module.RandomView):
+        def noting(view, image, *, call=kind.__call__, **named):
+            seen.add((type(view).__name__, view.interpolation))
+            return call(view, image, **named)
+
+        monkeypatch.setattr(kind, '__call__', noting)
+    for line, wanted in (('None', 'bicubic'), ("'bilinear'", 'bilinear')):
+        seen.clear()
+        outcome = run_bench(f'--weights_root={places.weights_root}', bind=[
+            f"run.backbones = ['{name}']", "run.methods = ['centroid', 'lgm']", 'lgm.num_updates = 1', 'lgm.num_views = 1',
+            "lgm.parameterization = 'pixels'", 'lgm.num_augmentations = 1', 'lgm.overhang = False',
+            'lgm.interpolation = None', f'{name}.input_side = {SHRUNK[name][2]}', f'{name}.interpolation = {line}',
+        ])  # fmt: skip
+        assert outcome.status == 0, outcome
+        assert seen == {('CenterView', wanted), ('RandomView', wanted)}, 'selection, distillation, probe and test'
+    records = all_records(tmp_path / 'results')
+    assert len({record.key for record in records}) == 4
+    for part in ('source_settings', 'eval_settings'):
+        settings = [record.cell.settings[part].get('interpolation', 'none') for record in records]
+        assert sorted(settings) == ['bilinear', 'bilinear', 'none', 'none'], part
 
 
 # --- keys of published files ------------------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ SUITE = [
 ]  # fmt: skip
 PAPER = [path for path in SUITE if path.stem.startswith('paper_')]
 # of one method: what it is compared with stands in the file that they belong to
-LGM_ALONE = ('ablation', 'paper_table3', 'paper_table6')
+LGM_ALONE = ('ablation', 'noise_mean', 'paper_table3', 'paper_table6', 'released')
 ALL = sorted((ROOT / 'gin').rglob('*.gin'))
 # by folder; of the other files it is bench.run
 COMMANDS = {'analysis': ANALYZE, 'claims': SUITE_ROW, 'pretrain': PRETRAIN}
@@ -30,16 +30,21 @@ METHODS = sorted((ROOT / 'gin' / 'methods').glob('*.gin'))
 SMALL = [
     "run.datasets = ['toy_data']", "run.backbones = ['toy_net']", 'run.eval_backbones = None',
     'run.ipc = [2]', 'run.seeds = [0]', 'run.seeds_for = {}',
-    'paper_v1.epochs = 2', 'paper_v1.full_epochs = 2', 'paper_v1.repeats = 2',
 ]  # fmt: skip
+SHORT = {'epochs': 2, 'full_epochs': 2, 'repeats': 2}
 
 
 def small(path, *more):
-    """Return the flags that run a file on the toy world, with few updates of the LGM that it is about."""
+    """Return the flags that run a file on the toy world, with few updates of its LGM and few epochs of its protocols."""
     files = {Path(file).name for file in (path, *includes(path))}
     lgm = 'lgm' if files & {'lgm_released.gin', 'neighbors.gin'} else 'lgm_fast'
     few = {'num_updates': 6, 'level_every': 1, 'num_augmentations': 2, 'num_views': 2, 'log_every': 1}
-    return [f'--gin_bindings={line}' for line in [*SMALL, *(f'{lgm}.{key} = {value}' for key, value in few.items()), *more]]
+    with loaded([str(path)], [], command=RUN) as config:
+        names = config.command_settings()['protocol']
+    rows = [registry.find('protocol', name.rpartition('=')[2])[0] for name in ([names] if isinstance(names, str) else names)]
+    short = [f'{row.identifier}.{key} = {value}' for row in rows for key, value in SHORT.items() if key in row.defaults()]
+    lines = [*SMALL, *(f'{lgm}.{key} = {value}' for key, value in few.items()), *short, *more]
+    return [f'--gin_bindings={line}' for line in lines]
 
 
 def test_every_folder_of_gin_files_is_tested():
@@ -65,11 +70,12 @@ def test_it_lists_its_cells_with_every_binding_in_use(path, toy):
 @pytest.mark.parametrize('path', PAPER, ids=lambda path: path.stem)
 def test_the_command_lists_the_cells_of_a_published_table_and_touches_nothing(path, run_bench, tmp_path):
     with loaded([str(path)], [], command=RUN) as config:
-        keys = [cell.key for cell in grid(config)]
+        cells = grid(config)
+    (rules,) = {cell.protocol_label for cell in cells}
     outcome = run_bench(f'--gin_file={path}', '--dry_run')
     lines = outcome.out.splitlines()
-    assert (outcome.status, outcome.err) == (0, '') and [line.split()[0] for line in lines] == keys
-    assert all(' to do ' in line and line.endswith(', paper-v1  (new)') for line in lines)
+    assert (outcome.status, outcome.err) == (0, '') and [line.split()[0] for line in lines] == [cell.key for cell in cells]
+    assert all(' to do ' in line and line.endswith(f', {rules}  (new)') for line in lines)
     assert not any(tmp_path.iterdir())
 
 
@@ -83,8 +89,6 @@ def test_it_runs_on_the_toy_world(path, run_bench):
 @pytest.mark.parametrize('path', SUITE, ids=lambda path: path.stem)
 def test_a_file_of_the_suite_runs_on_the_toy_world(path, run_bench):
     bindings = small(path, 'run.ipc = [1]')
-    if path.stem == 'convex':  # another protocol
-        bindings = [binding for binding in bindings if 'paper_v1' not in binding]
     outcome = run_bench(f'--gin_file={path}', *bindings)
     assert (outcome.status, outcome.err) == (0, '')
     assert 'toy_data' in outcome.out and 'FAILED' not in outcome.out

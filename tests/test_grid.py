@@ -2,6 +2,7 @@
 
 import sys
 from dataclasses import replace
+from importlib import import_module
 
 import pytest
 
@@ -108,7 +109,7 @@ def test_keys_hold_no_address_of_code(monkeypatch):
     moved = []
     for row in protocols.ROWS:
         module, _, function = row.target.partition(':')
-        monkeypatch.setitem(sys.modules, f'{function}s', sys.modules[module])
+        monkeypatch.setitem(sys.modules, f'{function}s', import_module(module))
         moved.append(replace(row, target=f'{function}s:{function}'))
     monkeypatch.setattr(protocols, 'ROWS', tuple(moved))
     after = [cell_of(line) for line in lines]
@@ -124,7 +125,10 @@ def test_keys_change_with_every_setting():
         'seed': 'run.seeds = 1', 'protocol': "run.protocol = 'ridge-v1'", 'rules': 'paper_v1.epochs = 3',
         'label': "run.methods = ['x=lgm']",
     }  # fmt: skip
-    words = {'parameterization': 'pixels', 'init': 'real', 'real_gradient': 'full', 'image_size': 8}
+    words = {
+        'parameterization': 'pixels', 'init': 'real', 'real_gradient': 'full', 'image_size': 8, 'num_views': 3,
+        'frame': 'whole', 'interpolation': 'bicubic',
+    }  # fmt: skip
     lasting = base.config['method_settings']
     assert base.method.settings.keys() - lasting.keys() == {
         'chunk_size', 'log_every', 'checkpoint_every', 'compile_backbone'

@@ -7,8 +7,8 @@ from tests.miniatures import install
 
 SMALL = [
     "run.backbones = ['toy_net']", 'run.eval_backbones = None', 'lgm.num_updates = 6', 'lgm.level_every = 1',
-    'lgm.num_augmentations = 1', 'lgm.num_views = 1', 'lgm.log_every = 1', 'paper_v1.epochs = 2',
-    'paper_v1.full_epochs = 2', 'paper_v1.repeats = 2', "run.seeds_for = {'random': [0, 1]}",
+    'lgm.num_augmentations = 1', 'lgm.num_views = 1', 'lgm.log_every = 1', 'release_v1.epochs = 2',
+    'release_v1.full_epochs = 2', 'release_v1.repeats = 2', "run.seeds_for = {'random': [0, 1]}",
 ]  # fmt: skip
 TABLES = {
     'suites/paper_table1': ['imagenet_birds'],  # by the loader of ImageNet-100 and 1k, with fewer classes to distil

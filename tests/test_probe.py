@@ -14,8 +14,9 @@ from bench.core.hashing import derive_seed
 from bench.core.types import Split
 from bench.features.encode import release
 from bench.features.store import FeatureStore
-from bench.probes import adam, ridge
+from bench.probes import adam, nearest, ridge
 from bench.probes.adam import adam_probe
+from bench.probes.nearest import nearest_probe
 from bench.probes.ridge import ridge_probe
 from bench.probes.task import ProbeTask, score
 
@@ -37,17 +38,17 @@ class GivenFeatures:
         return f_VND[:num_views] if len(f_VND) >= num_views else np.repeat(f_VND, num_views, axis=0)
 
 
-def task_of(f_VND, y_NC, f_test_ND=None, labels_test=None, *, is_full=False, precision='float32'):
+def task_of(f_VND, y_NC, f_test_ND=None, labels_test=None, *, is_full=False):
     y_NC = np.asarray(y_NC, dtype=np.float32)
-    f_VND = np.asarray(f_VND, dtype=precision)
-    f_test_ND = f_VND[0] if f_test_ND is None else np.asarray(f_test_ND, dtype=precision)
+    f_VND = np.asarray(f_VND, dtype=np.float32)
+    f_test_ND = f_VND[0] if f_test_ND is None else np.asarray(f_test_ND, dtype=np.float32)
     labels_test = y_NC.argmax(axis=1) if labels_test is None else np.asarray(labels_test)
     names = tuple(map(str, range(y_NC.shape[1])))
     return ProbeTask(
         train=Split('distilled', range(len(y_NC)), y_NC.argmax(axis=1), names, 'd'), targets_NC=y_NC, is_full=is_full,
         test=Split('test', range(len(labels_test)), labels_test, names, 't'),
         backbone=SimpleNamespace(
-            input_side=8, interpolation='bilinear', device=CPU, feature_dim=f_VND.shape[2], dtype=getattr(torch, precision)
+            input_side=8, interpolation='bilinear', device=CPU, dtype=torch.float32, feature_dim=f_VND.shape[2]
         ),
         store=GivenFeatures(distilled=f_VND, test=f_test_ND[None]),
     )  # fmt: skip
@@ -57,7 +58,7 @@ def random_task(count=9, classes=3, views=4, soft=False, seed=0, **changes):
     generator = np.random.default_rng(seed)
     y_NC = np.eye(classes)[np.arange(count) % classes]
     if soft:
-        y_NC = generator.multinomial(64, generator.dirichlet(np.ones(classes), size=count)) / 64  # float32 holds them
+        y_NC = generator.dirichlet(np.ones(classes), size=count)
     return task_of(generator.normal(size=(views, count, D)), y_NC, **changes)
 
 
@@ -101,16 +102,15 @@ def reference(task, *, repeat, epochs, batch_size, rate_per_256, init_sigma):
 
 
 @pytest.mark.parametrize('soft', [False, True])
-@pytest.mark.parametrize('precision, rtol, atol', [('float32', 1e-3, 1e-4), ('float64', 1e-9, 1e-12)])
-def test_the_adam_probe_is_what_autograd_and_adam_would_make(weights, soft, precision, rtol, atol):
-    task = random_task(soft=soft, precision=precision)
+def test_the_adam_probe_is_what_autograd_and_adam_would_make(weights, soft):
+    task = random_task(soft=soft)
     rules = {'epochs': 30, 'batch_size': 4, 'rate_per_256': 1.0, 'init_sigma': 0.1}
     adam_probe(task, repeats=3, num_views=4, **rules)
     w_RCD, b_RC = weights[0]
     for repeat in range(3):
         w_CD, b_C = reference(task, repeat=repeat, **rules)
-        torch.testing.assert_close(w_RCD[repeat].double(), w_CD, rtol=rtol, atol=atol)
-        torch.testing.assert_close(b_RC[repeat].double(), b_C, rtol=rtol, atol=atol)
+        torch.testing.assert_close(w_RCD[repeat].double(), w_CD, rtol=1e-3, atol=1e-4)
+        torch.testing.assert_close(b_RC[repeat].double(), b_C, rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -306,3 +306,53 @@ def test_ridge_does_not_care_about_the_scale_or_the_origin_of_features():
     plain = ridge_probe(task_of(task.store.f_VND['distilled'], task.targets_NC, test, labels))
     moved = ridge_probe(task_of(50 * task.store.f_VND['distilled'] + 3, task.targets_NC, 50 * test + 3, labels))
     assert (plain.correct_RN == moved.correct_RN).all() and 0 < plain.correct_RN.mean() < 1
+
+
+# --- nearest neighbour ------------------------------------------------------------------------------------------------
+
+
+def nearest_by_hand(f_TD, labels_T, f_ND, metric):
+    """Return the classes of the distilled images from the nearest to the farthest, for each test image."""
+    if metric == 'cosine':
+        f_TD, f_ND = (f / np.linalg.norm(f, axis=1, keepdims=True) for f in (f_TD, f_ND))
+    distance_NT = np.linalg.norm(f_ND[:, None].astype(float) - f_TD[None].astype(float), axis=2)
+    return labels_T[distance_NT.argsort(axis=1)]
+
+
+@pytest.mark.parametrize('metric', ['cosine', 'euclidean'])
+@pytest.mark.parametrize('block', [7, 8192])
+def test_nearest_finds_what_all_distances_say(monkeypatch, metric, block):
+    monkeypatch.setattr(nearest, '_BLOCK', block)
+    monkeypatch.setattr(nearest, '_TEST_BLOCK', 2 * block)
+    generator = np.random.default_rng(2)
+    f_TD, f_ND = generator.normal(size=(40, D)) + 5, generator.normal(size=(100, D)) + 5  # norms differ, angles are small
+    labels = generator.integers(8, size=100)
+    task = task_of(f_TD[None], np.eye(8)[np.arange(40) % 8], f_ND, labels)
+    found = nearest_probe(task, metric=metric)
+    classes_NT = nearest_by_hand(task.store.f_VND['distilled'][0], np.arange(40) % 8, task.store.f_VND['test'][0], metric)
+    assert found.correct_RN.tolist() == [(classes_NT[:, 0] == labels).tolist()]
+    assert found.top5_R == pytest.approx([(classes_NT[:, :5] == labels[:, None]).any(axis=1).mean()])
+    assert 0 < found.correct_RN.mean() < found.top5_R[0] < 1
+
+
+def test_the_nearest_by_angle_is_not_the_nearest_by_distance():
+    # the test image lies beside the first direction, and close to the short second image
+    task = task_of([[[9.0, 0.0], [1.0, 1.0]]], np.eye(2), [[2.0, 0.5]], [0])
+    assert nearest_probe(task).correct_RN.tolist() == [[True]]
+    assert nearest_probe(task, metric='euclidean').correct_RN.tolist() == [[False]]
+
+
+def test_nearest_takes_the_most_probable_class_and_any_number_of_images():
+    soft = np.array([[0.2, 0.8, 0, 0, 0, 0], [0.6, 0.4, 0, 0, 0, 0]])  # two images for six classes
+    found = nearest_probe(task_of([[[1.0, 0.0], [0.0, 1.0]]], soft, [[1.0, 0.1], [0.1, 1.0], [1.0, 0.0]], [1, 0, 2]))
+    assert found.correct_RN.tolist() == [[True, True, False]] and found.top5_R == pytest.approx([2 / 3])
+    hard = replace(random_task(classes=3), targets_NC=None)
+    found = nearest_probe(replace(hard, test=replace(hard.train, name='test')))
+    assert found.correct_RN.all() and found.top5_R is None, 'each image is nearest to itself'
+
+
+def test_a_feature_that_is_not_finite_is_nobodys_neighbour():
+    task = random_task()
+    task.store.f_VND['test'][0, 0, 0] = np.nan
+    with pytest.raises(FloatingPointError, match='not finite'):
+        nearest_probe(task)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from bench.analysis.bootstrap import Sample
 from bench.analysis.evidence import Evidence, cell_name, check_backbones, short_name
 from bench.analysis.report import Report
 from bench.core.hashing import numpy_generator
@@ -18,7 +19,11 @@ from bench.core.ranges import PositiveInt
 from bench.features.similarity import unit
 
 MEASURES = ('mutual_knn', 'cka')
-# The published experiment differs from ours, so it is cited with its setup.
+# What a row of the table is called -> the axis of the figure.
+_AXES = {'transfer': 'transfer: test accuracy, %', 'percent_of_own': 'transfer: % of the accuracy with the own set'}
+# The published experiment is cited with its setup, which is this data and protocol, with relative accuracies
+# (gin/suites/paper_table6.gin).
+_ITS_DATA, _ITS_PROTOCOL = 'imagenet1k', 'nn1-v1'
 PUBLISHED = (
     'sets distilled on ImageNet-1k, and 1-nearest-neighbour accuracy relative to that of a set made through the eval model '
     '(arXiv 2511.16674, Table 6). The paper prints the cells but no coefficient; computed from the cells, with mutual k-NN: '
@@ -37,6 +42,7 @@ def alignment(
     neighbors: PositiveInt = 10,
     ipc: PositiveInt = 1,
     protocol: str = 'paper-v1',
+    relative: bool = False,
 ) -> Report:
     """Return the similarity of backbones on the test images, and its correlation with transfer between them.
 
@@ -48,6 +54,8 @@ def alignment(
       neighbors: k of the mutual k-nearest-neighbours measure.
       ipc: images per class.
       protocol: label of a probe protocol.
+      relative: draw transfer, and give its intervals, as a share of the accuracy with the set made through the eval backbone
+        (as published, with the protocol nn1-v1). Both numbers are in the table either way.
 
     Raises:
       Missing: if a pair of backbones has no record.
@@ -69,11 +77,12 @@ def alignment(
         'cka': _matrix(features, linear_cka),
     }
     position = {name: i for i, name in enumerate(backbones)}
+    shown = 'percent_of_own' if relative else 'transfer'
     rows = pd.DataFrame([
         {
             'source': s, 'eval': t, **{measure: float(alike[measure][position[s], position[t]]) for measure in MEASURES},
-            'transfer': 100 * accuracy[s, t].mean, 'low': 100 * accuracy[s, t].low, 'high': 100 * accuracy[s, t].high,
-            'percent_of_own': 100 * accuracy[s, t].mean / accuracy[t, t].mean,
+            **_percent(accuracy[s, t], 'transfer', interval=not relative),
+            **_percent(accuracy[s, t] / accuracy[t, t], 'percent_of_own', interval=relative),
         }
         for s, t in pairs
     ])  # fmt: skip
@@ -83,10 +92,19 @@ def alignment(
         for target in ('transfer', 'percent_of_own')
     ])
     text = _meaning(dataset, len(test), method, neighbors=neighbors, ipc=ipc, protocol=protocol, backbones=len(backbones))
+    is_it = (dataset, protocol, method, ipc, relative) == (_ITS_DATA, _ITS_PROTOCOL, 'lgm', 1, True)
+    text += f' The published experiment is {"this" if is_it else "another"} one: {PUBLISHED}.'
     formats = dict.fromkeys(('mutual_knn', 'cka', 'p_pearson', 'p_spearman'), '.3f') | {'pearson': '.2f', 'spearman': '.2f'}
     return Report(
-        f'Alignment and transfer on {dataset}', text, {'Correlation': correlations, 'Pairs': rows}, _figure(rows), formats
-    )
+        f'Alignment and transfer on {dataset}', text, {'Correlation': correlations, 'Pairs': rows}, _figure(rows, shown),
+        formats,
+    )  # fmt: skip
+
+
+def _percent(sample: Sample, name: str, *, interval: bool) -> dict[str, float]:
+    """Return the columns of a share in percent: its mean and, where wanted, its interval."""
+    ends = {'low': 100 * sample.low, 'high': 100 * sample.high} if interval else {}
+    return {name: 100 * sample.mean, **ends}
 
 
 def _meaning(dataset: str, count: int, method: str, *, neighbors: int, ipc: int, protocol: str, backbones: int) -> str:
@@ -98,7 +116,7 @@ def _meaning(dataset: str, count: int, method: str, *, neighbors: int, ipc: int,
         f'is the test accuracy of {method} ({ipc} image(s) per class, {protocol}), also given as a percentage of the '
         'accuracy with images made through the eval backbone itself. P-values are one-sided. They come from permutations of '
         f'the backbones, because pairs that share a backbone are not independent. With {tried} permutations the smallest '
-        f'possible p-value is {1 / tried:.3g}. The published experiment is another one: {PUBLISHED}.'
+        f'possible p-value is {1 / tried:.3g}.'
     )
 
 
@@ -174,19 +192,19 @@ def _correlation(
     return found
 
 
-def _figure(rows: Any) -> Any:
+def _figure(rows: Any, shown: str) -> Any:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 3.8), layout='constrained')
     for axis, measure in zip(figure.subplots(1, 2, sharey=True), MEASURES, strict=True):
         for source, part in rows.groupby('source', sort=False):
-            ends = [part.transfer - part.low, part.high - part.transfer]
-            axis.errorbar(part[measure], part.transfer, yerr=ends, fmt='o', capsize=2, markersize=5, label=f'from {source}')
+            ends = [part[shown] - part.low, part.high - part[shown]]
+            axis.errorbar(part[measure], part[shown], yerr=ends, fmt='o', capsize=2, markersize=5, label=f'from {source}')
             for _, row in part.iterrows():
-                axis.annotate(f'on {short_name(row["eval"])}', (row[measure], row.transfer), fontsize=7,
+                axis.annotate(f'on {short_name(row["eval"])}', (row[measure], row[shown]), fontsize=7,
                               xytext=(4, 3), textcoords='offset points')  # fmt: skip
         axis.margins(x=0.15)
         axis.set_xlabel({'mutual_knn': 'mutual k-NN', 'cka': 'CKA'}[measure])
-    figure.axes[0].set_ylabel('transfer: test accuracy, %')
+    figure.axes[0].set_ylabel(_AXES[shown])
     figure.axes[0].legend(fontsize=7)
     return figure

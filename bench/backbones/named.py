@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 
@@ -11,8 +11,8 @@ from bench.backbones.base import Backbone
 from bench.backbones.catalogue import CATALOGUE, PublishedBackbone
 from bench.backbones.remembered import weights_in
 from bench.backbones.weights import Weights, fetch, local_file, of_checkpoint, without_revisions
-from bench.core.ranges import PositiveInt
-from bench.core.types import Places, Precision
+from bench.core.ranges import PositiveInt, Since
+from bench.core.types import Interpolation, Places, Precision
 
 LOADERS = {'timm': timm_source.load, 'open_clip': open_clip_source.load, 'mocov3': mocov3.load}
 
@@ -34,6 +34,7 @@ def named(
     revision: str = '',
     input_side: PositiveInt | None = None,
     precision: Precision = 'float32',
+    interpolation: Annotated[Interpolation | None, Since('2026-11', neutral=None)] = None,
 ) -> Backbone:
     """Return a published backbone with the feature, pooling and preprocessing of the catalogue (docs/backbones.md).
 
@@ -48,6 +49,7 @@ def named(
         its commit.
       input_side: in pixels; None takes the catalogue's.
       precision: of the network's arithmetic; features are float64 with `float64`, else float32.
+      interpolation: filter that resizes images, for selection, distillation and probes alike; None takes the catalogue's.
 
     Raises:
       InputError: if the checkpoint is missing, keys or shapes do not match, or the weights cannot be downloaded.
@@ -57,7 +59,7 @@ def named(
     load = LOADERS[published.loader]
     backbone = load(published.argument, weights, device, input_side=side, precision=precision, **published.settings)
     _check_facts(published, backbone, side)
-    return replace(backbone, feature=published.feature)
+    return replace(backbone, feature=published.feature, interpolation=interpolation or published.interpolation)
 
 
 def _weights(published: PublishedBackbone, checkpoint: str, revision: str, places: Places) -> Weights:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 # Precision of a network's arithmetic. bfloat16 means autocast, and features are float32; with float64, all that follows from
 # the pixels is float64: normalisation, network, features, and what methods and probes make of them.
 Precision = Literal['float32', 'bfloat16', 'float64']
+# filters of resizing
+Interpolation = Literal['bilinear', 'bicubic']
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,9 @@ from torch.nn import Parameter
 from bench.core.hashing import derive_seed
 from bench.core.progress import progress
 from bench.core.ranges import NonNegative, Positive, PositiveInt, Since
-from bench.core.types import ProbeScore
+from bench.core.types import Interpolation, ProbeScore
 from bench.features.encode import release
-from bench.features.views import Interpolation, RandomView
+from bench.features.views import RandomView
 from bench.probes.task import ProbeTask, score
 
 # Number of floats of freshly encoded features held at a time.
@@ -168,11 +168,11 @@ def _fresh(task: ProbeTask, views: list[RandomView], epochs: int) -> Iterator[Ga
 
 
 def _initial_probes(task: ProbeTask, generators: list[torch.Generator], *, sigma: float) -> tuple[Parameter, Parameter]:
-    """Return w_RCD ~ N(0, sigma^2), drawn by each repeat's generator, and b_RC = 0, like the features."""
-    device, dtype, shape = task.backbone.device, task.backbone.dtype, (task.num_classes, task.backbone.feature_dim)
+    """Return w_RCD ~ N(0, sigma^2), drawn by each repeat's generator, and b_RC = 0, like features in device and type."""
+    shape = (task.num_classes, task.backbone.feature_dim)
     start_RCD = torch.stack([torch.randn(*shape, generator=g) for g in generators])
-    b_RC = torch.zeros(len(generators), task.num_classes, device=device, dtype=dtype)
-    return Parameter((sigma * start_RCD).to(device, dtype)), Parameter(b_RC)
+    w_RCD = (sigma * start_RCD).to(task.backbone.device, task.backbone.dtype)
+    return Parameter(w_RCD), Parameter(w_RCD.new_zeros(w_RCD.shape[:2]))
 
 
 def _adam_step(

@@ -6,8 +6,8 @@ the rules and all settings.
 
 from bench.config.registry import Row
 
-# Frozen names that are part of every key. They look like addresses of code, but do not follow the code when it moves.
-_ADAM, _RIDGE = 'bench.probe:adam_probe', 'bench.probe:ridge_probe'
+# Frozen names that are part of every key. The first look like addresses of code, but do not follow the code when it moves.
+_ADAM, _RIDGE, _NEAREST = 'bench.probe:adam_probe', 'bench.probe:ridge_probe', 'nearest neighbour'
 
 ROWS = (
     Row(
@@ -35,5 +35,11 @@ ROWS = (
         'bench.probes.ridge:ridge_probe',
         'ridge regression on cached test-view features: convex, no randomness',
         rules=_RIDGE,
+    ),
+    Row(
+        'nn1-v1',
+        'bench.probes.nearest:nearest_probe',
+        '1-nearest-neighbour accuracy among the distilled images, by test-view features: no training',
+        rules=_NEAREST,
     ),
 )

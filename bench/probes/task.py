@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from bench.backbones.base import Backbone
-from bench.core.types import ProbeScore, Split
+from bench.core.types import Interpolation, ProbeScore, Split
 from bench.features.store import FeatureStore
-from bench.features.views import CenterView, Interpolation
+from bench.features.views import CenterView
 
 PROBE_VERSION = 1
 

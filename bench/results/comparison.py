@@ -230,11 +230,13 @@ def to_published(table: Any, *, results_dir: Path) -> str:
     board = published.beside(summary.summarise(table), accuracies)
     rows = compare_to_published(board)
     if not rows:
-        datasets, backbones = (sorted({row[name] for row in board}) for name in ('dataset', 'eval_backbone'))
-        there = f'records of {", ".join(datasets)} on {", ".join(backbones)}' if datasets else 'no records'
+        datasets, backbones, rules = (
+            ', '.join(sorted({row[name] for row in board})) for name in ('dataset', 'eval_backbone', 'protocol')
+        )
+        there = f'records of {datasets} on {backbones} under {rules}' if datasets else 'no records'
         known = ', '.join(sorted({condition[0] for condition in accuracies})) or 'nothing'
         raise InputError(
             f'{results_dir}: expected a finished row with a published accuracy ({known}; one image per class or full data; '
-            f'{" or ".join(published.PROTOCOLS)}), found {there}'
+            f'protocol {" or ".join(published.PROTOCOLS)}), found {there}'
         )
     return published_text(rows)
