@@ -1,10 +1,11 @@
-# make quickstart | make suite | make test | make test-portable | make clean. PYTHON may name another interpreter (3.11 or newer).
+# make quickstart | make suite | make test | make test-portable | make mutants | make clean. PYTHON may name another
+# interpreter (3.11 or newer).
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
 
-.PHONY: install quickstart suite suite-plumage suite-others test test-portable lint clean
+.PHONY: install quickstart suite suite-plumage suite-others test test-portable mutants lint clean
 
 install: $(INSTALLED)
 
@@ -50,6 +51,12 @@ test-portable: $(INSTALLED)
 	  $(RUN) -m pytest -m numerical
 	ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 MKL_CBWR=AVX2 OPENBLAS_CORETYPE=Haswell OMP_NUM_THREADS=2 \
 	  $(RUN) -m pytest -m numerical
+
+# Mistakes in the science, planted one by one in a copy: the tests have to notice each. Not part of `make test`. JOBS copies
+# are worked in at once.
+JOBS ?= 2
+mutants: $(INSTALLED)
+	$(RUN) -m tests.mutants --jobs=$(JOBS)
 
 lint: $(INSTALLED)
 	$(RUN) -m ruff check .

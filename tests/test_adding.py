@@ -45,7 +45,7 @@ def test_what_was_added_is_in_records_and_tables(folder, outcomes):
     assert {record.cell.dataset for record in records} == {'stripes'}
     assert {record.cell.eval_backbone for record in records} == {'edges'}
     assert {record.cell.protocol for record in records} == {'paper-v1', 'nearest-mean'}
-    methods = {'random', 'centroid', 'medoid', 'full', 'lgm', 'spread', 'no_pyramid'}
+    methods = {'random', 'centroid', 'medoid', 'full', 'lgm_fast', 'spread', 'no_pyramid'}
     assert {record.cell.method for record in records} == methods
     assert set(pd.read_csv(folder / 'out' / 'mine' / 'analysis' / 'cost.csv').method) == methods
     assert 'no_pyramid' in dict(outcomes)[next(line for line, _ in outcomes if 'bench.compare' in line)].out

@@ -14,12 +14,13 @@ from conftest import TOY_LINES
 
 from bench.core.errors import InputError
 from bench.core.types import Places
+from bench.features.crops import _grid
 from bench.results.record import Seconds
 from bench.results.store import load
 from benchmarks import imagenet_scale, lgm_accuracy, lgm_memory, lgm_step
 from benchmarks.imagenet_scale import Size
 from benchmarks.lgm_accuracy import Preset
-from methods._synthesis.augment import Augmentation, _grid
+from methods._synthesis.augment import Augmentation
 from methods._synthesis.pyramid import Pyramid
 from tests import commands
 
@@ -167,7 +168,7 @@ def accuracy_of(toy, tmp_path):
         "run.datasets = ['toy_data']\nrun.backbones = ['toy_net']\n"
         "run.methods = ['random']\nrun.seeds_for = {'random': [3]}\n"
         'paper_v1.epochs = 2\npaper_v1.repeats = 2\npaper_v1.num_views = 2\n'
-        'lgm.level_every = 1\nlgm.num_augmentations = 2\nlgm.num_views = 2\nlgm.num_updates = 7\n'
+        'lgm.level_every = 1\nlgm.level_delay = 0\nlgm.num_augmentations = 2\nlgm.num_views = 2\nlgm.num_updates = 7\n'
     )
 
     def run(presets, **settings):
@@ -202,7 +203,8 @@ def test_accuracy_has_a_row_for_every_preset_and_time_and_goes_on_from_its_recor
 
 
 def test_the_accuracy_command_prints_its_table_and_writes_its_rows(toy, tmp_path):
-    lines = [*TOY_LINES, 'run.seeds = [0]', 'lgm.level_every = 1', 'lgm.num_augmentations = 1', 'lgm.num_updates = 6']
+    own = [f'lgm_fast.{line}' for line in ('level_every = 1', 'num_augmentations = 1', 'num_views = 1', 'num_updates = 5')]
+    lines = [*TOY_LINES, 'run.seeds = [0]', *own]
     arguments = ['--preset=own=', f'--results_dir={tmp_path / "results"}', f'--json={tmp_path / "rows.json"}']
     bindings = [f'--gin_bindings={line}' for line in lines]
     done = commands.run('benchmarks.lgm_accuracy', *arguments, *bindings)

@@ -10,10 +10,13 @@ from bench.machine.checkpoints import Checkpoint
 
 pytestmark = pytest.mark.numerical
 
-LINES = [
-    "run.methods = ['lgm']", 'lgm.num_updates = 30', 'lgm.level_every = 4', 'lgm.num_views = 3', 'lgm.log_every = 5',
-    'lgm.num_augmentations = 2', 'lgm.learning_rate = 0.05',
-]  # fmt: skip
+def lines_of(method, *more):
+    """Return the bindings of a short run of a method."""
+    settings = (
+        'num_updates = 30', 'level_every = 4', 'num_views = 3', 'log_every = 5', 'num_augmentations = 2',
+        'learning_rate = 0.05', 'checkpoint_every = 5', *more,
+    )  # fmt: skip
+    return [f"run.methods = ['{method}']", *(f'{method}.{line}' for line in settings)]
 
 
 def killed_at(monkeypatch, step):
@@ -29,15 +32,15 @@ def killed_at(monkeypatch, step):
 
 
 @pytest.mark.parametrize(
-    ('step', 'extra'),
+    ('step', 'method', 'extra'),
     [
-        *((5, [f"run.methods = ['{name}']"]) for name in methods_where(lambda needs: not needs.real)),
-        (20, ["lgm.real_gradient = 'full'", 'lgm.num_probes = 2']), (30, ['lgm.chunk_size = 3']),
+        *((5, name, []) for name in methods_where(lambda needs: not needs.real)),
+        (20, 'lgm', ["real_gradient = 'full'", 'num_probes = 2']), (30, 'lgm', ['chunk_size = 3']),
     ],
 )  # fmt: skip
-def test_a_killed_and_resumed_run_gives_the_same_bits(command, toy, tmp_path, monkeypatch, step, extra):
+def test_a_killed_and_resumed_run_gives_the_same_bits(command, toy, tmp_path, monkeypatch, step, method, extra):
     """Every method that synthesises, killed early; LGM later too."""
-    lines = [*TOY_LINES, *LINES, *extra, 'lgm.checkpoint_every = 5']
+    lines = [*TOY_LINES, *lines_of(method, *extra)]
 
     def run(folder):
         places = [f'--results_dir={tmp_path / folder}', f'--cache_dir={tmp_path / "cache"}']
@@ -62,11 +65,11 @@ def test_a_killed_and_resumed_run_gives_the_same_bits(command, toy, tmp_path, mo
 def test_a_checkpoint_of_another_configuration_is_refused_and_both_are_named(run_bench, tmp_path, monkeypatch):
     with monkeypatch.context() as patched:
         killed_at(patched, 5)
-        assert run_bench(bind=[*LINES, 'lgm.checkpoint_every = 5']).status == 130
+        assert run_bench(bind=lines_of('lgm')).status == 130
     (theirs,) = tmp_path.rglob('*.checkpoint')
     with monkeypatch.context() as patched:
         killed_at(patched, 5)
-        other = [*LINES, 'lgm.checkpoint_every = 5', 'lgm.learning_rate = 0.2']
+        other = lines_of('lgm', 'learning_rate = 0.2')
         assert run_bench(bind=other).status == 130
     (ours,) = set(tmp_path.rglob('*.checkpoint')) - {theirs}
     theirs.rename(ours)

@@ -65,6 +65,7 @@ def test_more_processes_than_classes_leave_the_records_of_one(run_bench, tmp_pat
     lines = [
         "run.datasets = ['toy_data']", "run.backbones = ['toy_net']", f'run.methods = {methods}',
         'toy_data.num_classes = 2', 'lgm.num_updates = 10', 'lgm.level_every = 2', 'lgm.num_views = 2',
+        'lgm_fast.num_updates = 10', 'lgm_fast.level_every = 2', 'lgm_fast.log_every = 5', 'lgm_fast.checkpoint_every = 5',
         'paper_v1.epochs = 3', 'paper_v1.repeats = 2', 'paper_v1.num_views = 2', 'paper_v1.full_epochs = 1',
         'paper_v1.full_views = 1',
     ]  # fmt: skip

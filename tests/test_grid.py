@@ -125,7 +125,10 @@ def test_keys_change_with_every_setting():
         'seed': 'run.seeds = 1', 'protocol': "run.protocol = 'ridge-v1'", 'rules': 'paper_v1.epochs = 3',
         'label': "run.methods = ['x=lgm']",
     }  # fmt: skip
-    words = {'parameterization': 'pixels', 'init': 'real', 'real_gradient': 'full', 'image_size': 8}
+    words = {
+        'parameterization': 'pixels', 'init': 'real', 'real_gradient': 'full', 'image_size': 8, 'num_views': 3,
+        'frame': 'whole', 'interpolation': 'bicubic',
+    }  # fmt: skip
     lasting = base.config['method_settings']
     assert base.method.settings.keys() - lasting.keys() == {
         'chunk_size', 'log_every', 'checkpoint_every', 'compile_backbone'

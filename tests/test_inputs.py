@@ -61,7 +61,7 @@ def refused(run_bench, tmp_path):
             'lgm.level_every <= 12 or lgm.num_updates > 53',
         ),
         (
-            ["run.methods = ['lgm', 'short=lgm_plus']", 'short/lgm.num_updates = 4', 'lgm.level_every = 1'],
+            ["run.methods = ['short=lgm_plus']", 'short/lgm_fast.num_updates = 4', 'lgm_fast.level_every = 1'],
             'bench.run: short/lgm_plus.num_updates = 4 with short/lgm_plus.level_every = 1 ends before',
         ),
         (

@@ -181,7 +181,7 @@ def test_bindings_of_the_other_method_are_in_use_and_of_a_third_are_not():
 
 
 def test_a_variant_and_a_labelled_method_are_resolved_with_their_own_settings():
-    (cell,) = grid_of("run.methods = ['neighbors']", "neighbors.of = 'lgm_real_init'", 'lgm.num_updates = 7')
+    (cell,) = grid_of("run.methods = ['neighbors']", "neighbors.of = 'lgm_real_init'", 'lgm_fast.num_updates = 7')
     assert (cell.of.settings['init'], cell.of.settings['num_updates']) == ('real', 7)
     scoped = ["neighbors.of = 'x=painter'", 'x/painter.place = 5']
     (cell,) = grid_of("run.methods = ['neighbors']", *scoped)

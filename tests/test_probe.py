@@ -47,7 +47,9 @@ def task_of(f_VND, y_NC, f_test_ND=None, labels_test=None, *, is_full=False):
     return ProbeTask(
         train=Split('distilled', range(len(y_NC)), y_NC.argmax(axis=1), names, 'd'), targets_NC=y_NC, is_full=is_full,
         test=Split('test', range(len(labels_test)), labels_test, names, 't'),
-        backbone=SimpleNamespace(input_side=8, interpolation='bilinear', device=CPU, feature_dim=f_VND.shape[2]),
+        backbone=SimpleNamespace(
+            input_side=8, interpolation='bilinear', device=CPU, dtype=torch.float32, feature_dim=f_VND.shape[2]
+        ),
         store=GivenFeatures(distilled=f_VND, test=f_test_ND[None]),
     )  # fmt: skip
 

@@ -158,7 +158,7 @@ BAD = {
     'later version': (lambda record: json.dumps({**record, 'schema_version': 7}), 'schema version 7'),
     'no labels': (lambda record: json.dumps({**record, 'distilled': LABELLESS}), 'distilled.labels is missing'),
     'labels': (
-        lambda record: json.dumps({**record, 'distilled': {**record.distilled, 'labels': 'fuzzy'}}), "labels is 'fuzzy'"
+        lambda record: json.dumps({**record, 'distilled': {**record['distilled'], 'labels': 'fuzzy'}}), "labels is 'fuzzy'"
     ),
     'status': (lambda record: json.dumps({**record, 'status': 'done'}), "'done'"),
     'missing field': (lambda record: json.dumps({**record, 'correct': {'n': 4}}), 'correct.bits is missing'),

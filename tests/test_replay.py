@@ -202,7 +202,7 @@ def committed(folder: Path) -> list[Record]:
     """Return the records of the smallest seed of a few methods, on the first of two encoders that has them all."""
     for backbone in ('tiny_moco', 'tiny_clip'):
         found = []
-        for method in ('random', 'centroid', 'lgm'):
+        for method in ('random', 'centroid', 'lgm_fast'):
             kept = [load(path) for path in (folder / 'plumage_spurious' / backbone / method).glob('*.json')]
             kept = [r for r in kept if r.status == 'ok' and (r.cell.protocol, r.cell.ipc) == ('paper-v1', 1)]
             found += sorted(kept, key=lambda record: record.cell.seed)[:1]
@@ -223,7 +223,7 @@ def one_thread():
 def test_committed_records_of_the_suite_replay(tmp_path, one_thread):
     kept = committed(COMMITTED)
     if not kept:
-        pytest.skip('no committed records of random, centroid and lgm on plumage_spurious yet: make suite makes them')
+        pytest.skip('no committed records of random, centroid and lgm_fast on plumage_spurious yet: make suite makes them')
     session = session_in(tmp_path)
     for record in kept:
         found = replay.replay(record, session)

@@ -194,7 +194,7 @@ def guarded_world(toy, run_bench, monkeypatch):
 def test_no_method_looks_at_the_test_split(guarded_world, run_bench):
     outcome = run_bench(bind=[
         f'run.methods = {methods_where()}', 'lgm.num_updates = 1', 'lgm.num_augmentations = 1', 'lgm.num_views = 1',
-        "lgm.parameterization = 'pixels'",
+        "lgm.parameterization = 'pixels'", 'lgm_fast.num_updates = 1',
         'paper_v1.full_epochs = 1', 'paper_v1.full_views = 1',
     ])  # fmt: skip
     assert outcome.status == 0, outcome

@@ -183,9 +183,9 @@ def test_soft_labels_reach_the_probe_the_record_and_a_table_of_their_own(run_ben
     (tmp_path / 'mine.py').write_text(PLUGIN)
     trained = []
 
-    def noting(task, w_RCD, b_RC, *, curves):
+    def noting(task, w_RCD, b_RC, **named):
         trained.append((task.targets_of(slice(None), dtype=torch.float32, device=b_RC.device).numpy(), b_RC.clone()))
-        return score(task, w_RCD, b_RC, curves=curves)
+        return score(task, w_RCD, b_RC, **named)
 
     monkeypatch.setattr(adam, 'score', noting)
     outcome = run_bench(

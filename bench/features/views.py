@@ -118,8 +118,10 @@ class RandomView:
             crop = RandomResizedCrop(self.side, scale=self.scale, ratio=self.ratio, interpolation=mode)
             return F.pil_to_tensor(crop(image))
         box_14 = crops.boxes_as_released(1, scale=self.scale, ratio=self.ratio, generator=torch.default_generator)
-        x_1CHW = F.pil_to_tensor(image).float()[None] / 255
-        return crops.sample(x_1CHW, box_14[None], torch.zeros(1, 1, dtype=torch.bool), side=self.side, overhang=True)[0]
+        # in double, so that the float32 result does not depend on the order of the operations
+        x_1CHW = F.pil_to_tensor(image).double()[None] / 255
+        no_flip_11 = torch.zeros(1, 1, dtype=torch.bool)
+        return crops.sample(x_1CHW, box_14[None], no_flip_11, side=self.side, overhang=True)[0].float()
 
     def key(self) -> dict[str, object]:
         return _key('random', self)

@@ -98,7 +98,7 @@ def adam_probe(
     with progress(total=epochs, title=task.title, unit='epoch') as advance, torch.no_grad():
         for epoch, gather in enumerate(epoch_features):
             order_RN = torch.stack([torch.randperm(len(task.train), generator=g) for g in generators])
-            loss = torch.zeros((), device=device)
+            loss = w_RCD.new_zeros(())
             for step, rows_RB in enumerate(order_RN.split(batch_size, dim=1)):
                 done = (epoch * steps_per_epoch + (step if cosine == 'step' else 0)) / (epochs * steps_per_epoch)
                 for group in optimizer.param_groups:
@@ -168,11 +168,11 @@ def _fresh(task: ProbeTask, views: list[RandomView], epochs: int) -> Iterator[Ga
 
 
 def _initial_probes(task: ProbeTask, generators: list[torch.Generator], *, sigma: float) -> tuple[Parameter, Parameter]:
-    """Return w_RCD ~ N(0, sigma^2), drawn by each repeat's generator, and b_RC = 0, on the backbone's device."""
-    device, shape = task.backbone.device, (task.num_classes, task.backbone.feature_dim)
+    """Return w_RCD ~ N(0, sigma^2), drawn by each repeat's generator, and b_RC = 0, like features in device and type."""
+    shape = (task.num_classes, task.backbone.feature_dim)
     start_RCD = torch.stack([torch.randn(*shape, generator=g) for g in generators])
-    b_RC = torch.zeros(len(generators), task.num_classes, device=device)
-    return Parameter((sigma * start_RCD).to(device)), Parameter(b_RC)
+    w_RCD = (sigma * start_RCD).to(task.backbone.device, task.backbone.dtype)
+    return Parameter(w_RCD), Parameter(w_RCD.new_zeros(w_RCD.shape[:2]))
 
 
 def _adam_step(

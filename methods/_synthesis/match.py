@@ -178,6 +178,8 @@ def _updates(
         )
         optimizer.zero_grad(set_to_none=True)
         loss = _backward(pyramid, loss_of, views, augmentation, backbone, chunking)
+        for level in pyramid.levels:  # an idle process has no gradients, but needs Adam's state for checkpoints
+            level.grad = torch.zeros_like(level) if level.grad is None else level.grad
         optimizer.step()
         yield step, loss, optimizer
 

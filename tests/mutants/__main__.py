@@ -101,7 +101,7 @@ def copy_to(folder: Path) -> Path:
 def problem_without_change(tree: Path, mutants: Sequence[Mutant]) -> str:
     """Return why verdicts would mean nothing, or '': the named tests have to pass, and to test the copy."""
     tests = sorted({test for mutant in mutants for test in mutant.tests})
-    outcome = run(tree, tests, limit=_LIMIT_OF_ALL)
+    outcome = run(tree, tests, limit=_LIMIT_OF_ALL, stop=False)
     if outcome.status != 0:
         return f'expected that the named tests pass without a change, got:\n{outcome.output}'
     with planted(tree, _SENTINEL):
@@ -140,13 +140,13 @@ class planted:
         self.path.write_text(self.text, encoding='utf-8')
 
 
-def run(tree: Path, tests: Sequence[str], *, limit: float) -> Outcome:
-    """Run tests of a copy until the first fails."""
+def run(tree: Path, tests: Sequence[str], *, limit: float, stop: bool = True) -> Outcome:
+    """Run tests of a copy, by default until the first fails."""
     # no bytecode: a change and its undoing may fall into one second and have one size, which is all that Python compares
     environment = {
         'OMP_NUM_THREADS': '1', **os.environ, 'PYTHONPATH': str(tree), 'PYTHONDONTWRITEBYTECODE': '1', 'COLUMNS': '250',
     }  # fmt: skip
-    command = [sys.executable, '-m', 'pytest', '-x', '-q', '-p', 'no:cacheprovider', '--tb=no', '-rfE', *tests]
+    command = [sys.executable, '-m', 'pytest', '-q', '-p', 'no:cacheprovider', '--tb=no', '-rfE', *['-x'] * stop, *tests]
     process = subprocess.Popen(
         command, cwd=tree, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         start_new_session=True,

@@ -24,11 +24,20 @@ _FEATURES = 'tests/test_features.py'
 _SELECTORS = 'tests/test_selectors.py'
 _RIVALS = 'tests/test_rivals.py'
 _SOFT = 'tests/test_soft_labels.py'
-_RECORDS = 'tests/test_records.py'
+_RECORDS = 'tests/test_records.py::test_statistics_worked_by_hand'
+_BITS = 'tests/test_records.py::test_correctness_bits_survive_packing'
 _BOARD = 'tests/test_leaderboard.py'
 _COMPARE = 'tests/test_compare.py'
-_ANALYSIS = 'tests/test_analysis.py'
+_DRAWS = 'tests/test_analysis.py::test_two_figures_use_the_same_images_draw_by_draw'
+_ENDS = 'tests/test_analysis.py::test_means_ratios_intervals_and_p_values_worked_by_hand'
 _RUN = 'tests/test_run.py::test_one_distilled_set_serves_every_eval_backbone_and_protocol'
+_LEAK = 'tests/test_rules.py::test_no_method_looks_at_the_test_split'
+_NORMALISED = 'tests/test_backbones.py::test_images_are_normalised_by_the_backbones_own_mean_and_std'
+_DEFAULTS = 'tests/test_gin_files.py::test_the_released_file_binds_the_defaults_of_the_method'
+_NEIGHBOURS = 'tests/test_neighbors.py::test_candidates_are_ranked_by_cosine_within_the_class'
+_REPLACED = 'tests/test_neighbors.py::test_each_image_is_replaced_by_its_nearest_and_a_taken_one_by_the_next'
+_CROPS = 'tests/test_crops.py'
+_LOOP = 'tests/test_released_loop.py'
 _WIRING = 'tests/test_wiring.py'
 
 PYRAMID = (
@@ -60,7 +69,7 @@ PYRAMID = (
     ),
     Mutant(
         'colours_by_rows', 'the colour matrix is divided by its largest row norm',
-        'methods/_synthesis/pyramid.py', '_COLOUR.norm(dim=0).max()', '_COLOUR.norm(dim=1).max()', (_SYNTHESIS,),
+        'methods/_synthesis/pyramid.py', 'c_33.norm(dim=0).max()', 'c_33.norm(dim=1).max()', (_SYNTHESIS,),
     ),
     Mutant(
         'sigmoid_of_x', 'the sigmoid lacks its factor of 2',
@@ -76,11 +85,40 @@ PYRAMID = (
     ),
     Mutant(
         'photographs_in_other_colours', 'images that start from photographs do not decode to them',
-        'methods/_synthesis/pyramid.py', 'torch.linalg.inv(COLOUR_33)', 'torch.linalg.inv(COLOUR_33).T', (_SYNTHESIS,),
+        'methods/_synthesis/pyramid.py', 'torch.linalg.inv(colour_33(self.dtype))',
+        'torch.linalg.inv(colour_33(self.dtype)).T', (_SYNTHESIS,),
     ),
 )  # fmt: skip
 
 LOOP = (
+    Mutant(
+        'moments_kept', "Adam's moments survive the growth of the pyramid",
+        'methods/_synthesis/match.py', '            pyramid.grow()\n            optimizer = _adam(pyramid)',
+        '            old = optimizer.state_dict()["state"]\n'
+        '            pyramid.grow()\n            optimizer = _adam(pyramid)\n'
+        '            optimizer.state.update({pyramid.levels[i]: moments for i, moments in old.items()})', (_LOOP,),
+    ),
+    Mutant(
+        'growth_late', 'the pyramid grows one update late',
+        'methods/_synthesis/match.py', 'step > self.level_delay and (step - self.level_delay) % self.level_every == 0',
+        'step - 1 > self.level_delay and (step - 1 - self.level_delay) % self.level_every == 0', (_LOOP,),
+    ),
+    Mutant(
+        'rate_not_divided', 'the rate is not divided by the number of levels in the loop',
+        'methods/_synthesis/match.py', 'schedule.rate(step, len(pyramid.levels))', 'schedule.rate(step, 1)', (_LOOP,),
+    ),
+    Mutant(
+        'rate_set_once', 'the rate stays that of the first update',
+        'methods/_synthesis/match.py', "group['lr'] = schedule.rate(step,", "group['lr'] = schedule.rate(0,", (_LOOP,),
+    ),
+    Mutant(
+        'decay_on_images', 'images have weight decay',
+        'methods/_synthesis/match.py', 'torch.optim.Adam(pyramid.levels,', 'torch.optim.AdamW(pyramid.levels,', (_LOOP,),
+    ),
+    Mutant(
+        'gradients_add_up', 'gradients of earlier updates are not cleared',
+        'methods/_synthesis/match.py', 'optimizer.zero_grad(set_to_none=True)', 'pass', (_LOOP,),
+    ),
     Mutant(
         'views_ignore_seed', 'the views of synthetic images are the same for every method seed',
         'methods/_synthesis/distil.py', "derive_seed('synthesis', 'views', task.seed)", "derive_seed('synthesis', 'views')",
@@ -126,7 +164,7 @@ LOOP = (
     Mutant(
         'default_not_released', 'a default of lgm is not that of the release',
         'methods/_synthesis/distil.py', "Since('2026-11', neutral=0)] = 1", "Since('2026-11', neutral=0)] = 0",
-        ('tests/test_gin_files.py',),
+        (_DEFAULTS,),
     ),
     Mutant(
         'half_cosine_from_the_start', 'the rate falls from the first update on',
@@ -265,12 +303,12 @@ REAL = (
     ),
     Mutant(
         'covariance_by_images', 'the covariance weighs images alike and not classes',
-        'methods/_synthesis/real.py', '1 / self.counts_C[self.labels_N] / (self.counts_C > 0).sum()',
+        'methods/_synthesis/real.py', '1 / self.counts_C[self.labels_N].to(self.dtype) / (self.counts_C > 0).sum()',
         'torch.full((len(self.labels_N),), 1 / len(self.labels_N))', (_RIVALS,),
     ),
     Mutant(
         'method_sees_test', 'a method is given the test split',
-        'bench/pipeline/distil.py', 'train=plan.train', 'train=session.dataset(cell.dataset).test', ('tests/test_rules.py',),
+        'bench/pipeline/distil.py', 'train=plan.train', 'train=session.dataset(cell.dataset).test', (_LEAK,),
     ),
     Mutant(
         'method_seed_0', 'every method seed is 0',
@@ -281,11 +319,11 @@ REAL = (
 VIEWS = (
     Mutant(
         'shared_crop', 'all views of all synthetic images have one crop',
-        'methods/_synthesis/augment.py', 'boxes_M4.view(count', 'boxes_M4[:1].repeat(total, 1).view(count', (_WIRING,),
+        'methods/_synthesis/augment.py', 'boxes_M4.view(count', 'boxes_M4[:1].repeat(total, 1).view(count', (_CROPS,),
     ),
     Mutant(
         'shared_noise', 'all views have the same picture of noise',
-        'methods/_synthesis/augment.py', 'views.noise_seed + stream', 'views.noise_seed', (_WIRING,),
+        'methods/_synthesis/augment.py', 'views.noise_seed + stream', 'views.noise_seed', (_CROPS,),
     ),
     Mutant(
         'synthetic_not_flipped', 'synthetic views are never flipped',
@@ -303,6 +341,43 @@ VIEWS = (
         'area_of_squared_share', 'the area of crops inside the image is too small',
         'bench/features/crops.py', 'area = side * side * _uniform(scale, _TRIES, count, generator=generator)',
         'area = (side * _uniform(scale, _TRIES, count, generator=generator)) ** 2', (_SYNTHESIS,),
+    ),
+    Mutant(
+        'uniform_aspect_inside', 'the aspect of crops inside the image is uniform and not log-uniform',
+        'bench/features/crops.py',
+        'torch.exp(_uniform((math.log(ratio[0]), math.log(ratio[1])), _TRIES, count, generator=generator))',
+        '_uniform(ratio, _TRIES, count, generator=generator)', (_CROPS,),
+    ),
+    Mutant(
+        'uniform_aspect_released', 'the aspect of released crops is uniform and not log-uniform',
+        'bench/features/crops.py',
+        'torch.exp(_uniform((math.log(ratio[0]), math.log(ratio[1])), count, generator=generator))',
+        '_uniform(ratio, count, generator=generator)', (_CROPS,),
+    ),
+    Mutant(
+        'released_crop_cut', 'released crops are cut to the sides of the image',
+        'bench/features/crops.py', 'corners_2M = torch.rand(2, count, generator=generator) * (1 - sides_2M)',
+        'sides_2M = sides_2M.clamp(max=1)\n    corners_2M = torch.rand(2, count, generator=generator) * (1 - sides_2M)',
+        (_CROPS,),
+    ),
+    Mutant(
+        'released_crop_at_corner', 'released crops all begin at the upper left corner',
+        'bench/features/crops.py', 'torch.rand(2, count, generator=generator) * (1 - sides_2M)',
+        '0 * torch.rand(2, count, generator=generator) * (1 - sides_2M)', (_CROPS,),
+    ),
+    Mutant(
+        'border_outside', 'outside of the image a released crop repeats the border',
+        'bench/features/crops.py', "'zeros' if overhang else 'border'", "'border'", (_CROPS,),
+    ),
+    Mutant(
+        'random_square_in_the_centre', 'a random square is the central one',
+        'bench/features/views.py', 'else RandomCrop(square)(image)', 'else F.center_crop(image, [square, square])',
+        (_CROPS,),
+    ),
+    Mutant(
+        'square_not_reduced', 'crops from a square are taken from the image before it is reduced',
+        'bench/features/views.py', 'image = F.resize(image, [square], interpolation=mode)',
+        'square = min(image.size)', (_CROPS,),
     ),
     Mutant(
         'flipped_upside_down', 'views are mirrored from top to bottom',
@@ -348,12 +423,12 @@ VIEWS = (
     ),
     Mutant(
         'mean_and_std_exchanged', 'images are normalised with mean and standard deviation exchanged',
-        'bench/backbones/base.py', '(x_NCHW - mean) / std', '(x_NCHW - std) / mean', ('tests/test_backbones.py',),
+        'bench/backbones/base.py', '(x_NCHW - mean) / std', '(x_NCHW - std) / mean', (_NORMALISED,),
     ),
     Mutant(
         'network_sees_bgr', 'networks see blue, green, red',
         'bench/backbones/base.py', 'f_ND = self.network(x_NCHW)', 'f_ND = self.network(x_NCHW.flip(1))',
-        ('tests/test_backbones.py',),
+        (_NORMALISED,),
     ),
 )  # fmt: skip
 
@@ -449,6 +524,14 @@ PROBES = (
         'bench/probes/adam.py', "'whole' if not square else", "'whole' if True else", (_WIRING,),
     ),
     Mutant(
+        'rate_by_step', 'the rate of release-v1 falls within an epoch',
+        'bench/probes/adam.py', "(step if cosine == 'step' else 0)", 'step', (_WIRING,),
+    ),
+    Mutant(
+        'released_rate_not_bound', 'release-v1 has the schedule of paper-v1',
+        'bench/probes/protocols.py', ", 'cosine': 'epoch'", '', (_WIRING,),
+    ),
+    Mutant(
         'pool_shared', 'all repeats draw from one pool of views',
         'bench/probes/adam.py', 'own if own_views and not task.is_full else [view]', '[view]', (_WIRING,),
     ),
@@ -538,16 +621,16 @@ METHODS = (
     Mutant(
         'neighbours_of_any_class', 'the nearest real image may be of another class',
         'bench/features/similarity.py', 'np.flatnonzero(labels_M == label)', 'np.arange(len(labels_M))',
-        ('tests/test_neighbors.py',),
+        (_NEIGHBOURS, _REPLACED),
     ),
     Mutant(
         'neighbours_by_product', 'the nearest real image is that of the largest scalar product',
         'bench/features/similarity.py', 'unit(f_ND[queries]) @ unit(f_MD[members]).T', 'f_ND[queries] @ f_MD[members].T',
-        ('tests/test_neighbors.py',),
+        (_NEIGHBOURS, _REPLACED),
     ),
     Mutant(
         'neighbour_taken_twice', 'two distilled images may have the same neighbour',
-        'methods/neighbors.py', 'if row not in chosen)', 'if row is not None)', ('tests/test_neighbors.py',),
+        'methods/neighbors.py', 'if row not in chosen)', 'if row is not None)', (_NEIGHBOURS, _REPLACED),
     ),
     Mutant(
         'sfm_not_centred', 'sfm compares class means that are not centred',
@@ -585,8 +668,8 @@ METHODS = (
     ),
     Mutant(
         'teacher_by_images', 'the teacher of soft labels weighs images alike and not classes',
-        'bench/distillation/soft_labels.py', 'num_classes * counts_C[labels_N[rows]]', '0 * counts_C[labels_N[rows]] + len(f_ND)',
-        (_SOFT,),
+        'bench/distillation/soft_labels.py', 'num_classes * counts_C[labels_N[rows]]',
+        '0 * counts_C[labels_N[rows]] + len(f_ND)', (_SOFT,),
     ),
 )  # fmt: skip
 
@@ -646,7 +729,7 @@ RESULTS = (
     Mutant(
         'bits_inverted', 'the record keeps which images were wrong',
         'bench/results/record.py', 'np.packbits(np.asarray(correct_RN, dtype=bool), axis=1)',
-        'np.packbits(~np.asarray(correct_RN, dtype=bool), axis=1)', (_RECORDS,),
+        'np.packbits(~np.asarray(correct_RN, dtype=bool), axis=1)', (_BITS,),
     ),
     Mutant(
         'first_repeat_by_class', 'accuracy per class is that of the first repeat',
@@ -664,20 +747,20 @@ RESULTS = (
     Mutant(
         'images_not_drawn', 'the bootstrap draws seeds only',
         'bench/analysis/bootstrap.py', 'self.correct_SN @ _image_draws(count)',
-        'np.repeat(self.correct_SN.mean(axis=1, keepdims=True), DRAWS, axis=1)', (_ANALYSIS,),
+        'np.repeat(self.correct_SN.mean(axis=1, keepdims=True), DRAWS, axis=1)', (_DRAWS,),
     ),
     Mutant(
         'images_drawn_apart', 'two figures of the bootstrap use different images',
         'bench/analysis/bootstrap.py', '@ _image_draws(count)', '@ _image_draws(count)[:, np.random.permutation(DRAWS)]',
-        (_ANALYSIS,),
+        (_DRAWS,),
     ),
     Mutant(
         'p_may_be_0', 'the p-value of the bootstrap may be 0',
-        'bench/analysis/bootstrap.py', '(self.draws_B <= 0).sum() + 1', '(self.draws_B <= 0).sum()', (_ANALYSIS,),
+        'bench/analysis/bootstrap.py', '(self.draws_B <= 0).sum() + 1', '(self.draws_B <= 0).sum()', (_ENDS,),
     ),
     Mutant(
         'interval_of_90_percent', 'intervals of the bootstrap are of 90 %',
-        'bench/analysis/bootstrap.py', 'LEVEL = 0.95', 'LEVEL = 0.90', (_ANALYSIS,),
+        'bench/analysis/bootstrap.py', 'LEVEL = 0.95', 'LEVEL = 0.90', (_ENDS,),
     ),
 )  # fmt: skip
 
