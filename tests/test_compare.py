@@ -249,8 +249,8 @@ def test_the_command_compares_with_what_was_published(tmp_path):
     put(tmp_path, 'lgm', (0.6, 0.7, 0.8), source='dinov2_vitb14', on='dinov2_vitb14', dataset='cub200')
     done = command('--to=published', f'--results_dir={tmp_path}')
     assert (done.returncode, done.stderr) == (0, '')
-    for said in ('cub200 x dinov2_vitb14: lgm, release-v1', '86.0 ± 0.1', '-16.0'):
-        assert said in done.stdout
+    for shown in ('cub200 x dinov2_vitb14: lgm, release-v1', '86.0 ± 0.1', '-16.0'):
+        assert shown in done.stdout
 
 
 @pytest.mark.parametrize(

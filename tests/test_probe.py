@@ -38,17 +38,17 @@ class GivenFeatures:
         return f_VND[:num_views] if len(f_VND) >= num_views else np.repeat(f_VND, num_views, axis=0)
 
 
-def task_of(f_VND, y_NC, f_test_ND=None, labels_test=None, *, is_full=False):
+def task_of(f_VND, y_NC, f_test_ND=None, labels_test=None, *, is_full=False, precision='float32'):
     y_NC = np.asarray(y_NC, dtype=np.float32)
-    f_VND = np.asarray(f_VND, dtype=np.float32)
-    f_test_ND = f_VND[0] if f_test_ND is None else np.asarray(f_test_ND, dtype=np.float32)
+    f_VND = np.asarray(f_VND, dtype=precision)
+    f_test_ND = f_VND[0] if f_test_ND is None else np.asarray(f_test_ND, dtype=precision)
     labels_test = y_NC.argmax(axis=1) if labels_test is None else np.asarray(labels_test)
     names = tuple(map(str, range(y_NC.shape[1])))
     return ProbeTask(
         train=Split('distilled', range(len(y_NC)), y_NC.argmax(axis=1), names, 'd'), targets_NC=y_NC, is_full=is_full,
         test=Split('test', range(len(labels_test)), labels_test, names, 't'),
         backbone=SimpleNamespace(
-            input_side=8, interpolation='bilinear', device=CPU, dtype=torch.float32, feature_dim=f_VND.shape[2]
+            input_side=8, interpolation='bilinear', device=CPU, feature_dim=f_VND.shape[2], dtype=getattr(torch, precision)
         ),
         store=GivenFeatures(distilled=f_VND, test=f_test_ND[None]),
     )  # fmt: skip
@@ -58,7 +58,7 @@ def random_task(count=9, classes=3, views=4, soft=False, seed=0, **changes):
     generator = np.random.default_rng(seed)
     y_NC = np.eye(classes)[np.arange(count) % classes]
     if soft:
-        y_NC = generator.dirichlet(np.ones(classes), size=count)
+        y_NC = generator.multinomial(64, generator.dirichlet(np.ones(classes), size=count)) / 64  # float32 holds them
     return task_of(generator.normal(size=(views, count, D)), y_NC, **changes)
 
 
@@ -102,15 +102,16 @@ def reference(task, *, repeat, epochs, batch_size, rate_per_256, init_sigma):
 
 
 @pytest.mark.parametrize('soft', [False, True])
-def test_the_adam_probe_is_what_autograd_and_adam_would_make(weights, soft):
-    task = random_task(soft=soft)
+@pytest.mark.parametrize('precision, rtol, atol', [('float32', 1e-3, 1e-4), ('float64', 1e-9, 1e-12)])
+def test_the_adam_probe_is_what_autograd_and_adam_would_make(weights, soft, precision, rtol, atol):
+    task = random_task(soft=soft, precision=precision)
     rules = {'epochs': 30, 'batch_size': 4, 'rate_per_256': 1.0, 'init_sigma': 0.1}
     adam_probe(task, repeats=3, num_views=4, **rules)
     w_RCD, b_RC = weights[0]
     for repeat in range(3):
         w_CD, b_C = reference(task, repeat=repeat, **rules)
-        torch.testing.assert_close(w_RCD[repeat].double(), w_CD, rtol=1e-3, atol=1e-4)
-        torch.testing.assert_close(b_RC[repeat].double(), b_C, rtol=1e-3, atol=1e-4)
+        torch.testing.assert_close(w_RCD[repeat].double(), w_CD, rtol=rtol, atol=atol)
+        torch.testing.assert_close(b_RC[repeat].double(), b_C, rtol=rtol, atol=atol)
 
 
 @pytest.mark.parametrize(
