@@ -14,6 +14,7 @@ from bench.core.hashing import derive_seed
 from bench.core.types import Split
 from bench.features.encode import release
 from bench.features.store import FeatureStore
+from bench.features.views import RandomView
 from bench.probes import adam, nearest, ridge
 from bench.probes.adam import adam_probe
 from bench.probes.nearest import nearest_probe
@@ -149,6 +150,29 @@ def test_repeats_are_independent_and_a_run_is_deterministic(weights):
     torch.testing.assert_close(two, five[:2])
     assert len({w_CD.numpy().tobytes() for w_CD in five}) == 5
     assert first.curves == second.curves and (first.correct_RN == second.correct_RN).all()
+
+
+def test_each_repeat_has_a_pool_of_its_own_but_on_the_whole_split(toy, tmp_path, weights, monkeypatch):
+    pools, features = [], FeatureStore.features
+
+    def noting(store, split, backbone, view, **named):
+        found = features(store, split, backbone, view, **named)
+        if isinstance(view, RandomView):
+            pools.append(np.array(found))
+        return found
+
+    monkeypatch.setattr(FeatureStore, 'features', noting)
+    data, store = toy.toy_data(None), FeatureStore(tmp_path)
+    rules = {'epochs': 3, 'full_epochs': 3, 'num_views': 2, 'full_views': 2}
+    for is_full, count in ((False, 3), (True, 1)):
+        task = ProbeTask(data.train, None, is_full, data.test, toy.toy_net(None, CPU), store)
+        pools.clear()
+        adam_probe(task, repeats=3, **rules)
+        assert len(pools) == len({pool.tobytes() for pool in pools}) == count
+        encoded = store.images_encoded
+        adam_probe(task, repeats=2, **rules)
+        assert store.images_encoded == encoded  # the first repeats have the pools that they had before
+        torch.testing.assert_close(weights[-1][0], weights[-2][0][:2])
 
 
 def test_the_curve_starts_at_the_loss_of_a_blank_probe():
