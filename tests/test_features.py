@@ -11,14 +11,17 @@ import pytest
 import torch
 from conftest import Pictures
 from PIL import Image
+from scipy import stats
 
 from bench.core import progress
 from bench.core.types import Split
+from bench.features import crops
 from bench.features import encode as encoding
 from bench.features import store as storing
 from bench.features.encode import as_floats, encode, release, workers_for
 from bench.features.store import FeatureStore
 from bench.features.views import CenterView, RandomView, resize_side
+from methods._synthesis.augment import Augmentation
 
 pytestmark = pytest.mark.numerical
 
@@ -304,6 +307,100 @@ def test_crops_lie_inside_the_image_and_have_the_asked_area_and_shape():
     assert 0.65 < min(aspects) < 0.85 and 1.2 < max(aspects) < 1.5
     mirrored = replace(view, flip_prob=1.0)(image, index=0, view=0)
     torch.testing.assert_close(mirrored.flip(2), view(image, index=0, view=0), rtol=0, atol=0)
+
+
+SCALE, RATIO = (0.08, 1.0), (3 / 4, 4 / 3)
+
+
+def generator():
+    return torch.Generator().manual_seed(0)
+
+
+def test_released_boxes_are_uniform_in_area_log_aspect_and_place():
+    boxes_M4 = crops.boxes_as_released(20_000, scale=SCALE, ratio=RATIO, generator=generator()).double().numpy()
+    top, left, height, width = boxes_M4.T
+    uniform = {
+        'area': (height * width - 0.08) / 0.92, 'aspect': np.log(width / height) / np.log(4 / 3) / 2 + 0.5,
+        'down': top / (1 - height), 'right': left / (1 - width),
+    }  # fmt: skip
+    for name, values in uniform.items():
+        assert stats.kstest(values, 'uniform').pvalue > 0.01, name
+    for one, other in (('area', 'aspect'), ('area', 'down'), ('aspect', 'right'), ('down', 'right')):
+        assert abs(np.corrcoef(uniform[one], uniform[other])[0, 1]) < 0.03
+    # the share of boxes that are longer than the image, from the two densities
+    longest = np.log(4 / 3)
+    expected = (1 - (1 - np.exp(-longest)) / longest) / 0.92
+    outside = (height > 1) | (width > 1)
+    assert expected == pytest.approx(0.142, abs=5e-4) and outside.mean() == pytest.approx(expected, abs=0.01)
+    assert not ((height > 1) & (width > 1)).any()
+
+
+def test_boxes_inside_are_distributed_as_torchvisions():
+    from torchvision.transforms import RandomResizedCrop
+
+    side, count = 240, 5000
+    ours_M4 = side * crops.boxes_inside(count, side=side, scale=SCALE, ratio=RATIO, generator=generator()).numpy()
+    blank = torch.zeros(1, side, side)
+    torch.manual_seed(1)
+    theirs_M4 = np.array([RandomResizedCrop.get_params(blank, list(SCALE), list(RATIO)) for _ in range(count)])
+
+    def described(boxes_M4):
+        top, left, height, width = boxes_M4.T
+        ends = {'bottom': side - top - height, 'end': side - left - width}
+        return {'top': top, 'left': left, **ends, 'area': height * width, 'aspect': width / height}
+
+    for (name, ours), theirs in zip(described(ours_M4).items(), described(theirs_M4).values(), strict=True):
+        assert stats.ks_2samp(ours.round(4), theirs.round(4)).pvalue > 0.01, name
+
+
+def slopes(x_NCHW):
+    """Return what tells place, size, mirror image and noise of views of `SLOPES` apart, one array each."""
+    x_NCHW = x_NCHW.double()
+    half = x_NCHW.shape[-1] // 2
+    found = {f'mean of {name}': x_NCHW[:, channel].mean(dim=(1, 2)) for channel, name in enumerate('RGB')}
+    found['R to the right'] = (x_NCHW[:, 0, :, half:] - x_NCHW[:, 0, :, :half]).mean(dim=(1, 2))
+    found['G downwards'] = (x_NCHW[:, 1, half:] - x_NCHW[:, 1, :half]).mean(dim=(1, 2))
+    found['roughness'] = x_NCHW[:, 2].diff(dim=-1).abs().median(dim=-1).values.median(dim=-1).values
+    return {name: values.numpy().round(3) for name, values in found.items()}
+
+
+# Red grows to the right, green downwards; blue is the same everywhere, but for noise and what lies outside.
+_RAMP = np.linspace(2, 250, 32)
+SLOPES = Image.fromarray(np.stack(np.broadcast_arrays(_RAMP, _RAMP[:, None], 128.0), axis=-1).astype(np.uint8))
+
+
+@pytest.mark.parametrize('overhang', [False, True])
+@pytest.mark.parametrize('frame', ['whole', 'random'])
+def test_real_and_synthetic_views_of_one_picture_are_distributed_alike(overhang, frame):
+    count, side = 800, 28  # of a 28 px view, the square has 32 px
+    shared = {'overhang': overhang, 'noise_std': 0.2, 'noise_mean': 0.3, 'noise_prob': 0.5}
+    view = RandomView(side, 'bilinear', seed=0, frame=frame, **shared)
+    real_NCHW = torch.stack([as_floats(view(SLOPES, index=0, view=number)) for number in range(count)])
+    augmentation = Augmentation(**shared)
+    drawn = augmentation.sample(1, count, side=32, generator=generator())
+    x_1CHW = torch.from_numpy(np.array(SLOPES)).permute(2, 0, 1)[None].float() / 255
+    real, synthetic = slopes(real_NCHW), slopes(augmentation.apply(x_1CHW, drawn, side=side))
+    for name, values in real.items():
+        assert stats.ks_2samp(values, synthetic[name]).pvalue > 0.005, name
+    for found in (real, synthetic):
+        assert 0.45 < (found['R to the right'] < 0).mean() < 0.55
+        assert 0.45 < (found['roughness'] > 0.05).mean() < 0.55
+        assert (found['mean of B'][found['roughness'] < 0.05] < 0.495).mean() == pytest.approx(0.142 * overhang, abs=0.06)
+
+
+def test_a_square_frame_is_cut_from_the_reduced_image():
+    """Of a wide picture whose red tells the column, the crop being the whole square."""
+    columns = np.linspace(0, 255, 192)
+    wide = Image.fromarray(np.broadcast_to(columns[None, :, None], (96, 192, 3)).astype(np.uint8))
+
+    def middles(frame):
+        view = RandomView(56, 'bilinear', seed=0, scale=(1.0, 1.0), ratio=(1.0, 1.0), flip_prob=0.0, frame=frame)
+        seen = torch.stack([view(wide, index=0, view=number) for number in range(300)]).double()
+        assert (seen[..., -1] - seen[..., 0]).mean().item() == pytest.approx(255 / 2, abs=6)  # as wide as high
+        return seen.mean(dim=(1, 2, 3)).numpy() / 255
+
+    np.testing.assert_allclose(middles('center'), 0.5, atol=0.01)
+    assert stats.kstest(middles('random'), stats.uniform(0.25, 0.5).cdf).pvalue > 0.01
 
 
 def test_noise_has_the_asked_mean_spread_and_frequency():

@@ -34,7 +34,7 @@ ORIGIN = Provenance(
 N = 20  # test images, so that accuracies are multiples of 5%
 
 
-def put(results_dir, method, top1=None, *, source='any', on='tiny_a', ipc=1, seed=0, protocol='paper-v1', **changes):
+def put(results_dir, method, top1=None, *, source='any', on='tiny_a', ipc=1, seed=0, protocol='release-v1', **changes):
     """Write one record with these accuracies, or a failed one; returns its path."""
     digest = changes.pop('protocol_hash', f'{protocol}-hash')
     dataset = changes.pop('dataset', 'toy')
@@ -126,7 +126,7 @@ def test_published_numbers_stand_beside_ours_and_never_win(tmp_path):
     }  # fmt: skip
     # neither ten images per class, nor a protocol of our own, nor soft labels
     assert {(row['ipc'], row['protocol'], row['labels']) for row in shown.values()} == {
-        (1, 'paper-v1', 'hard'), (None, 'paper-v1', 'hard'),
+        (1, 'release-v1', 'hard'), (None, 'release-v1', 'hard'),
     }  # fmt: skip
     parts = tables.markdown(board.rows).split('\n## ')[1:]
     assert '**87.5 ± 3.5 [1]** | 99.5 ± 0.1 |' in parts[0] and 'it is not ranked' in parts[0].lower()
@@ -139,12 +139,12 @@ def test_published_numbers_stand_beside_ours_and_never_win(tmp_path):
         assert {(row['published_mean'], row['published_std']) for row in csv.DictReader(file)} == {('', '')}
 
 
-def test_changed_rules_of_the_probe_have_no_published_number(tmp_path):
+def test_other_rules_of_the_probe_have_no_published_number(tmp_path):
     shutil.copy(GOLDEN / 'published.csv', tmp_path)
-    for protocol in ('paper-v1', 'paper-v1-exact', 'paper-v1+72e8c6'):
+    for protocol in ('release-v1', 'paper-v1', 'paper-v1-exact', 'release-v1+72e8c6'):
         put(tmp_path, 'random', (0.5, 0.6), protocol=protocol)
     found = {row['protocol']: row['published_mean'] for row in _rows(tmp_path)}
-    assert found == {'paper-v1': 66.0, 'paper-v1-exact': 66.0, 'paper-v1+72e8c6': None}
+    assert found == {'release-v1': 66.0, 'paper-v1': None, 'paper-v1-exact': None, 'release-v1+72e8c6': None}
 
 
 def test_golden_records_are_what_this_code_writes(tmp_path):
@@ -299,11 +299,11 @@ def test_soft_labels_change_nothing_about_the_tables_of_hard_ones(tmp_path):
     ]  # fmt: skip
     # the weights differ between the kinds of labels too, and within the soft ones alone they are named
     assert before.warnings == []
-    assert len(after.warnings) == 1 and after.warnings[0].startswith('toy, paper-v1, soft labels: records differ in eval')
+    assert len(after.warnings) == 1 and after.warnings[0].startswith('toy, release-v1, soft labels: records differ in eval')
     parts = tables.markdown(after.rows).split('\n## ')[1:]
     assert [table.count('**') for table in parts] == [2, 2, 2] and '**90.0 ± 0.0**' in parts[0]
     title, remark = parts[2].split('\n\n')[:2]
-    assert title == 'toy, probe paper-v1 (paper-v1) · soft labels' and '**100.0 ± 0.0**' in parts[2]
+    assert title == 'toy, probe release-v1 (release-) · soft labels' and '**100.0 ± 0.0**' in parts[2]
     assert 'not comparable with any table of hard labels' in remark
     assert tables.text(after.rows).count('not comparable with any table of hard labels') == 1
 
@@ -318,7 +318,7 @@ def test_warnings_stay_within_a_kind_of_labels(tmp_path):
     put_soft(tmp_path, 'centroid', (0.6,), seed=1, distilled={'hash': 'others'}, settings={'temperature': 2})
     picks, settings = summary.read(tmp_path).warnings
     assert picks.startswith('toy, ipc 1, soft labels: herding and lgm picked identical images')
-    assert settings.startswith('toy, paper-v1, soft labels: centroid, ipc 1') and 'temperature=2' in settings
+    assert settings.startswith('toy, release-v1, soft labels: centroid, ipc 1') and 'temperature=2' in settings
 
 
 def test_damaged_files_are_named_and_the_rest_is_shown(tmp_path):

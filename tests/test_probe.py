@@ -14,6 +14,7 @@ from bench.core.hashing import derive_seed
 from bench.core.types import Split
 from bench.features.encode import release
 from bench.features.store import FeatureStore
+from bench.features.views import RandomView
 from bench.probes import adam, nearest, ridge
 from bench.probes.adam import adam_probe
 from bench.probes.nearest import nearest_probe
@@ -38,17 +39,17 @@ class GivenFeatures:
         return f_VND[:num_views] if len(f_VND) >= num_views else np.repeat(f_VND, num_views, axis=0)
 
 
-def task_of(f_VND, y_NC, f_test_ND=None, labels_test=None, *, is_full=False):
+def task_of(f_VND, y_NC, f_test_ND=None, labels_test=None, *, is_full=False, precision='float32'):
     y_NC = np.asarray(y_NC, dtype=np.float32)
-    f_VND = np.asarray(f_VND, dtype=np.float32)
-    f_test_ND = f_VND[0] if f_test_ND is None else np.asarray(f_test_ND, dtype=np.float32)
+    f_VND = np.asarray(f_VND, dtype=precision)
+    f_test_ND = f_VND[0] if f_test_ND is None else np.asarray(f_test_ND, dtype=precision)
     labels_test = y_NC.argmax(axis=1) if labels_test is None else np.asarray(labels_test)
     names = tuple(map(str, range(y_NC.shape[1])))
     return ProbeTask(
         train=Split('distilled', range(len(y_NC)), y_NC.argmax(axis=1), names, 'd'), targets_NC=y_NC, is_full=is_full,
         test=Split('test', range(len(labels_test)), labels_test, names, 't'),
         backbone=SimpleNamespace(
-            input_side=8, interpolation='bilinear', device=CPU, dtype=torch.float32, feature_dim=f_VND.shape[2]
+            input_side=8, interpolation='bilinear', device=CPU, feature_dim=f_VND.shape[2], dtype=getattr(torch, precision)
         ),
         store=GivenFeatures(distilled=f_VND, test=f_test_ND[None]),
     )  # fmt: skip
@@ -58,7 +59,7 @@ def random_task(count=9, classes=3, views=4, soft=False, seed=0, **changes):
     generator = np.random.default_rng(seed)
     y_NC = np.eye(classes)[np.arange(count) % classes]
     if soft:
-        y_NC = generator.dirichlet(np.ones(classes), size=count)
+        y_NC = generator.multinomial(64, generator.dirichlet(np.ones(classes), size=count)) / 64  # float32 holds them
     return task_of(generator.normal(size=(views, count, D)), y_NC, **changes)
 
 
@@ -102,15 +103,16 @@ def reference(task, *, repeat, epochs, batch_size, rate_per_256, init_sigma):
 
 
 @pytest.mark.parametrize('soft', [False, True])
-def test_the_adam_probe_is_what_autograd_and_adam_would_make(weights, soft):
-    task = random_task(soft=soft)
+@pytest.mark.parametrize('precision, rtol, atol', [('float32', 1e-3, 1e-4), ('float64', 1e-9, 1e-12)])
+def test_the_adam_probe_is_what_autograd_and_adam_would_make(weights, soft, precision, rtol, atol):
+    task = random_task(soft=soft, precision=precision)
     rules = {'epochs': 30, 'batch_size': 4, 'rate_per_256': 1.0, 'init_sigma': 0.1}
     adam_probe(task, repeats=3, num_views=4, **rules)
     w_RCD, b_RC = weights[0]
     for repeat in range(3):
         w_CD, b_C = reference(task, repeat=repeat, **rules)
-        torch.testing.assert_close(w_RCD[repeat].double(), w_CD, rtol=1e-3, atol=1e-4)
-        torch.testing.assert_close(b_RC[repeat].double(), b_C, rtol=1e-3, atol=1e-4)
+        torch.testing.assert_close(w_RCD[repeat].double(), w_CD, rtol=rtol, atol=atol)
+        torch.testing.assert_close(b_RC[repeat].double(), b_C, rtol=rtol, atol=atol)
 
 
 @pytest.mark.parametrize(
@@ -148,6 +150,29 @@ def test_repeats_are_independent_and_a_run_is_deterministic(weights):
     torch.testing.assert_close(two, five[:2])
     assert len({w_CD.numpy().tobytes() for w_CD in five}) == 5
     assert first.curves == second.curves and (first.correct_RN == second.correct_RN).all()
+
+
+def test_each_repeat_has_a_pool_of_its_own_but_on_the_whole_split(toy, tmp_path, weights, monkeypatch):
+    pools, features = [], FeatureStore.features
+
+    def noting(store, split, backbone, view, **named):
+        found = features(store, split, backbone, view, **named)
+        if isinstance(view, RandomView):
+            pools.append(np.array(found))
+        return found
+
+    monkeypatch.setattr(FeatureStore, 'features', noting)
+    data, store = toy.toy_data(None), FeatureStore(tmp_path)
+    rules = {'epochs': 3, 'full_epochs': 3, 'num_views': 2, 'full_views': 2}
+    for is_full, count in ((False, 3), (True, 1)):
+        task = ProbeTask(data.train, None, is_full, data.test, toy.toy_net(None, CPU), store)
+        pools.clear()
+        adam_probe(task, repeats=3, **rules)
+        assert len(pools) == len({pool.tobytes() for pool in pools}) == count
+        encoded = store.images_encoded
+        adam_probe(task, repeats=2, **rules)
+        assert store.images_encoded == encoded  # the first repeats have the pools that they had before
+        torch.testing.assert_close(weights[-1][0], weights[-2][0][:2])
 
 
 def test_the_curve_starts_at_the_loss_of_a_blank_probe():

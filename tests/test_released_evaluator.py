@@ -179,6 +179,7 @@ def probes(task, monkeypatch):
         return *kept, found.correct_RN
 
     monkeypatch.setattr(adam, 'score', noting)
+    monkeypatch.setattr(adam, '_FRESH_FLOATS', 2 * 10 * 2 * 11)  # new views of two epochs at a time
     return call
 
 

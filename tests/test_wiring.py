@@ -3,7 +3,6 @@
 The formulas have tests of their own; here stands what a formula is given. `make mutants` shows that these tests can fail.
 """
 
-import math
 from types import SimpleNamespace
 
 import numpy as np
@@ -268,21 +267,6 @@ def test_each_repeat_of_a_probe_has_views_of_its_own_and_exact_rules_use_none_tw
     shown = [(view.seed, number) for view, numbers in trained for number in numbers]
     # two repeats of three epochs, or two pools of two views
     assert len(set(shown)) == len(shown) == (4 if name == 'paper-v1' else 6)
-
-
-@pytest.mark.parametrize('name, shares', [('release-v1', [1, 1, 1, 0.75, 0.75, 0.75, 0.25, 0.25, 0.25]), ('paper-v1', None)])
-def test_the_released_rate_falls_with_each_epoch_and_else_with_each_step(name, shares, monkeypatch):
-    rates = []
-
-    def noting(w_RCD, b_RC, optimizer, f_RBD, y_RBC):
-        rates.append(optimizer.param_groups[0]['lr'])
-        return torch.zeros(())
-
-    monkeypatch.setattr(adam, '_adam_step', noting)
-    settings = registry.rows('protocol')[name].defaults()
-    adam.adam_probe(random_task(), **{**settings, 'num_views': 1, 'epochs': 3, 'batch_size': 4, 'repeats': 1})
-    shares = shares or [0.5 * (1 + math.cos(math.pi * step / 9)) for step in range(9)]
-    np.testing.assert_allclose(rates, [1e-3 * 4 / 256 * share for share in shares], rtol=1e-9)
 
 
 def test_full_data_is_told_apart_from_a_distilled_set(toy):

@@ -38,6 +38,8 @@ _NEIGHBOURS = 'tests/test_neighbors.py::test_candidates_are_ranked_by_cosine_wit
 _REPLACED = 'tests/test_neighbors.py::test_each_image_is_replaced_by_its_nearest_and_a_taken_one_by_the_next'
 _CROPS = 'tests/test_crops.py'
 _LOOP = 'tests/test_released_loop.py'
+_EVALUATOR = 'tests/test_released_evaluator.py'
+_TABLES = 'tests/test_paper_settings.py::test_a_table_has_the_published_settings'
 _WIRING = 'tests/test_wiring.py'
 
 PYRAMID = (
@@ -377,7 +379,7 @@ VIEWS = (
     Mutant(
         'square_not_reduced', 'crops from a square are taken from the image before it is reduced',
         'bench/features/views.py', 'image = F.resize(image, [square], interpolation=mode)',
-        'square = min(image.size)', (_CROPS,),
+        'square = min(image.size)', (_LOOP,),
     ),
     Mutant(
         'flipped_upside_down', 'views are mirrored from top to bottom',
@@ -525,11 +527,11 @@ PROBES = (
     ),
     Mutant(
         'rate_by_step', 'the rate of release-v1 falls within an epoch',
-        'bench/probes/adam.py', "(step if cosine == 'step' else 0)", 'step', (_WIRING,),
+        'bench/probes/adam.py', "(step if cosine == 'step' else 0)", 'step', (_EVALUATOR,),
     ),
     Mutant(
         'released_rate_not_bound', 'release-v1 has the schedule of paper-v1',
-        'bench/probes/protocols.py', ", 'cosine': 'epoch'", '', (_WIRING,),
+        'bench/probes/protocols.py', ", 'cosine': 'epoch'", '', (_EVALUATOR,),
     ),
     Mutant(
         'pool_shared', 'all repeats draw from one pool of views',
@@ -584,6 +586,29 @@ PROBES = (
     Mutant(
         'ridge_on_random_views', 'the ridge probe is trained on random views',
         'bench/probes/ridge.py', 'view = CenterView(backbone.input_side, backbone.interpolation)',
+        'from bench.features.views import RandomView\n'
+        '    view = RandomView(backbone.input_side, backbone.interpolation, seed=0)', (_WIRING,),
+    ),
+    Mutant(
+        'fresh_order_exchanged', 'fresh views of a repeat are those of other images',
+        'bench/probes/adam.py', '[f_ND[rows_B] for f_ND,', '[f_ND[rows_B.flip(0)] for f_ND,', (_EVALUATOR,),
+    ),
+    Mutant(
+        'nn1_by_distance', 'nn1-v1 takes the nearest image by distance and not by angle',
+        'bench/probes/nearest.py', "metric: Literal['cosine', 'euclidean'] = 'cosine'",
+        "metric: Literal['cosine', 'euclidean'] = 'euclidean'", (_PROBE,),
+    ),
+    Mutant(
+        'nn1_by_product', 'nn1-v1 takes the image of the largest scalar product',
+        'bench/probes/nearest.py', "F.normalize(f_D, dim=1) if metric == 'cosine' else f_D", 'f_D', (_PROBE,),
+    ),
+    Mutant(
+        'nn1_in_any_of_five', 'nn1-v1 counts an image if any of its five nearest has its class',
+        'bench/probes/nearest.py', 'correct_RN=hits_NK[None, :, 0]', 'correct_RN=hits_NK.any(axis=1)[None]', (_PROBE,),
+    ),
+    Mutant(
+        'nn1_on_random_views', 'nn1-v1 sees random views',
+        'bench/probes/nearest.py', 'view = CenterView(backbone.input_side, backbone.interpolation)',
         'from bench.features.views import RandomView\n'
         '    view = RandomView(backbone.input_side, backbone.interpolation, seed=0)', (_WIRING,),
     ),
@@ -764,4 +789,23 @@ RESULTS = (
     ),
 )  # fmt: skip
 
-MUTANTS = (*PYRAMID, *LOOP, *GRADIENT, *REAL, *VIEWS, *PROBES, *METHODS, *RESULTS)
+TABLES = (
+    Mutant(
+        'table_of_quick_rules', 'the published tables are made by paper-v1',
+        'gin/suites/paper.gin', "run.protocol = 'release-v1'", "run.protocol = 'paper-v1'", (_TABLES,),
+    ),
+    Mutant(
+        'table_of_ten_views', 'the ImageNet-1k table takes ten views of an image per update and not three',
+        'gin/suites/paper_table1_1k.gin', 'lgm.num_augmentations = 3', 'lgm.num_augmentations = 10', (_TABLES,),
+    ),
+    Mutant(
+        'table_6_by_probes', 'table 6 is made by trained probes',
+        'gin/suites/paper_table6.gin', "run.protocol = 'nn1-v1'", "run.protocol = 'release-v1'", (_TABLES,),
+    ),
+    Mutant(
+        'ablation_without_effect', 'the ablation of the pyramid has a pyramid',
+        'gin/suites/paper_table3.gin', "parameterization = 'pixels'", "parameterization = 'pyramid'", (_TABLES,),
+    ),
+)  # fmt: skip
+
+MUTANTS = (*PYRAMID, *LOOP, *GRADIENT, *REAL, *VIEWS, *PROBES, *METHODS, *TABLES, *RESULTS)
