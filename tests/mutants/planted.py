@@ -379,7 +379,7 @@ VIEWS = (
     Mutant(
         'square_not_reduced', 'crops from a square are taken from the image before it is reduced',
         'bench/features/views.py', 'image = F.resize(image, [square], interpolation=mode)',
-        'square = min(image.size)', (_CROPS,),
+        'square = min(image.size)', (_LOOP,),
     ),
     Mutant(
         'flipped_upside_down', 'views are mirrored from top to bottom',
