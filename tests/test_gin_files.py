@@ -50,10 +50,19 @@ def small(path, *more):
 def test_every_folder_of_gin_files_is_tested():
     """`analysis`, `claims` and `pretrain` in the tests of that name, `worlds` through the files that include them."""
     folders = {path.parent.name for path in ALL}
-    assert folders == {'gin', 'methods', 'suites', 'worlds', 'analysis', 'claims', 'pretrain'}
+    assert folders == {'gin', 'methods', 'suites', 'worlds', 'analysis', 'claims', 'pretrain', 'differences'}
     named = ''.join(path.read_text() for path in ALL)
     for path in [*(ROOT / 'gin' / 'worlds').glob('*.gin'), *(ROOT / 'gin' / 'suites').glob('*.gin')]:
         assert path in SUITE or f"include '{path.relative_to(ROOT)}'" in named
+
+
+@pytest.mark.parametrize('path', sorted((ROOT / 'gin' / 'differences').glob('*.gin')), ids=lambda path: path.stem)
+def test_differences_name_the_release_and_what_differs_by_its_label(path):
+    with loaded([str(path)], [], command=RUN) as config:
+        cells = grid(config)
+    assert {'release-v1'} <= {cell.protocol.row.name for cell in cells}
+    assert len({(cell.method.label, cell.protocol.label) for cell in cells}) > 1
+    assert f'bench.run --gin_file={path.relative_to(ROOT)}' in path.read_text()
 
 
 @pytest.mark.parametrize('path', [*RUNS, *SUITE], ids=lambda path: path.stem)
