@@ -126,6 +126,7 @@ def how(scratch, monkeypatch, request):
         'bench.compare': with_results,
         'bench.leaderboard': with_results,
         'benchmarks.leaderboard': lambda words: [*words, '--records=20'],
+        'benchmarks.rounding': lambda words: None,  # distils for minutes
         'benchmarks.imagenet_scale': lambda words: None,  # half an hour; test_benchmarks.py runs its stages
         'tests.code_versions': lambda words: [],  # says what changed, keeps nothing
         'bench.pretrain': lambda words: None,  # 5 to 25 minutes; test_pretrain.py trains with each of its files

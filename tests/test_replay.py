@@ -50,7 +50,7 @@ def test_the_cell_of_every_committed_record_can_be_rebuilt(monkeypatch):
     monkeypatch.setattr(registry, 'find', cache(registry.find))  # it reads all methods' files each time
     problems, labelled = {}, 0
     paths = sorted(COMMITTED.rglob('*.json'))
-    assert len(paths) >= 799
+    assert len(paths) > 700
     for path in paths:
         record = load(path)
         try:
