@@ -22,7 +22,7 @@ from bench.results.record import Record
 from bench.results.store import find
 
 # Largest allowed difference in mean accuracy (a fraction) on another platform.
-TOLERANCE = 0.03
+TOLERANCE = 0.01
 
 
 @dataclass(frozen=True)
