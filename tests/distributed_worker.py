@@ -15,22 +15,25 @@ from bench.features.store import FeatureStore
 from bench.machine.processes import join, leave
 from methods._synthesis import distil
 
+# Besides every method: real images that are encoded anew for each update.
+FRESH = 'lgm, fresh views'
 SETTINGS = {'num_updates': 20, 'level_every': 2, 'num_augmentations': 2, 'num_views': 2, 'learning_rate': 0.05}
 
 
 def distilled_images(world, cache_dir):
-    """Return {method: x_NCHW} of 20 updates of every method that synthesises, before they are rounded to 8 bits."""
+    """Return {method: x_NCHW} of 20 updates of every method that synthesises and of `FRESH`, not rounded to 8 bits."""
     toy, found = toy_module(), {}
     task = Task(
         train=toy.toy_data(None).train, ipc=2, seed=0, backbone=toy.toy_net(None, torch.device('cpu')),
         store=FeatureStore(Path(cache_dir), world=world), world=world,
     )
     rounded = distil.DistilledSet.synthetic
-    for name in methods_where(lambda needs: not needs.real):
-        row, _ = registry.find('method', name)
+    for name in [*methods_where(lambda needs: not needs.real), FRESH]:
+        row, _ = registry.find('method', name.partition(',')[0])
+        settings = {**row.defaults(), **SETTINGS, **({'num_views': None} if name == FRESH else {})}
         distil.DistilledSet.synthetic = lambda x_NCHW, labels_N, name=name, **parts: found.update({name: x_NCHW})
         try:
-            row.load()(task, **{**row.defaults(), **SETTINGS})
+            row.load()(task, **settings)
         finally:
             distil.DistilledSet.synthetic = rounded
     return found
