@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import ROOT, TOY, all_records, methods_where
-from distributed_worker import distilled_images
+from distributed_worker import LONG, METHODS, SHORT, all_images, distilled_images
 
 from bench.distillation.distilled_set import DistilledSet
 from bench.machine.processes import ALONE, World
@@ -18,7 +18,7 @@ from bench.machine.processes import ALONE, World
 WORKER = str(ROOT / 'tests' / 'distributed_worker.py')
 
 
-def torchrun(processes, *arguments, limit=120):
+def torchrun(processes, *arguments, limit=300):
     """Run a command in several processes on this machine; returns (exit status, output, seconds)."""
     start = time.monotonic()
     done = subprocess.run(
@@ -42,14 +42,33 @@ def test_blocks_cover_all_rows_once_and_differ_by_at_most_one():
         assert max(lengths) - min(lengths) <= 1
 
 
+def assert_alike(x_NCHW, expected_NCHW, precision):
+    """Check that images differ by no more than the order of sums explains: docs/protocol.md, Rounding."""
+    assert x_NCHW.shape == expected_NCHW.shape == (12, 3, 9, 9) and x_NCHW.dtype is getattr(torch, precision)
+    bound = {'float64': 1e-9, 'float32': 1e-3}[precision]
+    assert ((x_NCHW - expected_NCHW).norm() / expected_NCHW.norm()).item() < bound
+
+
 @pytest.mark.numerical
-def test_two_processes_make_the_images_of_one(toy, tmp_path):
-    status, out, _ = torchrun(2, WORKER, str(tmp_path / 'shared'), str(tmp_path / 'two.pt'))
+@pytest.mark.parametrize('processes', [2, 3])
+def test_several_processes_make_the_images_of_one(toy, tmp_path, processes):
+    status, out, _ = torchrun(processes, WORKER, str(tmp_path / 'shared'), str(tmp_path / 'all.pt'))
     assert status == 0, out
-    both, alone = torch.load(tmp_path / 'two.pt'), distilled_images(ALONE, tmp_path / 'alone')
-    for name, x_NCHW in alone.items():
-        assert x_NCHW.shape == (12, 3, 9, 9)
-        assert ((both[name] - x_NCHW).norm() / x_NCHW.norm()).item() < 1e-5, name
+    found, alone = torch.load(tmp_path / 'all.pt'), all_images(ALONE, tmp_path / 'alone')
+    assert found.keys() == alone.keys() and len(alone) == 2 * len(METHODS) + 1
+    for (name, precision, fresh), x_NCHW in alone.items():
+        assert_alike(found[name, precision, fresh], x_NCHW, precision)
+
+
+@pytest.mark.numerical
+@pytest.mark.parametrize('name', METHODS)
+def test_chunks_of_any_size_make_the_images_of_one_pass(toy, tmp_path, name):
+    """12 images of two views each: all sizes up to 24 for LGM, some for the others, which share its loop."""
+    for precision, schedule in (('float64', LONG), ('float32', SHORT)):
+        whole_NCHW = distilled_images(ALONE, tmp_path, name, precision, **schedule)
+        for size in range(1, 25) if name == 'lgm' else (1, 7, 24):
+            x_NCHW = distilled_images(ALONE, tmp_path, name, precision, **schedule, chunk_size=size)
+            assert_alike(x_NCHW, whole_NCHW, precision)
 
 
 def test_a_process_that_dies_ends_the_job_with_its_error(tmp_path):

@@ -90,6 +90,34 @@ def test_changed_settings_are_refused_with_both_keys(toy_record, monkeypatch):
         cell_of(toy_record)
 
 
+@pytest.mark.numerical
+def test_images_are_made_again_in_the_chunks_they_were_made_in(run_bench, tmp_path):
+    lines = [
+        "run.methods = ['lgm', 'mine=lgm', 'neighbors']", *WORLD[2:6], "neighbors.of = 'lgm'", 'mine/lgm.noise_prob = 0.0',
+        'mine/lgm.chunk_size = 5',
+    ]  # fmt: skip
+    assert run_bench(bind=[*lines, 'lgm.chunk_size = 3']).status == 0
+    # the sets are loaded from disk: another chunk size of this run is none of theirs
+    other = [*lines, 'lgm.chunk_size = 4', "run.eval_backbones = ['other=toy_net']", 'other/toy_net.seed = 1']
+    assert run_bench(bind=other).status == 0
+    records = all_records(tmp_path / 'results')
+    assert len(records) == 6
+    for record in records:
+        cell = cell_of(record)
+        if record.cell.method == 'neighbors':
+            assert cell.of.settings['chunk_size'] == (3 if record.cell.eval_backbone == 'toy_net' else 4)
+            continue
+        size = {'lgm': 3, 'mine': 5}[record.cell.method]
+        facts = record.distilled.facts
+        assert (facts['chunk_size'], facts['processes'], facts['compile_backbone']) == (size, 1, False)
+        assert cell.method.settings['chunk_size'] == size
+        # records of before have only the bindings of their run
+        before = replace(record, distilled=replace(record.distilled, facts={}))
+        bound = {'mine': 5, 'lgm': 3 if record.cell.eval_backbone == 'toy_net' else 4}[record.cell.method]
+        assert cell_of(before).method.settings['chunk_size'] == bound
+        assert cell_of(replace(before, gin=None)).method.settings['chunk_size'] is None
+
+
 def test_what_is_gone_since_is_named(toy_record):
     gone = copy.deepcopy(toy_record)
     gone.cell.settings['method_settings']['temperament'] = 3
@@ -165,6 +193,10 @@ def test_what_differs_is_said(toy_record):
         'same images in the distilled set)'
     )
     assert 'other images' in str(Replay(record([[1, 0]], 'a'), record([[0, 1]], 'b')))
+    several = replace(found.old, distilled=replace(found.old.distilled, facts={'processes': 2}))
+    assert found.same_platform and not Replay(several, found.new).same_platform
+    assert str(Replay(several, found.new)).endswith('distilled set; its images were made by 2 processes, these by 1)')
+    assert str(Replay(several, several)).startswith('identical') and 'processes' not in str(Replay(several, several))
 
 
 @pytest.mark.numerical

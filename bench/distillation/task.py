@@ -112,7 +112,8 @@ class Needs:
     images per class. `enough_images(settings)` says whether every class must have at least `ipc` real images.
     `of(settings)` names the method (as in run.methods) whose synthetic set is needed. That set is made first, with the same
     backbone, ipc and seed, and is passed as `Task.source_set`; this method then needs everything that the other one needs.
-    `cost_only` lists settings that never change the result; they are not part of a cell's key.
+    `cost_only` lists settings that do not change the result in exact arithmetic; they are not part of a cell's key. Those
+    that change the order of sums belong in the `facts` of the set, because rounding can grow (docs/protocol.md).
     `check(settings, name=..., input_side=...)` raises an InputError before any work if settings are incompatible: `name` is
     the name they are bound under (`lgm`, `label/lgm`), and `input_side` is the source backbone's in pixels, or None if it is
     not known yet. `real` says that the result is a selection of training images.

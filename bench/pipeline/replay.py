@@ -1,7 +1,7 @@
 """Replay: run a cell again from its record alone, and compare the two records.
 
-On the platform of the record (`same_platform`) the same test images are correct in every repeat. On other platforms
-floating-point results differ in the last bits, and 150 updates through a network amplify the differences.
+On the platform of the record (`same_platform`) the same test images are correct in every repeat. Elsewhere
+floating-point results differ in the last bits, and 160 updates through a network amplify the differences.
 """
 
 from dataclasses import dataclass, replace
@@ -13,6 +13,7 @@ from bench.config import registry
 from bench.config.gin_files import Choice
 from bench.core import ranges
 from bench.core.errors import InputError
+from bench.distillation.task import needs_of
 from bench.pipeline.execute import execute
 from bench.pipeline.grid import Cell
 from bench.pipeline.prepare import prepare
@@ -38,12 +39,19 @@ class Replay:
 
     @property
     def same_platform(self) -> bool:
-        """Whether platform, processor, torch version and number of threads agree. Then the records should be identical."""
+        """Whether platform, processor, torch version, threads and processes agree. Then the records should be identical."""
         first, second = (
             (origin.platform, origin.cpu, origin.threads, origin.versions['torch'])
             for origin in (self.old.provenance, self.new.provenance)
         )
-        return first == second
+        return first == second and self.processes[0] == self.processes[1]
+
+    @property
+    def processes(self) -> tuple[int, int]:
+        """The numbers of processes that made the old and the new images; a set without this fact counts as made by one."""
+        assert self.old.distilled and self.new.distilled, 'both are of status ok'
+        old, new = (record.distilled.facts.get('processes', 1) for record in (self.old, self.new) if record.distilled)
+        return old, new
 
     @property
     def difference(self) -> float:
@@ -57,13 +65,16 @@ class Replay:
         return self.old.distilled.hash == self.new.distilled.hash
 
     def __str__(self) -> str:
+        old, new = self.processes
+        others = f'; its images were made by {old} processes, these by {new}' if old != new else ''
         if self.identical:
-            return f'identical: {100 * self.new.accuracy:.2f} %, the same test images are correct'
+            return f'identical: {100 * self.new.accuracy:.2f} %, the same test images are correct{others}'
         changed = np.mean(self.old.correct_RN != self.new.correct_RN)
         images = 'same' if self.same_images else 'other'
         return (
             f'{100 * self.old.accuracy:.2f} -> {100 * self.new.accuracy:.2f} % ({100 * self.difference:+.2f} points; '
-            f'correctness changed for {100 * changed:.2f} % of the test images; {images} images in the distilled set)'
+            f'correctness changed for {100 * changed:.2f} % of the test images; {images} images in the distilled set'
+            f'{others})'
         )
 
 
@@ -84,8 +95,9 @@ def cell_of(record: Record) -> Cell:
                 f'record {record.key} cannot be replayed: {name} no longer has a setting {min(gone)}; check out its '
                 f'commit, {record.provenance.commit}'
             )
-        # records hold no settings that affect only the cost, and no settings added later (they had their neutral value)
-        return Choice(kind, label, row, argument, {**defaults, **ranges.neutral(row.load(), defaults), **settings})
+        # settings added later had their neutral value
+        known = {**ranges.neutral(row.load(), defaults), **settings, **_cost_settings(record, row, kind)}
+        return Choice(kind, label, row, argument, {**defaults, **known})
 
     def kept_choice(kind: str, field: str) -> Choice:
         label = kept[field] if field in kept else kept[f'{field}_backbone']
@@ -104,6 +116,17 @@ def cell_of(record: Record) -> Cell:
             f'protocol has changed; check out its commit, {record.provenance.commit}'
         )
     return cell
+
+
+def _cost_settings(record: Record, row: registry.Row, kind: str) -> dict[str, Any]:
+    """Return the settings of a method that its cell does not hold, such as `chunk_size`, as they were for this record."""
+    names = needs_of(row.load()).cost_only if kind == 'method' else ()
+    bound = record.gin.operative if record.gin else {}
+    found = {name: bound[f'{row.identifier}.{name}'] for name in names if f'{row.identifier}.{name}' in bound}
+    if record.distilled and row.name == record.cell.config['method_name'].partition(':')[0]:
+        # a set that was loaded from disk may have been made with others than those of the run that wrote the record
+        found |= {name: value for name, value in record.distilled.facts.items() if name in names}
+    return found
 
 
 def replay(record: Record, session: Session, *, force: bool = False) -> Replay:

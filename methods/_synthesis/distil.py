@@ -36,7 +36,8 @@ from methods._synthesis.pyramid import Pyramid, level_sizes
 from methods._synthesis.real import RealFeatures
 from methods.herding import herd
 
-# Settings that change the cost of a run but not its result (beyond the last bits of a float).
+# Settings that change the cost of a run, but in exact arithmetic not its result. Two of them change the order of sums, and
+# Adam amplifies rounding: docs/protocol.md, "Rounding". The set's facts keep these two and the number of processes.
 _COST_ONLY = ('chunk_size', 'log_every', 'checkpoint_every', 'compile_backbone')
 
 
@@ -188,7 +189,10 @@ def synthesise(
         total=len(labels_N), log_every=log_every, checkpoint_every=checkpoint_every,
         generator=torch.Generator().manual_seed(derive_seed('synthesis', 'views', task.seed)),
     )
-    facts = {'image_size': image_size, 'final_meta_loss': curve[-1][1] if curve else None}
+    facts = {
+        'image_size': image_size, 'final_meta_loss': curve[-1][1] if curve else None, 'chunk_size': chunk_size,
+        'compile_backbone': compile_backbone, 'processes': task.world.size,
+    }
     distilled = DistilledSet.synthetic(x_NCHW, labels_N, facts=facts, curves={'distill/meta_loss': curve})
     return _softly_labelled(distilled, task, temperature=label_temperature) if soft_labels else distilled
 
