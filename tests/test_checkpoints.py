@@ -36,6 +36,7 @@ def killed_at(monkeypatch, step):
     [
         *((5, name, []) for name in methods_where(lambda needs: not needs.real)),
         (20, 'lgm', ["real_gradient = 'full'", 'num_probes = 2']), (30, 'lgm', ['chunk_size = 3']),
+        (20, 'lgm', ['num_views = None']),
     ],
 )  # fmt: skip
 def test_a_killed_and_resumed_run_gives_the_same_bits(command, toy, tmp_path, monkeypatch, step, method, extra):

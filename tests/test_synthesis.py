@@ -16,6 +16,7 @@ from methods._synthesis.gradient import gradient_distance, probe_gradient, rando
 from methods._synthesis.match import Chunking, Schedule, _backward, _check_finite
 from methods._synthesis.pyramid import Pyramid, colour_33, level_sizes
 from methods._synthesis.real import RealFeatures
+from methods.dm import dm
 from methods.lgm import lgm
 
 pytestmark = pytest.mark.numerical
@@ -100,6 +101,23 @@ def test_a_shuffled_pass_sees_every_image_once_before_any_twice():
     real = _real()
     seen = torch.cat([real.draw(4), real.draw(5), real.draw(11)])
     assert sorted(seen[:10].tolist()) == sorted(seen[10:].tolist()) == list(range(10))
+
+
+def test_the_rest_of_a_pass_that_does_not_fill_a_batch_is_dropped_or_drawn():
+    def passes(drop_last, size, count):
+        real = dataclasses.replace(_real(), drop_last=drop_last)
+        return [real.draw(size).tolist() for _ in range(count)]
+
+    for drop_last in (True, False):
+        first, second, third = passes(drop_last, 4, 3)
+        assert not set(first) & set(second)
+        left = set(range(10)) - {*first, *second}
+        assert (set(third[:2]) == left) == (not drop_last)
+        assert len(set(third)) == 4 or not drop_last, 'a batch of one pass has no image twice'
+    halves = passes(True, 5, 4)
+    assert [sorted(halves[i] + halves[i + 1]) for i in (0, 2)] == [list(range(10))] * 2, 'such a pass has no rest'
+    # the release would have no batch at all
+    assert passes(True, 14, 3) == passes(False, 14, 3)
 
 
 def test_balanced_real_gradient_weighs_classes_alike_and_released_weighs_images():
@@ -284,6 +302,11 @@ def test_every_part_can_be_switched_and_changes_the_images(task, settings):
     assert len(changed) == 12
     if 'chunk_size' not in settings:
         assert changed.hash != lgm(task, **SMALL).hash
+
+
+def test_statistics_of_all_views_are_those_of_ten_cached_views_where_updates_take_fresh_ones(task):
+    fresh, ten, two = (dm(task, **{**SMALL, 'num_views': number}).hash for number in (None, 10, 2))
+    assert fresh == ten != two
 
 
 def test_a_loss_that_is_not_finite_names_its_update():

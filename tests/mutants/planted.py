@@ -41,6 +41,7 @@ _LOOP = 'tests/test_released_loop.py'
 _EVALUATOR = 'tests/test_released_evaluator.py'
 _TABLES = 'tests/test_paper_settings.py::test_a_table_has_the_published_settings'
 _WIRING = 'tests/test_wiring.py'
+_RESUMED = 'tests/test_checkpoints.py::test_a_killed_and_resumed_run_gives_the_same_bits'
 
 PYRAMID = (
     Mutant(
@@ -282,6 +283,15 @@ REAL = (
     Mutant(
         'fresh_features_of_others', 'fresh views are those of other images than their labels',
         'bench/distillation/task.py', 'indices_N=rows_M).split', 'indices_N=np.sort(rows_M)).split', (_WIRING,),
+    ),
+    Mutant(
+        'fresh_views_again_after_a_kill', 'a resumed run sees fresh views of real images that it has seen before the kill',
+        'methods/_synthesis/real.py', "self._uses = state.get('uses', 0)", 'self._uses = 0', (_RESUMED,),
+    ),
+    Mutant(
+        'full_pass_dropped', 'a pass whose last batch is full loses it',
+        'methods/_synthesis/real.py', 'self._next + count > total >= count', 'self._next + count >= total >= count',
+        (_SYNTHESIS,),
     ),
     Mutant(
         'last_batch_kept', 'the rest of a pass that does not fill a batch is used',
