@@ -1,6 +1,6 @@
 """Is one method better than another? Do our results reproduce the published ones?
 
-    python -m bench.compare --a=lgm_fast --b=lgm_plus two methods, paired over seeds
+    python -m bench.compare --a=lgm_fast --b=lgm_plus two methods, paired by test image
     python -m bench.compare --to=published            every leaderboard row that has a result in arXiv 2511.16674
 
 Both only read the records of a results folder. `--dataset`, `--source`, `--eval` and `--ipc` restrict the comparison, for
@@ -15,7 +15,7 @@ from absl import flags
 
 from bench.core import cli
 from bench.core.errors import InputError
-from bench.results.comparison import NARROWS, compare, narrow, text, to_published
+from bench.results.comparison import MARGIN, NARROWS, compare, narrow, text, to_published
 from bench.results.store import load_table
 
 
@@ -23,7 +23,7 @@ def paired(table: Any, *, a: str, b: str, reference: str) -> str:
     """Return the comparison of two methods as text."""
     rows = compare(table, a=a, b=b, reference=reference)
     if not rows:
-        raise InputError(f'{a} and {b} have no records of equal data set, source and eval backbone, ipc, protocol and seed')
+        raise InputError(f'{a} and {b} have no records of equal data set, source and eval backbone, ipc and protocol')
     return text(rows, a=a, b=b, reference=reference)
 
 
@@ -42,7 +42,7 @@ def main() -> int:
     wanted: dict[str, Any] = {flag: values[flag].value for flag in NARROWS}
     table = narrow(table, **wanted)
     if values.to:
-        print(to_published(table, results_dir=Path(values.results_dir)))
+        print(to_published(table, results_dir=Path(values.results_dir), margin=values.margin))
     else:
         print(paired(table, a=values.a, b=values.b, reference=values.reference))
     return 0
@@ -54,6 +54,7 @@ if __name__ == '__main__':
     flags.DEFINE_string('b', None, 'the second method')
     flags.DEFINE_string('to', None, 'published: compare every row with arXiv 2511.16674, instead of two methods')
     flags.DEFINE_string('reference', 'full', 'the method at the upper end of the gap')
+    flags.DEFINE_float('margin', MARGIN, 'points within which ours and a published accuracy count as equal', lower_bound=0)
     flags.DEFINE_list('dataset', [], 'only these data sets, separated by commas')
     flags.DEFINE_list('source', [], 'only these source backbones; methods without one (any) are kept')
     flags.DEFINE_list('eval', [], 'only these eval backbones')

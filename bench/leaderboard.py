@@ -34,7 +34,7 @@ def run(results_dir: Path | str, into: Sequence[Path | str] = (), *, with_publis
     for document in into:
         update(Path(document), board)
     paths = write(board, results_dir=results_dir)
-    print(text(board.rows, board.warnings))
+    print(text(board))
     print(f'wrote {paths[0]} and {paths[1]}: {counted(len(board.rows), "row")}')
     if ignored:
         print(ignored, file=sys.stderr)

@@ -52,7 +52,7 @@ def main() -> int:
 
     board = read(results_dir)
     write(board, results_dir=results_dir)
-    print(text(board.rows, board.warnings))
+    print(text(board))
     print(f'leaderboard: {results_dir / "leaderboard.md"}; pictures: {results_dir / "distilled"}/.../contact_sheet.png')
     for problem in board.problems:
         print(f'ignored: {problem}', file=sys.stderr)

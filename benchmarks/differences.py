@@ -5,7 +5,7 @@
 
 Takes the gin file of a finished run. If the run has several protocols, each is compared with the first, for every method;
 otherwise each method is compared with the first, for every eval backbone. An effect is the difference of two mean accuracies
-with its 95 % interval: a bootstrap over method seeds and test images (`bench.analysis.bootstrap`), paired by test image.
+with its 95 % interval: paired by test image (`bench.results.statistics`).
 """
 
 from collections.abc import Sequence
@@ -14,16 +14,16 @@ from typing import Any
 
 from absl import flags
 
-from bench.analysis.bootstrap import Sample, Scores, scores_of
 from bench.core import cli
 from bench.core.errors import InputError
-from bench.results.store import path_of
+from bench.results.statistics import Estimate, Scores, scores_of
+from bench.results.store import load, path_of
 
 FLAGS = flags.FLAGS
 
 
 def effects(results_dir: Path, cells: Sequence[Any]) -> list[dict[str, Any]]:
-    """Return one row per comparison: `place`, `variant`, `first`, both accuracies and their difference (`Sample`).
+    """Return one row per comparison: `place`, `variant`, `first`, both accuracies and their difference (`Estimate`).
 
     Args:
       results_dir: folder with records/.
@@ -33,15 +33,15 @@ def effects(results_dir: Path, cells: Sequence[Any]) -> list[dict[str, Any]]:
       InputError: if a cell has no record.
     """
     by_protocol = len({cell.protocol_label for cell in cells}) > 1
-    found: dict[tuple[str, str], list[str]] = {}
+    found: dict[tuple[str, str], list[Any]] = {}
     for cell in cells:
         path = path_of(results_dir, cell.config, cell.key)
         if not path.is_file():
             raise InputError(f'{results_dir}: no record of {cell} ({cell.key}); run bench.run with the same gin file first')
         where = [cell.dataset.label, cell.eval.label, cell.method.label if by_protocol else cell.protocol_label]
         variant = cell.protocol.label if by_protocol else cell.method.label
-        found.setdefault((' x '.join(where), variant), []).append(str(path))
-    scores = {key: scores_of(paths) for key, paths in found.items()}
+        found.setdefault((' x '.join(where), variant), []).append(load(path).scored)
+    scores = {key: scores_of(records) for key, records in found.items()}
     rows: list[dict[str, Any]] = []
     for (place, variant), score in scores.items():
         first = next(other for where, other in scores if where == place)
@@ -58,12 +58,12 @@ def _row(place: str, variant: str, score: Scores, first: str, reference: Scores)
 def report(rows: list[dict[str, Any]]) -> str:
     """Return the rows as a markdown table."""
 
-    def percent(sample: Sample) -> str:
+    def percent(sample: Estimate) -> str:
         return f'{100 * sample.mean:.1f}'
 
     lines = ['| data, backbone | variant | accuracy | without it | effect | seeds |', '|---|---|---|---|---|---|']
     for row in rows:
-        effect: Sample = row['effect']
+        effect: Estimate = row['effect']
         shown = f'{100 * effect.mean:+.1f} [{100 * effect.low:+.1f}, {100 * effect.high:+.1f}]'
         lines.append(
             f'| {row["place"]} | {row["variant"]} | {percent(row["accuracy"])} | {percent(row["reference"])} '

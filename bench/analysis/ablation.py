@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bench.analysis.bootstrap import Sample, mean_of
 from bench.analysis.evidence import OTHERS, Evidence, check_backbones, with_others
 from bench.analysis.report import Report
 from bench.core.ranges import PositiveInt
+from bench.results.statistics import Estimate, mean_of
 
 # Label of a variant in gin/suites/ablation.gin -> displayed name; other variants are displayed by their label.
 SHOWN = {
@@ -76,7 +76,7 @@ def ablation(
     return Report(f'Ablation on {dataset}', text, tables, _figure(settings, variants))
 
 
-def _row(variant: str, which: str, samples: dict[str, list[Sample]], full: str) -> dict[str, Any]:
+def _row(variant: str, which: str, samples: dict[str, list[Estimate]], full: str) -> dict[str, Any]:
     mean = mean_of(samples[variant])
     change = mean_of([a - b for a, b in zip(samples[variant], samples[full], strict=True)])
     published = PUBLISHED.get('full' if variant == full else variant, (np.nan, np.nan))
@@ -92,7 +92,7 @@ def _shown(variant: str, full: str) -> str:
     return 'full' if variant == full else SHOWN.get(variant, variant)
 
 
-def _figure(settings: dict[str, dict[str, list[Sample]]], variants: Sequence[str]) -> Any:
+def _figure(settings: dict[str, dict[str, list[Estimate]]], variants: Sequence[str]) -> Any:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7.5, 3.2), layout='constrained')

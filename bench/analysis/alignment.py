@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bench.analysis.bootstrap import Sample
 from bench.analysis.evidence import Evidence, cell_name, check_backbones, short_name
 from bench.analysis.report import Report
 from bench.core.hashing import numpy_generator
 from bench.core.ranges import PositiveInt
 from bench.features.similarity import unit
+from bench.results.statistics import Estimate
 
 MEASURES = ('mutual_knn', 'cka')
 # What a row of the table is called -> the axis of the figure.
@@ -101,7 +101,7 @@ def alignment(
     )  # fmt: skip
 
 
-def _percent(sample: Sample, name: str, *, interval: bool) -> dict[str, float]:
+def _percent(sample: Estimate, name: str, *, interval: bool) -> dict[str, float]:
     """Return the columns of a share in percent: its mean and, where wanted, its interval."""
     ends = {'low': 100 * sample.low, 'high': 100 * sample.high} if interval else {}
     return {name: 100 * sample.mean, **ends}

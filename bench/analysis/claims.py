@@ -2,7 +2,7 @@
 
 A claim is a function `claim(suite) -> Verdict`. Its decorator gives the text of the claim, the test and the published
 result. The texts say LGM; the suite names the method that stands for it. Claims compare bootstrap samples
-(`bench.analysis.bootstrap`): a comparison is significant if the 95 % interval of the paired difference excludes 0. Claims
+(`bench.results.statistics`): a comparison is significant if the 95 % interval of the paired difference excludes 0. Claims
 about features or images run the analysis that they need.
 """
 
@@ -13,9 +13,9 @@ import numpy as np
 
 from bench.analysis.ablation import PUBLISHED as PUBLISHED_ABLATION
 from bench.analysis.alignment import PUBLISHED as PUBLISHED_ALIGNMENT
-from bench.analysis.bootstrap import Sample, mean_of
 from bench.analysis.evidence import short_name
 from bench.analysis.suite import BASELINES, FAILS, HOLDS, Claim, NotEnough, Suite, Verdict
+from bench.results.statistics import Estimate, mean_of, worst_group
 
 _ALL = 'each of them significant'
 CLAIMS: list[Claim] = []
@@ -204,7 +204,7 @@ def no_spurious_advantage(suite: Suite) -> Verdict:
     rows = suite.evidence.rows(dataset=suite.spurious, method=suite.method, ipc=1, protocol=suite.protocol)
     rows = rows[rows.source_backbone == rows.eval_backbone]
     worst = ', '.join(
-        f'{short_name(b)} {100 * rows[rows.eval_backbone == b].worst_group.mean():.1f}' for b in suite.backbones
+        f'{short_name(b)} {100 * worst_group(list(rows.groups[rows.eval_backbone == b])):.1f}' for b in suite.backbones
     )
     mean = mean_of(list(gaps.values()))
     shown = ', '.join(f'{short_name(b)} {gap}' for b, gap in gaps.items())
@@ -221,7 +221,7 @@ def margin_fine_over_coarse(suite: Suite) -> Verdict:
     if not suite.coarse:
         raise NotEnough('a coarse labelling of the same images')
 
-    def margin(dataset: str) -> Sample:
+    def margin(dataset: str) -> Estimate:
         where = {'dataset': dataset}
         return mean_of([suite.own(suite.method, b, **where) - suite.best_real(b, **where) for b in suite.backbones])
 

@@ -12,15 +12,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bench.analysis.bootstrap import Sample, Scores, scores_of
 from bench.core.errors import InputError
 from bench.results.record import ANY_SOURCE, Record
+from bench.results.statistics import Estimate, Scores, scores_of
 from bench.results.store import load, load_table
 
 OTHERS = '*'  # in a list of methods: all other methods
 _NAMED = 4  # number of missing cells listed in the message
 # (method, source backbone, eval backbone) -> accuracy
-Accuracies = dict[tuple[str, str, str], Sample]
+Accuracies = dict[tuple[str, str, str], Estimate]
 
 
 class Missing(InputError):
@@ -127,7 +127,7 @@ class Evidence:
         """Return the scores of records, one per method seed."""
         key = tuple(rows.path)
         if key not in self._scores:
-            self._scores[key] = scores_of(key)
+            self._scores[key] = scores_of(list(rows.scored))
         return self._scores[key]
 
     def matrix(

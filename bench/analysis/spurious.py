@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bench.analysis.bootstrap import Scores
 from bench.analysis.evidence import OTHERS, Evidence, cell_name, check_backbones, with_others
 from bench.analysis.report import Report
 from bench.core.errors import InputError
 from bench.core.ranges import PositiveInt
+from bench.results.statistics import Scores, worst_group
 
 
 def spurious(
@@ -99,7 +99,7 @@ def _row(
     told = [_tells_background(evidence, data, evidence.distilled(row), backbone, protocol) for _, row in found.iterrows()]
     return {
         'method': method, 'backbone': backbone, 'accuracy': 100 * scores.accuracy().mean, 'at_home': 100 * home,
-        'away': 100 * away, 'gap': 100 * (home - away), 'worst_group': 100 * float(found.worst_group.mean()),
+        'away': 100 * away, 'gap': 100 * (home - away), 'worst_group': 100 * worst_group(list(found.groups)),
         'adjusted': 100 * float(pd.to_numeric(found.group_adjusted).mean()),
         'tells_background': 100 * float(np.mean(told)), 'seeds': len(found),
     }  # fmt: skip
@@ -107,7 +107,7 @@ def _row(
 
 def _accuracy_of(scores: Scores, some_N: np.ndarray) -> float:
     """Return the mean accuracy on a subset of the test images, NaN for an empty subset."""
-    return Scores(scores.correct_SN[:, some_N], scores.name).accuracy().mean if some_N.any() else float('nan')
+    return float(scores.correct_SN[:, some_N].mean()) if some_N.any() else float('nan')
 
 
 def _tells_background(evidence: Evidence, data: Any, distilled: Any, backbone: str, protocol: str) -> float:

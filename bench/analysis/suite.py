@@ -7,12 +7,12 @@ from typing import Any
 import pandas as pd
 
 from bench.analysis.alignment import alignment
-from bench.analysis.bootstrap import Sample, Scores, mean_of
 from bench.analysis.embedding import embedding
 from bench.analysis.evidence import Evidence, Missing
 from bench.config.registry import Row
 from bench.core.errors import InputError
 from bench.results.record import ANY_SOURCE
+from bench.results.statistics import Estimate, Scores, mean_of
 
 HOLDS, FAILS, UNKNOWN = 'holds', 'does not hold', 'not enough records'
 # The choices of real images that the claims name. All of them must have records before one can be called the best.
@@ -79,19 +79,19 @@ class Suite:
             raise NotEnough(f'{method}{origin} on {dataset or self.dataset} x {tested}{rules}')
         return found
 
-    def own(self, method: str, backbone: str, **where: str) -> Sample:
+    def own(self, method: str, backbone: str, **where: str) -> Estimate:
         """Return the same-model accuracy of a method: its images are tested on the backbone that made or chose them."""
         return self.scores(method, self.evidence.source_of(method, backbone), backbone, **where).accuracy()
 
-    def moved(self, method: str, source: str, tested: str) -> Sample:
+    def moved(self, method: str, source: str, tested: str) -> Estimate:
         """Return the accuracy of images made through one backbone and tested on another."""
         return self.scores(method, source, tested).accuracy()
 
-    def average(self, method: str, **where: str) -> Sample:
+    def average(self, method: str, **where: str) -> Estimate:
         """Return the mean of `own` over the backbones."""
         return mean_of([self.own(method, b, **where) for b in self.backbones])
 
-    def best_real(self, backbone: str, *, dataset: str = '') -> Sample:
+    def best_real(self, backbone: str, *, dataset: str = '') -> Estimate:
         """Return the accuracy of the best choice of real images, among BASELINES and all others with a record."""
         where = {'dataset': dataset or self.dataset, 'protocol': self.protocol, 'eval_backbone': backbone, 'ipc': 1}
         found = [self.own(method, backbone, dataset=dataset) for method in BASELINES]
@@ -102,11 +102,11 @@ class Suite:
             found += [scores.accuracy()] if scores else []
         return max(found, key=lambda sample: sample.mean)
 
-    def same(self, variant: str) -> Sample:
+    def same(self, variant: str) -> Estimate:
         """Return the same-model accuracy of a variant, mean over the backbones."""
         return mean_of([self.moved(variant, b, b) for b in self.backbones])
 
-    def other(self, variant: str) -> Sample:
+    def other(self, variant: str) -> Estimate:
         """Return the cross-model accuracy of a variant, mean over all pairs of backbones."""
         return mean_of([self.moved(variant, s, t) for s, t in self.pairs()])
 

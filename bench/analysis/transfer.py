@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bench.analysis.bootstrap import Sample, mean_of
 from bench.analysis.evidence import OTHERS, Accuracies, Evidence, check_backbones, short_name, with_others
 from bench.analysis.report import Report
 from bench.core.ranges import PositiveInt
 from bench.results.record import ANY_SOURCE
+from bench.results.statistics import Estimate, mean_of
 
 FULL = 'full'
 
@@ -77,7 +77,7 @@ def _distinct(
     return list(kept.values())
 
 
-def _own_real(found: Accuracies, real: Sequence[str], tested: str) -> dict[str, Sample]:
+def _own_real(found: Accuracies, real: Sequence[str], tested: str) -> dict[str, Estimate]:
     """Return the real-image baselines whose images were chosen through the eval backbone itself or without a backbone."""
     return {
         method: sample for (method, source, to), sample in found.items()
@@ -86,7 +86,7 @@ def _own_real(found: Accuracies, real: Sequence[str], tested: str) -> dict[str, 
 
 
 def _row(
-    method: str, source: str, tested: str, sample: Sample, best: tuple[str, Sample], full: Sample
+    method: str, source: str, tested: str, sample: Estimate, best: tuple[str, Estimate], full: Estimate
 ) -> dict[str, Any]:
     above = sample - best[1]
     return {
@@ -98,7 +98,7 @@ def _row(
 
 
 def _summary(
-    found: Accuracies, method: str, sources: Sequence[str], backbones: Sequence[str], best: dict[str, tuple[str, Sample]]
+    found: Accuracies, method: str, sources: Sequence[str], backbones: Sequence[str], best: dict[str, tuple[str, Estimate]]
 ) -> dict[str, Any]:
     same = [found[method, s, t] for s in sources for t in backbones if s in (t, ANY_SOURCE)]
     row = {'method': method, 'same_model': 100 * mean_of(same).mean, 'same_model_interval': _interval(mean_of(same))}
@@ -116,12 +116,12 @@ def _summary(
     }  # fmt: skip
 
 
-def _interval(sample: Sample) -> str:
+def _interval(sample: Estimate) -> str:
     return f'{100 * sample.low:.1f} to {100 * sample.high:.1f}'
 
 
 def _figure(
-    found: Accuracies, sources_of: dict[str, Sequence[str]], backbones: Sequence[str], best: dict[str, tuple[str, Sample]]
+    found: Accuracies, sources_of: dict[str, Sequence[str]], backbones: Sequence[str], best: dict[str, tuple[str, Estimate]]
 ) -> Any:
     """Draw heat maps of all methods on one colour scale. Cells above the best real baseline of their column are bold."""
     from matplotlib.figure import Figure

@@ -1,16 +1,16 @@
 """Is one method better than another? Do our results reproduce the published ones?"""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from bench.core.errors import InputError
 from bench.core.tables import aligned
 from bench.results import published, summary
 from bench.results.intervals import welch_half_width
 from bench.results.record import ANY_SOURCE
+from bench.results.statistics import Scores, holm, scores_of
 
 _WHERE = ['dataset', 'eval_backbone', 'ipc', 'protocol', 'protocol_hash', 'labels']
 # Flag -> the column that it filters.
@@ -43,11 +43,9 @@ def narrow(table: Any, **wanted: Sequence[str]) -> Any:
 def compare(table: Any, *, a: str, b: str, reference: str = 'full') -> list[dict[str, Any]]:
     """Return one row per condition (data set, source and eval backbone, ipc, protocol) for which both methods have records.
 
-    The comparison is paired over method seeds: the probe's mean accuracy of `b` minus the probe's mean accuracy of `a`, at
-    equal seeds. A method without a source backbone is compared with each source of the other method, and a method that uses
-    no seed (according to its records) with each seed of the other method. `p` is the two-sided p-value of Student's paired
-    t-test over the seeds, NaN for fewer than two seeds. `closed` is the share of the gap between `a` and `reference` that
-    `b` closes, NaN unless the reference is better than `a`.
+    The difference is the accuracy of `b` minus that of `a`, paired by test image (`bench.results.statistics`). A method
+    without a source backbone is compared with each source of the other method. `closed` is the share of the gap between `a`
+    and `reference` that `b` closes.
 
     Args:
       table: the data frame of `store.load_table`, or some of its rows.
@@ -56,13 +54,15 @@ def compare(table: Any, *, a: str, b: str, reference: str = 'full') -> list[dict
       reference: label of the method at the upper end of the gap, under the same condition; full data counts for every ipc.
 
     Returns:
-      Rows with the condition (ipc is None if the methods have no ipc), the number of pairs `n`, `mean_a`, `mean_b`,
-      `difference`, `p` and `closed` (fractions).
+      Rows with the condition (ipc is None if the methods have no ipc), the accuracies `a` and `b`, their `difference` and
+      `closed` (Estimates; `closed` is None unless the reference is better than `a`), the two-sided `p` of no difference and
+      `adjusted`, the same after Holm over all rows. Two methods that draw nothing, under a protocol that draws nothing, are
+      compared by McNemar's exact test. `p` is NaN if a method draws its sets and has only one.
 
     Raises:
       InputError: if a method has no finished record, or its records for one condition differ in more than the seed.
     """
-    done = table[table.status == 'ok'].assign(accuracy=lambda t: [float(np.mean(top1)) for top1 in t.top1])
+    done = table[table.status == 'ok']
     if missing := [name for name in (a, b) if name not in set(done.method)]:
         known = ', '.join(sorted(set(done.method))) or 'none'
         raise InputError(f'no finished record of method {missing[0]!r}; methods with finished records: {known}')
@@ -73,20 +73,23 @@ def compare(table: Any, *, a: str, b: str, reference: str = 'full') -> list[dict
             condition = {**dict(zip(_WHERE, values, strict=True)), 'source_backbone': source}
             condition['ipc'] = None if rows.ipc.isna().all() else condition['ipc']
             here = compared[compared.source_backbone.isin([source, ANY_SOURCE])]
-            sides = (_by_seed(here[here.method == name], condition) for name in (a, b))
-            x, y = _pairs(*sides)
-            if len(x):
-                goal = _accuracy(done[done.method == reference], condition)
-                found.append({**condition, 'n': len(x), **_statistics(x, y, goal=goal)})
-    return found
+            first, second = (_scores(here[here.method == name], condition) for name in (a, b))
+            if first is not None and second is not None:
+                goal = _reference(done[done.method == reference], condition)
+                found.append({**condition, **_statistics(first, second, goal=goal)})
+    known_p = [row['p'] for row in found if not math.isnan(row['p'])]
+    adjusted = iter(holm(known_p))
+    return [{**row, 'adjusted': math.nan if math.isnan(row['p']) else next(adjusted)} for row in found]
 
 
-def _by_seed(rows: Any, condition: dict[str, Any]) -> Any:
-    """Return the records of one method under one condition, indexed by seed.
+def _scores(rows: Any, condition: dict[str, Any]) -> Scores | None:
+    """Return the scores of one method under one condition, None without records.
 
     Raises:
       InputError: if the records differ in more than the seed, or two records have the same seed.
     """
+    if not len(rows):
+        return None
     twice = rows[rows.duplicated('seed', keep=False)]
     if rows.settings.nunique() > 1:
         labels = summary.variant_labels(sorted(set(rows.settings)))
@@ -95,7 +98,7 @@ def _by_seed(rows: Any, condition: dict[str, Any]) -> Any:
     elif len(twice):
         paths, what = twice.path, f'seed {twice.seed.iloc[0]} more than once'
     else:
-        return rows.set_index('seed')
+        return scores_of(list(rows.scored))
     raise InputError(
         f'{rows.method.iloc[0]} has records with {what} for {_named(condition)}, such as {paths.iloc[0]} and '
         f'{paths.iloc[1]}: put them into separate results folders, or exclude these cells with --dataset, --source, '
@@ -103,25 +106,8 @@ def _by_seed(rows: Any, condition: dict[str, Any]) -> Any:
     )
 
 
-def _pairs(first: Any, second: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Return the paired accuracies of two methods under one condition."""
-    x, y = first.accuracy, second.accuracy
-    if len(x) and len(y) and set(x.index) != set(y.index):
-        if not _draws(first):
-            x = x.iloc[[0] * len(y)].set_axis(y.index)
-        elif not _draws(second):
-            y = y.iloc[[0] * len(x)].set_axis(x.index)
-    seeds = sorted({*x.index} & {*y.index})
-    return x[seeds].to_numpy(), y[seeds].to_numpy()
-
-
-def _draws(rows: Any) -> bool:
-    """Return whether a method's distilled set depends on the seed, directly or through the images that it starts from."""
-    return len(rows) > 1 or bool(rows.needs_seed.iloc[0])
-
-
-def _accuracy(rows: Any, condition: dict[str, Any]) -> float:
-    """Return the mean accuracy of the reference under a condition, NaN if it has no record."""
+def _reference(rows: Any, condition: dict[str, Any]) -> Scores | None:
+    """Return the scores of the reference under a condition, None if it has no record."""
     same = rows[
         (rows.dataset == condition['dataset']) & (rows.eval_backbone == condition['eval_backbone'])
         & (rows.protocol_hash == condition['protocol_hash'])
@@ -129,19 +115,32 @@ def _accuracy(rows: Any, condition: dict[str, Any]) -> float:
     ]  # fmt: skip
     whole = same.ipc.isna()
     here = whole if whole.any() else (same.ipc == condition['ipc']) & (same.labels == condition['labels'])
-    return _by_seed(same[here], condition).accuracy.mean()
+    return _scores(same[here], condition)
 
 
-def _statistics(x: np.ndarray, y: np.ndarray, *, goal: float) -> dict[str, float]:
-    from scipy import stats  # imported here because the import takes a second
-
-    differ = len(x) > 1 and np.ptp(y - x) > 0
-    gap = goal - x.mean()
+def _statistics(a: Scores, b: Scores, *, goal: Scores | None) -> dict[str, Any]:
+    first, second = a.accuracy(), b.accuracy()
+    difference = second - first
+    gap = None if goal is None else goal.accuracy() - first
     return {
-        'mean_a': x.mean(), 'mean_b': y.mean(), 'difference': (y - x).mean(),
-        'p': float(stats.ttest_rel(y, x).pvalue) if differ else float('nan'),
-        'closed': (y - x).mean() / gap if gap > 0 else float('nan'),
+        'a': first, 'b': second, 'difference': difference,
+        'sets': (len(a.sets), len(b.sets)), 'probes': (a.correct_SPN.shape[1], b.correct_SPN.shape[1]),
+        'p': math.nan if difference.one_set else _mcnemar(a, b) if _fixed(a) and _fixed(b) else difference.p,
+        'closed': difference / gap if gap is not None and gap.mean > 0 else None,
     }  # fmt: skip
+
+
+def _fixed(scores: Scores) -> bool:
+    """Return whether nothing is drawn: neither the distilled set nor the probe."""
+    return not scores.drawn and scores.correct_SPN.shape[:2] == (1, 1)
+
+
+def _mcnemar(a: Scores, b: Scores) -> float:
+    """Return the two-sided p-value of McNemar's exact test: of the images that one side alone gets right, half are a's."""
+    from scipy.stats import binomtest  # imported here because the import takes a second
+
+    ahead, behind = (int((x & ~y).sum()) for x, y in ((b.correct_SPN, a.correct_SPN), (a.correct_SPN, b.correct_SPN)))
+    return float(binomtest(ahead, ahead + behind).pvalue) if ahead + behind else 1.0
 
 
 def _named(condition: dict[str, Any]) -> str:
@@ -154,53 +153,68 @@ def _named(condition: dict[str, Any]) -> str:
 
 def text(rows: list[dict[str, Any]], *, a: str, b: str, reference: str) -> str:
     """Return the comparison as an aligned table for the terminal."""
-    lines = [['', f'{a:>12}', f'{b:>12}', 'difference', f'{"n":>3}', f'{"p":>8}', f' gap to {reference} closed']]
+    lines = [['', f'{a:>12}', f'{b:>12}', 'difference, 95 % interval', 'p', 'p (Holm)', f'gap to {reference} closed', 'sets x probes']]
     for row in rows:
+        difference, closed = row['difference'], row['closed']
+        interval = '' if difference.one_set else f' [{100 * difference.low:+.1f}, {100 * difference.high:+.1f}]'
+        sizes = (f'{sets} x {probes}' for sets, probes in zip(row['sets'], row['probes'], strict=True))
         lines.append([
-            _named(row), f'{100 * row["mean_a"]:.1f}', f'{100 * row["mean_b"]:.1f}', f'{100 * row["difference"]:+.1f}',
-            str(row['n']), '-' if np.isnan(row['p']) else f'{row["p"]:.2g}',
-            ' -' if np.isnan(row['closed']) else f' {100 * row["closed"]:.0f} %',
+            _named(row), f'{100 * row["a"].mean:.1f}', f'{100 * row["b"].mean:.1f}', f'{100 * difference.mean:+.1f}{interval}',
+            *('-' if math.isnan(row[name]) else f'{row[name]:.2g}' for name in ('p', 'adjusted')),
+            '-' if closed is None else f'{100 * closed.mean:.0f} %', ' / '.join(sizes),
         ])  # fmt: skip
-    return aligned(lines, right=range(1, 6), gap=' ')
+    few = 'A method that draws its sets and has only one has no interval: make another seed.'
+    return aligned(lines, right=range(1, 8)) + (f'\n{few}' if any(row['difference'].one_set for row in rows) else '')
 
 
 # --- comparison with the published results ------------------------------------------------------------------------------
 
 
-def compare_to_published(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+LEAST_SETS = 3  # distilled sets of a method that draws them: with fewer, nothing is said about its published number
+MARGIN = 1.5  # points within which two accuracies count as equal
+
+
+def compare_to_published(rows: list[dict[str, Any]], *, margin: float = MARGIN) -> list[dict[str, Any]]:
     """Return the leaderboard rows that have both a mean and a published accuracy, in leaderboard order; all in percent.
 
-    The interval is Welch's 95 % interval for two unpaired samples of unequal variance. Our sample is the means of the method
-    seeds if there are two or more, else the probe seeds, as in the leaderboard. The published sample has `published.RUNS`
-    runs.
+    Both sides were tested on the same test split, so its choice does not count. The interval is Welch's 95 % interval for two
+    unpaired samples of unequal variance: our distilled sets, or the probe seeds of a method that draws none, and the
+    `published.RUNS` published runs. Two one-sided tests at 5 % decide whether the difference is within the margin.
 
     Args:
       rows: leaderboard rows of `summary.read`.
+      margin: in percentage points.
 
     Returns:
-      The leaderboard rows with four more columns: `difference` (ours minus published); `low` and `high`, which are None if
-      one sample has a single run, the published accuracy has no ±, or neither sample has any spread; and the size of our
-      sample, `n`, with its `unit` ('seeds' or 'probes').
+      The leaderboard rows with `difference` (ours minus published); `low` and `high`, None if our sets are too few or the
+      published accuracy has no ±; and `verdict`: 'equal' (within the margin), 'lower' or 'higher' (the interval leaves out 0),
+      'open', or what is missing.
     """
     found = []
     for row in rows:
         if row['published_mean'] is None or row['top1_mean'] is None:
             continue
-        seeds = row['n_seeds'] > 1
-        std, n = (row['top1_std_seeds'], row['n_seeds']) if seeds else (row['top1_std'], row['n_repeats'])
+        drawn = row['one_set'] or row['n_sets'] > 1
+        std, n = (row['std_sets'], row['n_sets']) if drawn else (row['top1_std'], row['n_repeats'])
         theirs = published.Accuracy(row['published_mean'], row['published_std'])
         difference = row['top1_mean'] - theirs.mean
-        half = None
-        if std is not None and theirs.sample_std is not None:
-            half = welch_half_width(std, n, theirs.sample_std, published.RUNS)
-        ends = {'low': None, 'high': None} if half is None else {'low': difference - half, 'high': difference + half}
-        found.append({**row, 'difference': difference, **ends, 'n': n, 'unit': 'seeds' if seeds else 'probes'})
+        ends: dict[str, float | None] = {'low': None, 'high': None}
+        if drawn and n < LEAST_SETS:
+            verdict = f'needs {LEAST_SETS} sets, has {n}'
+        elif std is None or theirs.sample_std is None:
+            verdict = 'no published ±' if theirs.sample_std is None else 'one repeat'
+        else:
+            half, one_sided = (welch_half_width(std, n, theirs.sample_std, published.RUNS, level=x) for x in (0.95, 0.90))
+            ends = {'low': difference - half, 'high': difference + half}
+            verdict = 'equal' if abs(difference) + one_sided < margin else 'open' if abs(difference) <= half else ''
+            verdict = verdict or ('higher' if difference > 0 else 'lower')
+        found.append({**row, 'difference': difference, **ends, 'verdict': verdict})
     return found
 
 
-def published_text(rows: list[dict[str, Any]]) -> str:
+def published_text(rows: list[dict[str, Any]], *, margin: float = MARGIN) -> str:
     """Return the rows of `compare_to_published` as an aligned table for the terminal."""
-    lines = [[' ' * 60, f'{"ours":>6}', f'{"published":>12}', f'{"difference":>11}', f'{"95% interval":>16}', ' n']]
+    lines = [['', 'ours', 'published', 'difference', '95 % interval', 'sets x probes', 'verdict']]
     for row in rows:
         own = row['source_backbone'] in (row['eval_backbone'], ANY_SOURCE)
         origin = '' if own else f' from {row["source_backbone"]}'
@@ -209,26 +223,27 @@ def published_text(rows: list[dict[str, Any]]) -> str:
         lines.append([
             f'{row["dataset"]} x {row["eval_backbone"]}: {row["method"]}{origin}{settings}, {row["protocol"]}',
             f'{row["top1_mean"]:.1f}', theirs, f'{row["difference"]:+.1f}',
-            '-' if row['low'] is None else f'{row["low"]:+.1f} to {row["high"]:+.1f}', f' {row["n"]} {row["unit"]}',
+            '-' if row['low'] is None else f'{row["low"]:+.1f} to {row["high"]:+.1f}', f'{row["n_sets"]} x {row["n_probes"]}',
+            row['verdict'],
         ])  # fmt: skip
     remarks = (
-        'Difference: ours minus published, in percentage points. Interval: Welch, 95 %, for n runs of ours and '
-        f'{published.RUNS} published runs.\n'
-        'The published ± is over probe seeds of one distilled set, or over random choices of images. It does not include '
-        'the spread over distillation seeds.'
+        'Difference: ours minus published, in percentage points, on the same test split. Interval: Welch, over our sets (or probe '
+        f'seeds) and {published.RUNS} published runs.\n'
+        f'Equal: within {margin:g} points by two one-sided tests at 5 %. The published ± is over probe seeds of one distilled '
+        'set, or over random choices of images; it does not include the spread over distillation seeds.'
     )
-    return f'{aligned(lines, right=range(1, 5), gap=" ")}\n{remarks}'
+    return f'{aligned(lines, right=range(1, 6))}\n{remarks}'
 
 
-def to_published(table: Any, *, results_dir: Path) -> str:
+def to_published(table: Any, *, results_dir: Path, margin: float = MARGIN) -> str:
     """Return all leaderboard rows that have a published accuracy, as an aligned table for the terminal.
 
     Raises:
       InputError: if there are no such rows.
     """
     accuracies = published.load(results_dir)
-    board = published.beside(summary.summarise(table), accuracies)
-    rows = compare_to_published(board)
+    board = published.beside(summary.summarise(table)[0], accuracies)
+    rows = compare_to_published(board, margin=margin)
     if not rows:
         datasets, backbones, rules = (
             ', '.join(sorted({row[name] for row in board})) for name in ('dataset', 'eval_backbone', 'protocol')
@@ -239,4 +254,4 @@ def to_published(table: Any, *, results_dir: Path) -> str:
             f'{results_dir}: expected a finished row with a published accuracy ({known}; one image per class or full data; '
             f'protocol {" or ".join(published.PROTOCOLS)}), found {there}'
         )
-    return published_text(rows)
+    return published_text(rows, margin=margin)

@@ -17,8 +17,8 @@ def t_interval(values: Sequence[float]) -> tuple[float, float] | None:
     return round(mean - half, 10), round(mean + half, 10)  # scipy's last digits differ between versions
 
 
-def welch_half_width(std_a: float, n_a: int, std_b: float, n_b: int) -> float | None:
-    """Return half the width of the 95 % interval of a difference of means, or None if both standard deviations are 0.
+def welch_half_width(std_a: float, n_a: int, std_b: float, n_b: int, *, level: float = 0.95) -> float:
+    """Return half the width of the interval of a difference of means; 0 if both standard deviations are 0.
 
     The samples are unpaired and may differ in variance. Standard deviations have ddof 1; each sample has at least two
     values.
@@ -27,6 +27,6 @@ def welch_half_width(std_a: float, n_a: int, std_b: float, n_b: int) -> float | 
 
     a, b = std_a**2 / n_a, std_b**2 / n_b
     if a + b == 0:
-        return None
+        return 0.0
     freedom = (a + b) ** 2 / (a**2 / (n_a - 1) + b**2 / (n_b - 1))  # Welch-Satterthwaite
-    return float(stdtrit(freedom, 0.975)) * math.sqrt(a + b)
+    return float(stdtrit(freedom, (1 + level) / 2)) * math.sqrt(a + b)

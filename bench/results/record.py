@@ -179,6 +179,27 @@ class Correct:
 
 
 @dataclass(frozen=True)
+class Scored:
+    """What statistics need of a finished record (`Record.scored`); no field of the file.
+
+    Two records share their distilled set, their probes or their test images if they agree in `made`, `probes` or `images`.
+    """
+
+    seed: int
+    """Seed of the method."""
+    correct: Correct
+    """Which test images each repeat classified correctly."""
+    drawn: bool
+    """Whether another seed would give another distilled set."""
+    made: str
+    """Names the distilled set."""
+    probes: tuple[Any, ...]
+    """Names the probes: eval backbone, protocol and probe seeds."""
+    images: tuple[Any, ...]
+    """Names the test images."""
+
+
+@dataclass(frozen=True)
 class Seconds:
     """Wall time by stage, in seconds."""
 
@@ -346,6 +367,20 @@ class Record:
         """`mean`, of a record of status ok."""
         assert self.mean is not None, f'record {self.key} failed'
         return self.mean
+
+    @property
+    def scored(self) -> 'Scored | None':
+        """What statistics need; None for a failed record."""
+        if self.correct is None:
+            return None
+        # The whole training split is one set, whatever the seed.
+        made = self.distilled.hash if self.distilled is not None and self.distilled.hash else f'all of {self.cell.dataset}'
+        splits = self.fingerprints.contents or self.fingerprints.dataset or {}
+        return Scored(
+            self.cell.seed, self.correct, drawn=self.method_facts.needs_seed, made=made,
+            probes=(self.cell.eval_backbone, self.protocol.hash, *(self.probe_seeds or ())),
+            images=(self.cell.dataset, splits.get('test'), self.n_test),
+        )  # fmt: skip
 
     @property
     def correct_RN(self) -> np.ndarray:

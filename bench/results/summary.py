@@ -4,20 +4,25 @@ A row is identified by (dataset, method, source_backbone, eval_backbone, ipc, pr
 settings. Records with different settings go into separate rows, distinguished by the column `settings`, with a warning. A
 table never mixes hard and soft labels (column `labels`), and the two are never compared.
 
-Columns of a row, accuracies in percent:
-  top1_mean, top1_std       over all repeats (method seed x probe seed); ddof 1
-  top1_ci_low, _high        95 % interval of the mean by Student's t. It is taken over the means of the method seeds if there
-                            are two or more (repeats of one seed share its images, so they are not independent), else
-                            over the probe seeds; empty for a single repeat
-  top1_std_seeds            standard deviation of the means of the method seeds
-  top1_std_probe            standard deviation over the probe seeds of one method seed, mean over method seeds
-  seconds_method, _probe    mean over records
+Columns of a row, accuracies in percent (`bench.results.statistics` says how intervals and ranks are made):
+  top1_mean, top1_std       over all repeats (distilled set x probe seed); ddof 1
+  top1_ci_low, _high, _half ends and half of the 95 % interval of the mean
+  error_units, error_images standard errors from distilled sets (or probe seeds, if the method draws no sets) and test images
+  freedom                   degrees of freedom of the interval, empty if infinite
+  one_set                   whether the method draws its sets and has only one: the interval leaves out how much they differ
+  rank_low, rank_high       the first and last rank that the method can have among the rows of its column: same data, eval
+                            backbone, ipc and protocol, images made through that backbone. Empty for full data and one_set
+  recovered, _low, _high    share of the way from random images to full data, in percent; empty if that way is below 30 points
+  std_sets, std_probes      standard deviation of the means of the sets, and over the probe seeds of a set (mean over sets)
+  images_encoded            by backbones, for method and probe; mean over records, like seconds_method and seconds_probe
+  worst_group               minimum over groups of the mean over records
   peak_memory_mb            maximum over records; n_train_images likewise
   status                    ok, failed (no record of the row finished) or partial (some failed; numbers are of the others)
   published_mean, _std      result of arXiv 2511.16674 for the same cell (`bench.results.published`), empty if there is none
 """
 
 import json
+import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -29,7 +34,8 @@ from typing import Any
 import numpy as np
 
 from bench.results import published
-from bench.results.intervals import t_interval
+from bench.results.ranking import Standing, compare
+from bench.results.statistics import Estimate, scores_of, worst_group
 from bench.results.store import load_table
 
 Row = dict[str, Any]
@@ -38,17 +44,22 @@ _IDENTITY = ('dataset', 'method', 'source_backbone', 'eval_backbone', 'ipc', 'pr
 _TABLE = ('labels', 'dataset', 'protocol', 'protocol_hash')
 COLUMNS = (
     *_IDENTITY, 'top1_mean', 'top1_std', 'top1_ci_low', 'top1_ci_high', 'n_repeats', 'n_train_images', 'seconds_method',
-    'seconds_probe', 'peak_memory_mb', 'status', 'labels', 'settings', 'protocol_hash', 'n_seeds', 'n_probe_seeds',
-    'n_failed', 'top1_std_seeds', 'top1_std_probe', 'worst_group', 'group_adjusted', 'dataset_fingerprint', 'eval_weights',
-    'error', 'published_mean', 'published_std',
+    'seconds_probe', 'peak_memory_mb', 'status', 'labels', 'settings', 'protocol_hash', 'n_sets', 'n_probes', 'n_failed',
+    'top1_half', 'rank_low', 'rank_high', 'recovered', 'recovered_low', 'recovered_high', 'one_set', 'images_encoded',
+    'error_units', 'error_images', 'freedom', 'std_sets', 'std_probes', 'worst_group', 'group_adjusted',
+    'dataset_fingerprint', 'eval_weights', 'error', 'published_mean', 'published_std',
 )  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Board:
-    """The leaderboard: rows of `summarise`, warnings about them, and one message for each ignored file."""
+    """The leaderboard: rows and standings of `summarise`, warnings about them, and one message for each ignored file.
+
+    `standings` maps what identifies a table (`table_of`) to the standings of its methods.
+    """
 
     rows: list[Row]
+    standings: dict[tuple[str, ...], list[Standing]]
     warnings: list[str]
     problems: list[str]
 
@@ -64,22 +75,27 @@ def read(results_dir: Path | str, *, with_published: bool = True) -> Board:
     """
     table, problems = load_table(results_dir)
     accuracies = published.load(results_dir) if with_published else {}
-    return Board(published.beside(summarise(table), accuracies), warnings_of(table), problems)
+    rows, standings = summarise(table)
+    return Board(published.beside(rows, accuracies), standings, warnings_of(table), problems)
 
 
-def summarise(table: Any) -> list[Row]:
-    """Return the sorted rows of the leaderboard; accuracies in percent, None for missing values.
+def summarise(table: Any) -> tuple[list[Row], dict[tuple[str, ...], list[Standing]]]:
+    """Return the sorted rows of the leaderboard, accuracies in percent and None for missing values, and the standings.
 
     Args:
       table: the data frame of `store.load_table`, or some of its rows.
     """
     groups = grouped(_entries(table), _row_identity)
-    rows = []
+    rows, estimates = [], []
     for entries in groups.values():
         variants = grouped(entries, lambda entry: entry['settings'])
         labels = variant_labels(list(variants))
-        rows += [_summary(variants[settings], label=labels[settings]) for settings in variants]
-    return sorted(rows, key=_row_order)
+        for settings, some in variants.items():
+            row, estimate = _summary(some, label=labels[settings])
+            rows.append(row)
+            estimates.append(estimate)
+    standings = compare(rows, estimates, _TABLE)
+    return sorted(rows, key=_row_order), standings
 
 
 def warnings_of(table: Any) -> list[str]:
@@ -120,45 +136,49 @@ def _row_order(row: Row) -> tuple[Any, ...]:
     return *table_of(row), ipc_order(row['ipc']), *(row[name] for name in names)
 
 
-def _summary(entries: list[Row], *, label: str) -> Row:
-    """Return one row from records that differ only in their seed."""
+def _summary(entries: list[Row], *, label: str) -> tuple[Row, Estimate | None]:
+    """Return one row from records that differ only in their seed, and its accuracy, None if no record finished."""
     done = [entry for entry in entries if entry['status'] == 'ok']
     failed = [entry for entry in entries if entry['status'] == 'failed']
     row: Row = dict.fromkeys(COLUMNS)
     row |= {name: entries[0][name] for name in (*_IDENTITY, *_TABLE)}
-    row |= {'settings': label, 'n_repeats': 0, 'n_seeds': 0, 'n_probe_seeds': 0, 'n_failed': len(failed)}
+    row |= {'settings': label, 'n_repeats': 0, 'n_sets': 0, 'n_probes': 0, 'one_set': False, 'n_failed': len(failed)}
     row['status'] = 'ok' if not failed else 'partial' if done else 'failed'
     row['error'] = failed[0]['error'] if failed else None
     for name in ('dataset_fingerprint', 'eval_weights'):
         row[name] = '+'.join(sorted({short(entry[name]) for entry in entries if entry[name]}))
     if not done:
-        return row
+        return row, None
 
-    by_seed = grouped(sorted(done, key=lambda entry: (entry['seed'], entry['key'])), lambda entry: entry['seed'])
-    repeats = [[100 * value for entry in group for value in entry['top1']] for group in by_seed.values()]
-    flat = [value for values in repeats for value in values]
-    means = [float(np.mean(values)) for values in repeats]
-    within = [spread for spread in map(_spread, repeats) if spread is not None]
-    interval = t_interval(means if len(means) > 1 else flat)
+    scores = scores_of([entry['scored'] for entry in done])
+    accuracy = scores.accuracy()
+    within = [spread for spread in (_spread(entry['top1']) for entry in done) if spread is not None]
     memory = [entry['peak_memory_mb'] for entry in done if entry['peak_memory_mb'] is not None]
+    groups = [entry['groups'] for entry in done if entry['groups']]
     row.update(
-        top1_mean=float(np.mean(flat)),
-        top1_std=_spread(flat),
-        top1_ci_low=None if interval is None else interval[0],
-        top1_ci_high=None if interval is None else interval[1],
-        n_repeats=len(flat),
-        n_seeds=len(by_seed),
-        n_probe_seeds=len({seed for entry in done for seed in entry['probe_seeds']}),
-        top1_std_seeds=_spread(means),
-        top1_std_probe=_mean(within),
+        top1_mean=100 * accuracy.mean,
+        top1_std=_spread([100 * value for entry in done for value in entry['top1']]),
+        top1_ci_low=100 * accuracy.low,
+        top1_ci_high=100 * accuracy.high,
+        top1_half=100 * accuracy.half,
+        n_repeats=sum(len(entry['top1']) for entry in done),
+        n_sets=len(scores.sets),
+        n_probes=max(len(entry['top1']) for entry in done),
+        one_set=accuracy.one_set,
+        error_units=100 * accuracy.error_of_units,
+        error_images=100 * accuracy.error_of_images,
+        freedom=accuracy.freedom if math.isfinite(accuracy.freedom) else None,
+        std_sets=_spread([100 * float(value) for value in scores.mean_S]),
+        std_probes=_mean(within, scale=100),
         n_train_images=max(entry['n_train_images'] for entry in done),
+        images_encoded=_mean([entry['images_encoded'] for entry in done]),
         seconds_method=_mean([entry['seconds_method'] for entry in done]),
         seconds_probe=_mean([entry['seconds_probe'] for entry in done]),
         peak_memory_mb=max(memory, default=None),
-        worst_group=_mean([entry['worst_group'] for entry in done], scale=100),
+        worst_group=100 * worst_group(groups) if groups else None,
         group_adjusted=_mean([entry['group_adjusted'] for entry in done], scale=100),
     )
-    return row
+    return row, accuracy
 
 
 def _spread(values: Sequence[float]) -> float | None:

@@ -4,7 +4,7 @@ Tables of soft labels come last. The output depends only on the records and the 
 bytes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,23 +12,34 @@ from typing import Any
 from bench.core import tables
 from bench.core.disk import write_atomic
 from bench.core.tables import markdown_escape, replace_block
+from bench.results.ranking import LEAST_TASKS, Standing, overall
 from bench.results.record import ANY_SOURCE
 from bench.results.summary import COLUMNS, Board, Row, counted, grouped, if_soft, ipc_order, ipc_text, short, table_of
 
 # Column -> number format; columns without a format are text.
 _FORMATS = {
-    'top1_mean': '.4f', 'top1_std': '.4f', 'top1_ci_low': '.4f', 'top1_ci_high': '.4f', 'seconds_method': '.3f',
-    'seconds_probe': '.3f', 'peak_memory_mb': '.1f', 'top1_std_seeds': '.4f', 'top1_std_probe': '.4f',
-    'worst_group': '.4f', 'group_adjusted': '.4f', 'published_mean': '.1f', 'published_std': '.1f',
+    'top1_mean': '.4f', 'top1_std': '.4f', 'top1_half': '.4f', 'top1_ci_low': '.4f', 'top1_ci_high': '.4f', 'recovered': '.2f', 'recovered_low': '.2f',
+    'recovered_high': '.2f', 'images_encoded': '.0f', 'seconds_method': '.3f', 'seconds_probe': '.3f',
+    'peak_memory_mb': '.1f', 'error_units': '.4f', 'error_images': '.4f', 'freedom': '.1f', 'std_sets': '.4f',
+    'std_probes': '.4f', 'worst_group': '.4f', 'group_adjusted': '.4f', 'published_mean': '.1f', 'published_std': '.1f',
 }  # fmt: skip
 _MEANING = (
-    'Top-1 test accuracy in percent, mean ± standard deviation over the n repeats of a row (method seed × probe seed). '
-    'Bold: the best accuracy for its eval backbone and ipc, over all source backbones. Accuracies that are equal as shown '
-    'are all bold; one without a competitor is never bold. Full data is a reference and is not ranked.'
+    'Top-1 test accuracy in percent ± half of its 95 % interval, which covers the choice of distilled sets, probe seeds and '
+    'test images. In parentheses the first and last rank that a method can have in its column at its number of images per '
+    'class: all pairs are compared on the same test images, at 5 % after Holm. † One set of a method that draws its sets: ± '
+    'leaves out how much sets differ, and there is no rank. Full data is a reference and has none.'
 )
 _NO_TRANSFER = (
-    'Rows with images made through another backbone (transfer) are not shown here, but they still count: if one of them is '
-    'the best, no accuracy is bold.'
+    'Rows with images made through another backbone (transfer) are not shown here; they have no ranks.'
+)
+_STANDINGS = (
+    'Wins and losses: rivals that the method beats, or that beat it, over the columns. Recovered gap: share of the way from '
+    'random images to full data, mean with its 95 % interval over the columns in which that way is at least 30 points, as a '
+    'statement about all columns that these could be drawn from.'
+)
+_OVERALL = (
+    f'A task is a data set and an eval backbone; the test needs {LEAST_TASKS}. Tasks of one data set share their images, so the '
+    'p-values are somewhat too small.'
 )
 _SOFT = (
     'Trained on soft labels: not comparable with any table of hard labels, because a soft label carries more information '
@@ -41,13 +52,13 @@ _PUBLISHED = (
 
 @dataclass
 class _Table:
-    """One table of the markdown file: cells as text, positions of bold cells, a remark above and numbered notes below."""
+    """One table of the markdown file: cells as text, a remark above and numbered notes below."""
 
+    where: tuple[str, ...]
     title: str
     remark: str
     head: list[str]
     body: list[list[str]] = field(default_factory=list)
-    bold: set[tuple[int, int]] = field(default_factory=set)
     notes: list[str] = field(default_factory=list)
 
 
@@ -60,44 +71,70 @@ def _csv_cell(value: Any, form: str) -> str | None:
     return None if value is None else ' '.join(format(value, form).split())
 
 
-def markdown(rows: Sequence[Row], warnings: Sequence[str] = (), *, transfer: bool = True) -> str:
-    """Return the rows as markdown: one table per kind of labels, dataset and protocol, with one column per eval backbone.
+def markdown(board: Board, *, transfer: bool = True) -> str:
+    """Return the board as markdown: one table per kind of labels, dataset and protocol, with one column per eval backbone.
 
-    `transfer=False` leaves out rows whose images were made through another backbone; bold is decided over all rows.
+    A table with several columns is followed by the standings of its methods. `transfer=False` leaves out rows whose images
+    were made through another backbone.
     """
     lines = ['# Leaderboard', '', '<!-- made by `python -m bench.leaderboard`; do not edit -->', '', _MEANING]
     lines += [] if transfer else ['', _NO_TRANSFER]
-    for table in _tables(rows, transfer=transfer):
-        body = [
-            [f'**{cell}**' if (i, j) in table.bold else cell for j, cell in enumerate(map(markdown_escape, cells))]
-            for i, cells in enumerate(table.body)
-        ]
+    for table in _tables(board.rows, transfer=transfer):
+        body = [list(map(markdown_escape, cells)) for cells in table.body]
         lines += ['', f'## {markdown_escape(table.title)}', '', *([table.remark, ''] if table.remark else [])]
         lines.append(tables.markdown(list(map(markdown_escape, table.head)), body, right=range(2, len(table.head))))
         lines += ['', *(f'- {markdown_escape(note)}' for note in table.notes)] if table.notes else []
-    if warnings:
-        lines += ['', '## Warnings', '', *(f'- {markdown_escape(warning)}' for warning in warnings)]
+        lines += _standings(board.standings.get(table.where, []))
+    lines += _overall(board.rows)
+    if board.warnings:
+        lines += ['', '## Warnings', '', *(f'- {markdown_escape(warning)}' for warning in board.warnings)]
     return '\n'.join(lines) + '\n'
 
 
-def text(rows: Sequence[Row], warnings: Sequence[str] = ()) -> str:
-    """Return the same tables as `markdown`, in aligned columns for the terminal; the best accuracies have a star."""
+def _standings(standings: Sequence[Standing]) -> list[str]:
+    """Return the lines that show the standings of a table's methods, nothing if it has a single column."""
+    if max((standing.columns for standing in standings), default=0) < 2:
+        return []
+    body = []
+    for standing in standings:
+        gap = '' if standing.recovered is None else f'{standing.recovered} ({standing.gaps})'
+        body.append([
+            markdown_escape(standing.method), str(standing.ipc), f'{standing.rank:.1f}', f'{standing.wins}–{standing.losses}',
+            gap, str(standing.columns),
+        ])  # fmt: skip
+    head = ('method', 'ipc', 'mean rank', 'wins–losses', 'recovered gap, % (columns)', 'columns')
+    return ['', _STANDINGS, '', tables.markdown(head, body, right=range(2, 6))]
+
+
+def _overall(rows: Sequence[Row]) -> list[str]:
+    """Return the lines that compare methods over all data sets."""
     lines = []
-    for table in _tables(rows):
-        cells = [
-            [f'{cell}*' if (i, j) in table.bold else f'{cell} ' if j > 1 else cell for j, cell in enumerate(line)]
-            for i, line in enumerate(table.body)
-        ]
-        head = [f'{name} ' if j > 1 else name for j, name in enumerate(table.head)]
+    groups = grouped((row for row in rows if row['rank_low'] is not None), lambda row: (row['labels'], row['protocol'], row['ipc']))
+    for (labels, protocol, ipc), some in sorted(groups.items()):
+        found = overall(some)
+        if found.ranks is None:
+            continue
+        ranks = ', '.join(f'{name} {rank:.1f}' for name, rank in sorted(found.ranks.items(), key=lambda pair: pair[1]))
+        differs = '; '.join(f'{a} ahead of {b}' for a, b in found.differs) or 'no two methods'
+        lines.append(
+            f'- {protocol}, {ipc} per class{if_soft(labels, ", ")}, {found.tasks} tasks: mean ranks {ranks}. Friedman p = '
+            f'{found.p:.2g}. Different by Nemenyi at 5 %: {differs}.'
+        )
+    return ['', '## Over all data sets', '', _OVERALL, '', *map(markdown_escape, lines)] if lines else []
+
+
+def text(board: Board) -> str:
+    """Return the same tables as `markdown`, in aligned columns for the terminal."""
+    lines = []
+    for table in _tables(board.rows):
         lines += [table.title, *([f'  {table.remark}'] if table.remark else [])]
-        lines.append(tables.aligned([head, *cells], right=range(2, len(head)), indent='  '))
+        lines.append(tables.aligned([table.head, *table.body], right=range(2, len(table.head)), indent='  '))
         lines += [f'  {note}' for note in table.notes] + ['']
-    lines.append(_MEANING.replace('Bold:', 'Star:'))
-    return '\n'.join([*lines, *(f'warning: {warning}' for warning in warnings)]) + '\n'
+    lines.append(_MEANING)
+    return '\n'.join([*lines, *(f'warning: {warning}' for warning in board.warnings)]) + '\n'
 
 
 def _tables(rows: Sequence[Row], *, transfer: bool = True) -> list[_Table]:
-    best = _best(rows)  # over all rows: a row must not become the best because a better row is left out
     groups = grouped((row for row in rows if transfer or not _origin(row)), table_of)
     found = []
     for (labels, dataset, protocol, digest), group in sorted(groups.items()):
@@ -105,7 +142,7 @@ def _tables(rows: Sequence[Row], *, transfer: bool = True) -> list[_Table]:
         title = f'{dataset}, probe {protocol} ({short(digest)}){if_soft(labels, " · ")}'
         remark = _SOFT if labels == 'soft' else _PUBLISHED if any(theirs for _, theirs in columns) else ''
         head = ['published' if theirs else backbone for backbone, theirs in columns]
-        table = _Table(title, remark, ['method', 'ipc', *head, 'n'])
+        table = _Table((labels, dataset, protocol, digest), title, remark, ['method', 'ipc', *head, 'sets x probes'])
         placed = grouped(group, lambda row: (ipc_order(row['ipc']), row['method'], _origin(row), row['settings']))
         for (_, method, origin, settings), line in sorted(placed.items()):
             name = method + (f' (from {origin})' if origin else '') + (f' ({settings})' if settings else '')
@@ -115,23 +152,16 @@ def _tables(rows: Sequence[Row], *, transfer: bool = True) -> list[_Table]:
                 cells[backbone, False] = _cell(row, name, table.notes)
                 if row['published_mean'] is not None:
                     cells[backbone, True] = f'{row["published_mean"]:.1f}{_plus_minus(row["published_std"])}'
-                if row['top1_mean'] is not None and _shown(row) == best.get(_rivals(row)):
-                    table.bold.add((len(table.body), 2 + columns.index((backbone, False))))
-            counts = sorted({row['n_repeats'] for row in line if row['n_repeats']})
-            n = '' if not counts else f'{counts[0]}' if len(counts) == 1 else f'{counts[0]}–{counts[-1]}'
-            table.body.append([name, ipc_text(line[0]['ipc']), *cells.values(), n])
+            n = [_range(row[name] for row in line if row[name]) for name in ('n_sets', 'n_probes')]
+            table.body.append([name, ipc_text(line[0]['ipc']), *cells.values(), ' x '.join(filter(None, n))])
         found.append(table)
     return found
 
 
-def _best(rows: Sequence[Row]) -> dict[tuple[Any, ...], float]:
-    """Return the best displayed mean of each group of `_rivals`, except for single rows and full data."""
-    ranked = grouped((row for row in rows if row['top1_mean'] is not None and row['ipc'] is not None), _rivals)
-    return {rivals: max(map(_shown, some)) for rivals, some in ranked.items() if len(some) > 1}
-
-
-def _rivals(row: Row) -> tuple[Any, ...]:
-    return *table_of(row), row['eval_backbone'], row['ipc']
+def _range(counts: Iterable[int]) -> str:
+    """Return the smallest and largest count, one number if they agree, '' if there is none."""
+    found = sorted(set(counts))
+    return '–'.join(map(str, found[:1] + found[1:][-1:]))
 
 
 def _columns(rows: Sequence[Row]) -> list[tuple[str, bool]]:
@@ -146,18 +176,17 @@ def _origin(row: Row) -> str:
     return '' if row['source_backbone'] in (row['eval_backbone'], ANY_SOURCE) else row['source_backbone']
 
 
-def _shown(row: Row) -> float:
-    """Return the mean as displayed, so that means that look equal share the first rank."""
-    return round(row['top1_mean'], 1)
-
-
 def _cell(row: Row, name: str, notes: list[str]) -> str:
     """Return the text of one cell, and add a note if a record failed."""
-    cell = 'failed' if row['top1_mean'] is None else f'{_shown(row):.1f}{_plus_minus(row["top1_std"])}'
+    cell = 'failed'
+    if row['top1_mean'] is not None:
+        cell = f'{row["top1_mean"]:.1f}{_plus_minus(row["top1_half"])}' + ('†' if row['one_set'] else '')
+    if row['rank_low']:
+        cell += f' ({_range([row["rank_low"], row["rank_high"]])})'
     if row['n_failed']:
         error = ' '.join(str(row['error']).split())
         error = error if len(error) <= 200 else error[:199] + '…'
-        of = row['n_failed'] + row['n_seeds']
+        of = row['n_failed'] + row['n_sets']
         notes.append(
             f'[{len(notes) + 1}] {name}, ipc {ipc_text(row["ipc"])}, on {row["eval_backbone"]}: '
             f'{row["n_failed"]} of {counted(of, "seed")} failed: {error}'
@@ -166,8 +195,8 @@ def _cell(row: Row, name: str, notes: list[str]) -> str:
     return cell
 
 
-def _plus_minus(std: float | None) -> str:
-    return '' if std is None else f' ± {std:.1f}'
+def _plus_minus(half: float | None) -> str:
+    return '' if half is None else f' ± {half:.1f}'
 
 
 # --- files ------------------------------------------------------------------------------------------------------------
@@ -177,7 +206,7 @@ def write(board: Board, *, results_dir: Path | str) -> tuple[Path, Path]:
     """Write leaderboard.csv and leaderboard.md atomically and return their paths."""
     paths = Path(results_dir, 'leaderboard.csv'), Path(results_dir, 'leaderboard.md')
     write_atomic(paths[0], csv_text(board.rows))
-    write_atomic(paths[1], markdown(board.rows, board.warnings))
+    write_atomic(paths[1], markdown(board))
     return paths
 
 
@@ -187,5 +216,5 @@ def update(document: Path, board: Board) -> None:
     Raises:
       InputError: if the document or one of its markers is missing.
     """
-    shown = markdown(board.rows, board.warnings, transfer=False).partition('do not edit -->\n\n')[2]
+    shown = markdown(board, transfer=False).partition('do not edit -->\n\n')[2]
     replace_block(document, 'leaderboard', shown.replace('\n## ', '\n### '))
