@@ -197,7 +197,7 @@ def run_stage(name: str, size: Size, out: Path) -> list[Record]:
     if name == 'leaderboard':
         board = read(results_dir)
         write(board, results_dir=results_dir)
-        print(text(board.rows, board.warnings))
+        print(text(board))
         return []
     published = [f'paper_v1.full_epochs = {size.epochs}', f'paper_v1.full_views = {size.views}']
     lines = {

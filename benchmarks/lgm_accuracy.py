@@ -98,7 +98,7 @@ def measure(
     rows = []
     for preset, cells, _ in jobs:
         count = cells[0].method.settings['num_updates']
-        for row in summarise(table[table.key.isin([cell.key for cell in cells])]):
+        for row in summarise(table[table.key.isin([cell.key for cell in cells])])[0]:
             rows.append({'preset': preset.name, 'updates': count, **row})
     return _compared(rows, first=presets[0].name)
 

@@ -153,13 +153,15 @@ def _named(condition: dict[str, Any]) -> str:
 
 def text(rows: list[dict[str, Any]], *, a: str, b: str, reference: str) -> str:
     """Return the comparison as an aligned table for the terminal."""
-    lines = [['', f'{a:>12}', f'{b:>12}', 'difference, 95 % interval', 'p', 'p (Holm)', f'gap to {reference} closed', 'sets x probes']]
+    head = ['difference, 95 % interval', 'p', 'p (Holm)', f'gap to {reference} closed', 'sets x probes']
+    lines = [['', f'{a:>12}', f'{b:>12}', *head]]
     for row in rows:
         difference, closed = row['difference'], row['closed']
         interval = '' if difference.one_set else f' [{100 * difference.low:+.1f}, {100 * difference.high:+.1f}]'
         sizes = (f'{sets} x {probes}' for sets, probes in zip(row['sets'], row['probes'], strict=True))
         lines.append([
-            _named(row), f'{100 * row["a"].mean:.1f}', f'{100 * row["b"].mean:.1f}', f'{100 * difference.mean:+.1f}{interval}',
+            _named(row), f'{100 * row["a"].mean:.1f}', f'{100 * row["b"].mean:.1f}',
+            f'{100 * difference.mean:+.1f}{interval}',
             *('-' if math.isnan(row[name]) else f'{row[name]:.2g}' for name in ('p', 'adjusted')),
             '-' if closed is None else f'{100 * closed.mean:.0f} %', ' / '.join(sizes),
         ])  # fmt: skip
@@ -177,8 +179,8 @@ MARGIN = 1.5  # points within which two accuracies count as equal
 def compare_to_published(rows: list[dict[str, Any]], *, margin: float = MARGIN) -> list[dict[str, Any]]:
     """Return the leaderboard rows that have both a mean and a published accuracy, in leaderboard order; all in percent.
 
-    Both sides were tested on the same test split, so its choice does not count. The interval is Welch's 95 % interval for two
-    unpaired samples of unequal variance: our distilled sets, or the probe seeds of a method that draws none, and the
+    Both sides were tested on the same test split, so its choice does not count. The interval is Welch's 95 % interval for
+    two unpaired samples of unequal variance: our distilled sets, or the probe seeds of a method that draws none, and the
     `published.RUNS` published runs. Two one-sided tests at 5 % decide whether the difference is within the margin.
 
     Args:
@@ -187,8 +189,8 @@ def compare_to_published(rows: list[dict[str, Any]], *, margin: float = MARGIN) 
 
     Returns:
       The leaderboard rows with `difference` (ours minus published); `low` and `high`, None if our sets are too few or the
-      published accuracy has no ±; and `verdict`: 'equal' (within the margin), 'lower' or 'higher' (the interval leaves out 0),
-      'open', or what is missing.
+      published accuracy has no ±; and `verdict`: 'equal' (within the margin), 'lower' or 'higher' (the interval leaves out
+      0), 'open', or what is missing.
     """
     found = []
     for row in rows:
@@ -223,14 +225,14 @@ def published_text(rows: list[dict[str, Any]], *, margin: float = MARGIN) -> str
         lines.append([
             f'{row["dataset"]} x {row["eval_backbone"]}: {row["method"]}{origin}{settings}, {row["protocol"]}',
             f'{row["top1_mean"]:.1f}', theirs, f'{row["difference"]:+.1f}',
-            '-' if row['low'] is None else f'{row["low"]:+.1f} to {row["high"]:+.1f}', f'{row["n_sets"]} x {row["n_probes"]}',
-            row['verdict'],
+            '-' if row['low'] is None else f'{row["low"]:+.1f} to {row["high"]:+.1f}',
+            f'{row["n_sets"]} x {row["n_probes"]}', row['verdict'],
         ])  # fmt: skip
     remarks = (
-        'Difference: ours minus published, in percentage points, on the same test split. Interval: Welch, over our sets (or probe '
-        f'seeds) and {published.RUNS} published runs.\n'
-        f'Equal: within {margin:g} points by two one-sided tests at 5 %. The published ± is over probe seeds of one distilled '
-        'set, or over random choices of images; it does not include the spread over distillation seeds.'
+        'Difference: ours minus published, in percentage points, on the same test split. Interval: Welch, over our sets (or '
+        f'probe seeds) and {published.RUNS} published runs.\n'
+        f'Equal: within {margin:g} points by two one-sided tests at 5 %. The published ± is over probe seeds of one '
+        'distilled set, or over random choices of images; it does not include the spread over distillation seeds.'
     )
     return f'{aligned(lines, right=range(1, 6))}\n{remarks}'
 

@@ -54,10 +54,10 @@ def compare(rows: Sequence[Row], estimates: Sequence[Estimate | None], table: Se
     for row, estimate in zip(rows, estimates, strict=True):
         if estimate is not None:
             columns[tuple(row[name] for name in table), row['eval_backbone']].append((row, estimate))
-    found: dict[Any, dict[Any, list[tuple[Row, int, float, Estimate | None]]]] = defaultdict(lambda: defaultdict(list))
+    found: dict[Any, dict[tuple[str, int], list[_Place]]] = defaultdict(lambda: defaultdict(list))
     for (where, _), column in columns.items():
-        for row, rivals, place, gap in _ranked(column):
-            found[where][_label(row), row['ipc']].append((row, rivals, place, gap))
+        for place in _ranked(column):
+            found[where][_label(place.row), place.row['ipc']].append(place)
     return {
         where: sorted((_standing(*name, some) for name, some in methods.items()), key=lambda s: (s.ipc, s.rank, s.method))
         for where, methods in found.items()
@@ -68,14 +68,24 @@ def _label(row: Row) -> str:
     return row['method'] + (f' ({row["settings"]})' if row['settings'] else '')
 
 
-def _ranked(column: list[tuple[Row, Estimate]]) -> list[tuple[Row, int, float, Estimate | None]]:
-    """Add ranks and gaps to the rows of a column; return (row, number of rivals, rank by accuracy, gap) of ranked rows."""
+@dataclass(frozen=True)
+class _Place:
+    """A ranked row among the `n` ranked rows of its column and ipc: its rank by accuracy, and its recovered gap."""
+
+    row: Row
+    n: int
+    rank: float
+    gap: Estimate | None
+
+
+def _ranked(column: list[tuple[Row, Estimate]]) -> list[_Place]:
+    """Add ranks and gaps to the rows of a column, and return the places of the ranked ones."""
     full = [estimate for row, estimate in column if row['ipc'] is None and at_home(row)]
     found = []
     for ipc in sorted({row['ipc'] for row, _ in column} - {None}):
         some = [(row, estimate) for row, estimate in column if row['ipc'] == ipc]
         random = [estimate for row, estimate in some if row['method'] == 'random']
-        gaps = [None] * len(some)
+        gaps: list[Estimate | None] = [None] * len(some)
         if len(full) == len(random) == 1:
             gaps = [recovered_gap(estimate, random=random[0], full=full[0]) for _, estimate in some]
         for (row, _), gap in zip(some, gaps, strict=True):
@@ -88,18 +98,19 @@ def _ranked(column: list[tuple[Row, Estimate]]) -> list[tuple[Row, int, float, E
         for i, (low, high) in rank_intervals(home).items():
             row, estimate = some[int(i)]
             row.update(rank_low=low, rank_high=high)
-            place = 1 + (means > estimate.mean).sum() + ((means == estimate.mean).sum() - 1) / 2  # ties share their mean rank
-            found.append((row, len(home), float(place), gaps[int(i)]))
+            # equal accuracies share their mean rank
+            place = 1 + (means > estimate.mean).sum() + ((means == estimate.mean).sum() - 1) / 2
+            found.append(_Place(row, len(home), float(place), gaps[int(i)]))
     return found
 
 
-def _standing(method: str, ipc: int, some: list[tuple[Row, int, float, Estimate | None]]) -> Standing:
-    gaps = [gap for *_, gap in some if gap is not None]
+def _standing(method: str, ipc: int, places: list[_Place]) -> Standing:
+    gaps = [place.gap for place in places if place.gap is not None]
     return Standing(
-        method, ipc, columns=len(some),
-        wins=sum(rivals - row['rank_high'] for row, rivals, *_ in some),
-        losses=sum(row['rank_low'] - 1 for row, *_ in some),
-        rank=float(np.mean([place for _, _, place, _ in some])),
+        method, ipc, columns=len(places),
+        wins=sum(place.n - place.row['rank_high'] for place in places),
+        losses=sum(place.row['rank_low'] - 1 for place in places),
+        rank=float(np.mean([place.rank for place in places])),
         recovered=mean_over_tasks(gaps) if len(gaps) > 1 else None, gaps=len(gaps),
     )  # fmt: skip
 
@@ -109,7 +120,7 @@ def _standing(method: str, ipc: int, some: list[tuple[Row, int, float, Estimate 
 
 @dataclass(frozen=True)
 class Overall:
-    """Friedman's test over tasks (data set x eval backbone), and for each method its mean rank and the rivals it differs from.
+    """Friedman's test over tasks (data set x eval backbone), the mean rank of each method, and which methods differ.
 
     `differs` holds (a, b) with Nemenyi's p below 5 %, a ahead of b. Without enough tasks only `tasks` is known.
     """
@@ -123,8 +134,8 @@ class Overall:
 def overall(rows: Sequence[Row]) -> Overall:
     """Return Friedman's test over the tasks of rows of one protocol and ipc.
 
-    The methods are those that have a rank in `LEAST_TASKS` tasks; tasks that lack one of them are left out. Tasks of one data set share
-    their test images, so they are not independent, and the p-values are somewhat too small.
+    The methods are those that have a rank in `LEAST_TASKS` tasks; tasks that lack one of them are left out. Tasks of one data
+    set share their test images, so they are not independent, and the p-values are somewhat too small.
     """
     tasks: dict[Any, dict[str, float]] = defaultdict(dict)
     for row in rows:

@@ -1,9 +1,9 @@
 """One meaning for every mark: accuracies, their differences and ratios, with 95 % intervals from crossed components.
 
 An accuracy is a mean over *units* and test images. The units are what is drawn again when an experiment is repeated: the
-distilled sets of a method that draws them, else the probe seeds. All units of a cell are tested on the same images, so units
-and images are crossed, as readers and cases are in a study of diagnostic accuracy: the analysis is that of Hillis (Statistics
-in Medicine 26, 2007, and 33, 2014), in which
+distilled sets of a method that draws them, else the probe seeds. All units of a cell are tested on the same images, so
+units and images are crossed, as readers and cases are in a study of diagnostic accuracy: the analysis is that of Hillis
+(Statistics in Medicine 26, 2007, and 33, 2014), in which
 
     variance = V_units + max(0, V_images - V_rest)
 
@@ -203,10 +203,10 @@ class Scores:
         if 'accuracy' not in self._kept:
             several = len(self.correct_SPN) > 1
             x_UN = self.correct_SN if several else self.correct_SPN[0].astype(float)
-            units = ('sets', self.sets) if several else ('probes', self.probes, len(x_UN))
-            one_set = self.drawn and not several
+            units: Hashable = ('sets', self.sets) if several else ('probes', self.probes, len(x_UN))
             parts = {(units, self.images): x_UN}
-            self._kept['accuracy'] = Estimate(float(x_UN.mean()), parts, n=len(self.correct_SPN), one_set=one_set)
+            mean, n = float(x_UN.mean()), len(self.correct_SPN)
+            self._kept['accuracy'] = Estimate(mean, parts, n=n, one_set=self.drawn and not several)
         return self._kept['accuracy']
 
 
@@ -237,7 +237,7 @@ def mean_over_tasks(estimates: Sequence[Estimate]) -> Estimate:
     here = mean_of(estimates)
     x_U = np.array([e.mean for e in estimates]) - here.mean
     parts: dict[tuple[Hashable, Hashable], np.ndarray] = {('tasks', 'no images'): x_U[:, None]}
-    for (units, images), x_UN in here.parts.items():
+    for (_, images), x_UN in here.parts.items():
         x_N = x_UN.mean(axis=0, keepdims=True)
         parts[('mean', images)] = parts.get(('mean', images), 0) + x_N
     return Estimate(here.mean, parts, n=here.n, one_set=here.one_set)

@@ -9,7 +9,7 @@ Columns of a row, accuracies in percent (`bench.results.statistics` says how int
   top1_ci_low, _high, _half ends and half of the 95 % interval of the mean
   error_units, error_images standard errors from distilled sets (or probe seeds, if the method draws no sets) and test images
   freedom                   degrees of freedom of the interval, empty if infinite
-  one_set                   whether the method draws its sets and has only one: the interval leaves out how much they differ
+  one_set                   whether the method draws its sets and has one: the interval leaves out how they differ
   rank_low, rank_high       the first and last rank that the method can have among the rows of its column: same data, eval
                             backbone, ipc and protocol, images made through that backbone. Empty for full data and one_set
   recovered, _low, _high    share of the way from random images to full data, in percent; empty if that way is below 30 points

@@ -18,8 +18,9 @@ from bench.results.summary import COLUMNS, Board, Row, counted, grouped, if_soft
 
 # Column -> number format; columns without a format are text.
 _FORMATS = {
-    'top1_mean': '.4f', 'top1_std': '.4f', 'top1_half': '.4f', 'top1_ci_low': '.4f', 'top1_ci_high': '.4f', 'recovered': '.2f', 'recovered_low': '.2f',
-    'recovered_high': '.2f', 'images_encoded': '.0f', 'seconds_method': '.3f', 'seconds_probe': '.3f',
+    'top1_mean': '.4f', 'top1_std': '.4f', 'top1_half': '.4f', 'top1_ci_low': '.4f', 'top1_ci_high': '.4f',
+    'recovered': '.2f', 'recovered_low': '.2f', 'recovered_high': '.2f', 'images_encoded': '.0f',
+    'seconds_method': '.3f', 'seconds_probe': '.3f',
     'peak_memory_mb': '.1f', 'error_units': '.4f', 'error_images': '.4f', 'freedom': '.1f', 'std_sets': '.4f',
     'std_probes': '.4f', 'worst_group': '.4f', 'group_adjusted': '.4f', 'published_mean': '.1f', 'published_std': '.1f',
 }  # fmt: skip
@@ -38,8 +39,8 @@ _STANDINGS = (
     'statement about all columns that these could be drawn from.'
 )
 _OVERALL = (
-    f'A task is a data set and an eval backbone; the test needs {LEAST_TASKS}. Tasks of one data set share their images, so the '
-    'p-values are somewhat too small.'
+    f'A task is a data set and an eval backbone; the test needs {LEAST_TASKS}. Tasks of one data set share their images, so '
+    'the p-values are somewhat too small.'
 )
 _SOFT = (
     'Trained on soft labels: not comparable with any table of hard labels, because a soft label carries more information '
@@ -99,8 +100,8 @@ def _standings(standings: Sequence[Standing]) -> list[str]:
     for standing in standings:
         gap = '' if standing.recovered is None else f'{standing.recovered} ({standing.gaps})'
         body.append([
-            markdown_escape(standing.method), str(standing.ipc), f'{standing.rank:.1f}', f'{standing.wins}–{standing.losses}',
-            gap, str(standing.columns),
+            markdown_escape(standing.method), str(standing.ipc), f'{standing.rank:.1f}',
+            f'{standing.wins}–{standing.losses}', gap, str(standing.columns),
         ])  # fmt: skip
     head = ('method', 'ipc', 'mean rank', 'wins–losses', 'recovered gap, % (columns)', 'columns')
     return ['', _STANDINGS, '', tables.markdown(head, body, right=range(2, 6))]
@@ -109,7 +110,8 @@ def _standings(standings: Sequence[Standing]) -> list[str]:
 def _overall(rows: Sequence[Row]) -> list[str]:
     """Return the lines that compare methods over all data sets."""
     lines = []
-    groups = grouped((row for row in rows if row['rank_low'] is not None), lambda row: (row['labels'], row['protocol'], row['ipc']))
+    ranked = (row for row in rows if row['rank_low'] is not None)
+    groups = grouped(ranked, lambda row: (row['labels'], row['protocol'], row['ipc']))
     for (labels, protocol, ipc), some in sorted(groups.items()):
         found = overall(some)
         if found.ranks is None:
