@@ -1,4 +1,4 @@
-"""Paired comparison of two methods, and comparison with published numbers, against values worked by hand."""
+"""Comparison of two methods, paired by test image, and comparison with published numbers, against values worked by hand."""
 
 import subprocess
 import sys
@@ -13,6 +13,7 @@ from bench.core.errors import InputError
 from bench.results import summary
 from bench.results.comparison import compare, compare_to_published, narrow, published_text, text
 from bench.results.record import MethodFacts
+from bench.results.statistics import holm, scores_of
 from bench.results.store import load_table
 
 
@@ -31,55 +32,58 @@ def table(results):
     return load_table(results)[0]
 
 
-def test_differences_are_paired_by_seed(results):
+def test_differences_are_those_of_the_estimator(results):
     (row,) = compare(table(results), a='one', b='two')
-    assert (row['n'], row['dataset'], row['eval_backbone'], row['ipc']) == (3, 'toy', 'tiny_a', 1)
-    assert (row['mean_a'], row['mean_b']) == (pytest.approx(0.45), pytest.approx(1.75 / 3))
-    # t = mean / (std / sqrt 3) of 0.10, 0.15, 0.15 is 8; two-sided p of t = 8 with 2 degrees of freedom
-    assert row['difference'] == pytest.approx(0.4 / 3) and row['p'] == pytest.approx(0.01527, abs=1e-4)
-    assert row['closed'] == pytest.approx((0.4 / 3) / 0.5)
+    assert (row['sets'], row['dataset'], row['eval_backbone'], row['ipc']) == ((3, 3), 'toy', 'tiny_a', 1)
+    assert (row['a'].mean, row['b'].mean) == (pytest.approx(0.45), pytest.approx(1.75 / 3))
+    one, two = (scores_of(list(table(results)[lambda t, m=m: (t.method == m) & (t.status == 'ok')].scored)) for m in ('one', 'two'))
+    expected = two.accuracy() - one.accuracy()
+    difference = row['difference']
+    assert difference.mean == pytest.approx(0.4 / 3) and (difference.low, difference.high) == (expected.low, expected.high)
+    assert row['p'] == row['adjusted'] == expected.p
+    assert row['closed'].mean == pytest.approx((0.4 / 3) / 0.5)
     shown = text([row], a='one', b='two', reference='full')
-    assert '45.0' in shown and '+13.3' in shown and '0.015' in shown and '27 %' in shown
+    assert '45.0' in shown and f'+13.3 [{100 * expected.low:+.1f}, {100 * expected.high:+.1f}]' in shown and '27 %' in shown
+    assert '3 x 2 / 3 x 2' in shown
 
 
-def test_a_method_without_seeds_stands_against_each_seed(results):
+def test_p_values_are_adjusted_over_all_that_was_asked(results):
+    for seed, (a, b) in enumerate([(0.40, 0.80), (0.45, 0.85), (0.40, 0.85)]):
+        put(results, 'one', [a, a], source='tiny_a', seed=seed, dataset='water')
+        put(results, 'two', [b, b], source='tiny_a', seed=seed, dataset='water')
+    rows = compare(table(results), a='one', b='two')
+    assert [row['adjusted'] for row in rows] == holm([row['p'] for row in rows]) and len(rows) == 2
+    assert rows[1]['adjusted'] > rows[1]['p']
+
+
+def test_a_method_that_draws_nothing_is_compared_with_one_that_does(results):
     (row,) = compare(table(results), a='centroid', b='one')
-    assert row['n'] == 3 and row['difference'] == pytest.approx(0.15)
+    assert row['sets'] == (1, 3) and row['difference'].mean == pytest.approx(0.15) and 0 < row['p'] < 1
 
 
-def test_one_pair_has_no_p_value_and_a_missing_reference_no_gap(results):
+def test_what_draws_nothing_at_all_is_compared_by_mcnemar(tmp_path):
+    put(tmp_path, 'centroid', [0.3], source='tiny_a', protocol='ridge-v1')
+    put(tmp_path, 'herding', [0.6], source='tiny_a', protocol='ridge-v1')
+    (row,) = compare(table(tmp_path), a='centroid', b='herding')
+    assert row['p'] == pytest.approx(2 * 0.5**6)  # six images that herding alone gets right
+
+
+def test_one_drawn_set_has_no_p_value_and_a_missing_reference_no_gap(results):
     put(results, 'three', [0.5], source='tiny_a')
     (row,) = compare(table(results), a='centroid', b='three', reference='nothing')
-    assert row['n'] == 1 and np.isnan(row['p']) and np.isnan(row['closed'])
+    assert row['sets'] == (1, 1) and np.isnan(row['p']) and np.isnan(row['adjusted']) and row['closed'] is None
+    assert 'make another seed' in text([row], a='centroid', b='three', reference='nothing')
 
 
-def test_a_method_with_one_random_seed_is_no_constant(tmp_path):
-    for seed, top1 in enumerate([0.4, 0.5, 0.45]):
-        put(tmp_path, 'lgm', [top1], source='tiny_a', seed=seed)
-        put(tmp_path, 'neighbors', [top1 - 0.1], source='tiny_a', seed=seed, of='lgm')
-    put(tmp_path, 'dm', [0.6], source='tiny_a', seed=1)
-    put(tmp_path, 'herding', [0.3], source='tiny_a')
-    for a, b in (('lgm', 'dm'), ('dm', 'lgm')):
-        (row,) = compare(table(tmp_path), a=a, b=b)
-        assert row['n'] == 1 and abs(row['difference']) == pytest.approx(0.1) and np.isnan(row['p'])
-    put(tmp_path, 'lgm', [0.6], source='tiny_a', seed=7, on='tiny_b')
-    put(tmp_path, 'dm', [0.6], source='tiny_a', seed=3, on='tiny_b')
-    put(tmp_path, 'herding', [0.3], source='tiny_a', on='tiny_b')
-    assert [row['eval_backbone'] for row in compare(table(tmp_path), a='lgm', b='dm')] == ['tiny_a']
-    # what uses no seed stands against whatever seeds the other has, be it one
-    assert [(row['eval_backbone'], row['n']) for row in compare(table(tmp_path), a='herding', b='lgm')] == [
-        ('tiny_a', 3), ('tiny_b', 1),
-    ]  # fmt: skip
-
-
-@pytest.mark.parametrize(('needs_seed', 'n'), [(True, 1), (False, 3)])
-def test_the_record_tells_whether_a_method_uses_its_seed(tmp_path, needs_seed, n):
+@pytest.mark.parametrize('needs_seed', [True, False])
+def test_the_record_tells_whether_a_method_uses_its_seed(tmp_path, needs_seed):
     """Also of a stranger's method, and of one that starts from the images of another."""
     for seed, top1 in enumerate([0.4, 0.5, 0.45]):
         put(tmp_path, 'dm', [top1], source='tiny_a', seed=seed)
     facts = MethodFacts(real=True, needs_backbone=True, needs_seed=needs_seed, needs_ipc=True)
     put(tmp_path, 'stranger', [0.6], source='tiny_a', method_facts=facts)
-    assert [row['n'] for row in compare(table(tmp_path), a='dm', b='stranger')] == [n]
+    (row,) = compare(table(tmp_path), a='dm', b='stranger')
+    assert row['difference'].one_set == np.isnan(row['p']) == needs_seed
 
 
 def test_each_source_backbone_is_a_place_and_a_method_without_one_stands_against_each(tmp_path):
@@ -91,12 +95,12 @@ def test_each_source_backbone_is_a_place_and_a_method_without_one_stands_against
     put(tmp_path, 'herding', [0.8], source='tiny_a')
     put(tmp_path, 'herding', [0.9], source='tiny_b')
     rows = compare(table(tmp_path), a='lgm', b='dm', reference='herding')
-    found = [(row['source_backbone'], row['n'], round(row['mean_a'], 6), round(row['mean_b'], 6)) for row in rows]
-    assert found == [('tiny_a', 2, 0.6, 0.65), ('tiny_b', 2, 0.4, 0.45)]
+    found = [(row['source_backbone'], row['sets'], round(row['a'].mean, 6), round(row['b'].mean, 6)) for row in rows]
+    assert found == [('tiny_a', (2, 2), 0.6, 0.65), ('tiny_b', (2, 2), 0.4, 0.45)]
     # the gap is to the reference of the same source: 0.05 of 0.2, and of 0.5
-    assert [row['closed'] for row in rows] == pytest.approx([0.25, 0.1])
+    assert [row['closed'].mean for row in rows] == pytest.approx([0.25, 0.1])
     rows = compare(table(tmp_path), a='random', b='lgm')
-    assert [(row['source_backbone'], round(row['difference'], 6)) for row in rows] == [('tiny_a', 0.35), ('tiny_b', 0.15)]
+    assert [(row['source_backbone'], round(row['difference'].mean, 6)) for row in rows] == [('tiny_a', 0.35), ('tiny_b', 0.15)]
     shown = text(rows, a='random', b='lgm', reference='full').splitlines()
     assert shown[1].startswith('toy x tiny_a ipc 1 release-v1 ')
     assert shown[2].startswith('toy x tiny_a from tiny_b ipc 1 release-v1 ') and len(shown[1]) == len(shown[2])
@@ -120,7 +124,7 @@ def test_flags_narrow_the_places(tmp_path):
         rows = compare(narrow(whole, **{flag: [value]}), a='random', b='lgm')
         assert len(rows) == count and {str(row[column]) for row in rows} == {value}
     (row,) = compare(narrow(whole, dataset=['toy'], source=['tiny_a'], eval=['tiny_a'], ipc=['1']), a='random', b='lgm')
-    assert row['closed'] == pytest.approx(0.4 / 0.75)  # full data has no ipc and is kept
+    assert row['closed'].mean == pytest.approx(0.4 / 0.75)  # full data has no ipc and is kept
     assert len(compare(narrow(whole, ipc=['1', '10']), a='random', b='lgm')) == 16
 
 
@@ -159,7 +163,7 @@ def test_methods_without_images_per_class_meet_in_a_place_of_their_own(tmp_path)
     put(tmp_path, 'whole', [0.9], ipc=None)
     put(tmp_path, 'lgm', [0.95], source='tiny_a')
     (row,) = compare(table(tmp_path), a='full', b='whole', reference='lgm')
-    assert row['ipc'] is None and row['difference'] == pytest.approx(0.1) and np.isnan(row['closed'])
+    assert row['ipc'] is None and row['difference'].mean == pytest.approx(0.1) and row['closed'] is None
     assert 'toy x tiny_a ipc all release-v1' in text([row], a='full', b='whole', reference='lgm')
 
 
@@ -172,9 +176,9 @@ PUBLISHED = (
 )
 
 
-def with_published(tmp_path):
+def with_published(tmp_path, **margin):
     (tmp_path / 'published.csv').write_text(PUBLISHED)
-    return compare_to_published(summary.read(tmp_path).rows)
+    return compare_to_published(summary.read(tmp_path).rows, **margin)
 
 
 def welch(a, b):
@@ -195,35 +199,51 @@ def test_a_row_is_compared_over_its_seeds_with_an_interval_like_scipys(tmp_path)
     for seed, top1 in enumerate([(0.6, 0.7), (0.75, 0.75), (0.8, 0.7)]):  # means 65, 75, 75
         put(tmp_path, 'lgm', top1, source='tiny_a', seed=seed)
     (row,) = with_published(tmp_path)
-    assert (row['n'], row['unit'], row['top1_mean']) == (3, 'seeds', pytest.approx(215 / 3))
+    assert (row['n_sets'], row['verdict'], row['top1_mean']) == (3, 'open', pytest.approx(215 / 3))
     assert row['difference'] == pytest.approx(215 / 3 - 70)
     ours = (215 / 3, np.std([65, 75, 75], ddof=1), 3)
     # the published 2.0 divides by 5; a sample's divides by 4
     assert (row['low'], row['high']) == pytest.approx(welch(ours, (70, 2 * np.sqrt(5 / 4), 5)))
     shown = published_text([row]).splitlines()[1]
-    assert shown.startswith('toy x tiny_a: lgm, release-v1 ') and shown.endswith('  3 seeds')
+    assert shown.startswith('toy x tiny_a: lgm, release-v1 ') and shown.split()[-4:] == ['3', 'x', '2', 'open']
     assert shown.split()[5:10] == ['71.7', '70.0', '±', '2.0', '+1.7']
 
 
 def test_an_interval_worked_by_hand(tmp_path):
-    # one seed: over its probes 55, 60, 65, so std 5 and variance of the mean 25 / 3; published 1.0: 1.25 / 5 = 1 / 4
-    put(tmp_path, 'random', (0.55, 0.6, 0.65))
+    # no sets are drawn: over the probes 55, 60, 65, so std 5 and variance of the mean 25 / 3; published 0.0
+    put(tmp_path, 'centroid', (0.55, 0.6, 0.65), source='tiny_a')
     (row,) = with_published(tmp_path)
-    assert (row['n'], row['unit'], row['difference']) == (3, 'probes', pytest.approx(10))
-    error = (25 / 3 + 1 / 4) ** 0.5
-    freedom = (25 / 3 + 1 / 4) ** 2 / ((25 / 3) ** 2 / 2 + (1 / 4) ** 2 / 4)
-    assert freedom == pytest.approx(2.12, abs=0.01)
-    assert row['high'] - 10 == pytest.approx(stats.t.ppf(0.975, freedom) * error) == pytest.approx(10 - row['low'])
+    assert (row['n_sets'], row['difference']) == (1, pytest.approx(5))
+    half = stats.t.ppf(0.975, 2) * (25 / 3) ** 0.5
+    assert row['high'] - 5 == pytest.approx(half) == pytest.approx(5 - row['low']) and row['verdict'] == 'open'
 
 
-def test_without_a_spread_there_is_a_difference_and_no_interval(tmp_path):
-    put(tmp_path, 'neighbors', (0.6,), source='tiny_a')  # one run of ours
+def test_equal_needs_a_margin_and_two_one_sided_tests(tmp_path):
+    for seed, top1 in enumerate([0.7, 0.7, 0.7, 0.75, 0.65]):
+        put(tmp_path, 'lgm', (top1, top1), source='tiny_a', seed=seed)
+    rows = {margin: with_published(tmp_path, margin=margin)[0] for margin in (3.0, 4.5)}
+    # 0 points apart; standard error of ours (5 / 2 ** .5) / 5 ** .5, of theirs 1
+    error = (12.5 / 5 + 1) ** 0.5
+    freedom = welch_freedom(12.5**0.5, 5, 5**0.5, 5)
+    assert 3.0 < stats.t.ppf(0.95, freedom) * error < 4.5
+    assert {margin: row['verdict'] for margin, row in rows.items()} == {3.0: 'open', 4.5: 'equal'}
+    put(tmp_path, 'random', (0.9, 0.9), seed=0)
+    assert with_published(tmp_path)[1]['verdict'] == 'needs 3 sets, has 1'
+    for seed in (1, 2):
+        put(tmp_path, 'random', (0.9, 0.9), seed=seed)
+    assert with_published(tmp_path)[1]['verdict'] == 'higher'
+
+
+def test_what_cannot_be_judged_says_why(tmp_path):
+    put(tmp_path, 'neighbors', (0.6,), source='tiny_a')
     put(tmp_path, 'full', (0.9, 0.95), ipc=None)  # published without ±
-    put(tmp_path, 'centroid', (0.5, 0.5), source='tiny_a')  # ± 0.0 on both sides
+    put(tmp_path, 'centroid', (0.5,), source='tiny_a')  # one repeat of ours
     rows = {row['method']: row for row in with_published(tmp_path)}
     differences = {name: round(row['difference'], 6) for name, row in rows.items()}
     assert differences == {'neighbors': -6.0, 'full': 2.5, 'centroid': -5.0}
     assert all(row['low'] is row['high'] is None for row in rows.values())
+    verdicts = {name: row['verdict'] for name, row in rows.items()}
+    assert verdicts == {'neighbors': 'needs 3 sets, has 1', 'full': 'no published ±', 'centroid': 'one repeat'}
     assert all(' - ' in line for line in published_text(list(rows.values())).splitlines()[1:4])
 
 

@@ -12,6 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from bench import leaderboard
 from bench.core.errors import InputError
@@ -20,6 +21,7 @@ from bench.core.types import Dataset, ProbeScore, Split
 from bench.results import summary, tables
 from bench.results.make import failed_record, make_record
 from bench.results.record import DistilledFacts, Provenance, Seconds
+from bench.results.statistics import Scores
 from bench.results.store import dumps, load, write
 
 GOLDEN = ROOT / 'tests' / 'golden'
@@ -128,13 +130,13 @@ def test_published_numbers_stand_beside_ours_and_never_win(tmp_path):
     assert {(row['ipc'], row['protocol'], row['labels']) for row in shown.values()} == {
         (1, 'release-v1', 'hard'), (None, 'release-v1', 'hard'),
     }  # fmt: skip
-    parts = tables.markdown(board.rows).split('\n## ')[1:]
-    assert '**87.5 ± 3.5 [1]** | 99.5 ± 0.1 |' in parts[0] and 'it is not ranked' in parts[0].lower()
+    parts = tables.markdown(board).split('\n## ')[1:]
+    assert '| 87.5 ± 15.0† [1] | 99.5 ± 0.1 |' in parts[0] and 'it is not ranked' in parts[0].lower()
     assert not any('ublished' in table for table in parts[1:])
     # without them, the tables are those of before; the columns of the CSV stay
     assert _command(tmp_path, '--nopublished').returncode == 0
     text = (tmp_path / 'leaderboard.md').read_text()
-    assert 'ublished' not in text and '**87.5 ± 3.5 [1]** | failed [2] | 2 |' in text
+    assert 'ublished' not in text and '87.5 ± 15.0† [1] | failed [2] | 1 x 2 |' in text
     with open(tmp_path / 'leaderboard.csv') as file:
         assert {(row['published_mean'], row['published_std']) for row in csv.DictReader(file)} == {('', '')}
 
@@ -163,23 +165,26 @@ def test_csv_has_the_agreed_columns_first(tmp_path):
 
 
 def test_statistics_worked_by_hand(tmp_path):
-    put(tmp_path, 'random', (0.5, 0.6), seed=0)
-    put(tmp_path, 'random', (0.7, 0.8), seed=1)
+    put(tmp_path, 'random', (0.5, 0.6), seed=0, images_encoded=30)
+    put(tmp_path, 'random', (0.7, 0.8), seed=1, images_encoded=10)
     put(tmp_path, 'centroid', (0.5, 0.6, 0.7))
     put(tmp_path, 'herding', (0.5,))
     centroid, herding, random = _rows(tmp_path)
-    # Two seeds: the interval is over their means, 55 and 75; t = 12.706 at one degree of freedom.
+    # of N = 20 images, the first ones are right; `test_statistics` checks the estimator
+    expected = Scores(np.array([[np.arange(N) < 10, np.arange(N) < 12], [np.arange(N) < 14, np.arange(N) < 16]])).accuracy()
     assert random['top1_mean'] == pytest.approx(65) and random['top1_std'] == pytest.approx((500 / 3) ** 0.5)
-    assert random['top1_ci_low'] == pytest.approx(65 - 12.7062047 * 10)
-    assert random['top1_std_seeds'] == pytest.approx(200**0.5)
-    assert random['top1_std_probe'] == pytest.approx(50**0.5)
-    assert [random[name] for name in ('n_repeats', 'n_seeds', 'n_probe_seeds')] == [4, 2, 2]
-    assert (random['seconds_method'], random['peak_memory_mb']) == (1.5, 101.0)
-    # One seed: over its three probe seeds; t = 4.303 at two degrees of freedom.
-    assert centroid['top1_std'] == pytest.approx(10) and centroid['top1_std_seeds'] is None
-    assert centroid['top1_ci_high'] == pytest.approx(60 + 4.3026527 * 10 / 3**0.5)
-    # One repeat: nothing to say about spread.
-    assert [herding[name] for name in ('top1_std', 'top1_ci_low', 'top1_ci_high', 'top1_std_probe')] == [None] * 4
+    assert random['top1_half'] == pytest.approx(100 * expected.half)
+    assert (random['top1_ci_low'], random['top1_ci_high']) == pytest.approx((100 * expected.low, 100 * expected.high))
+    assert (random['error_units'], random['error_images']) == pytest.approx((10, 100 * expected.error_of_images))
+    assert random['std_sets'] == pytest.approx(200**0.5) and random['std_probes'] == pytest.approx(50**0.5)
+    assert [random[name] for name in ('n_repeats', 'n_sets', 'n_probes', 'one_set')] == [4, 2, 2, False]
+    assert (random['seconds_method'], random['peak_memory_mb'], random['images_encoded']) == (1.5, 101.0, 20)
+    # a method without seeds: its probes are the units
+    assert centroid['top1_std'] == pytest.approx(10) and centroid['std_sets'] is None and not centroid['one_set']
+    assert centroid['error_units'] == pytest.approx(10 / 3**0.5)
+    # one repeat: the images are all that varies
+    assert [herding[name] for name in ('top1_std', 'std_probes', 'error_units')] == [None, None, 0]
+    assert herding['error_images'] == pytest.approx(100 * (0.25 / (N - 1)) ** 0.5)
 
 
 def test_failed_and_partial_rows(tmp_path):
@@ -190,9 +195,9 @@ def test_failed_and_partial_rows(tmp_path):
     dm, lgm, random = _rows(tmp_path)
     assert (dm['status'], dm['top1_mean'], lgm['status'], lgm['n_failed']) == ('failed', None, 'partial', 1)
     assert lgm['top1_mean'] == pytest.approx(60)
-    text = tables.markdown([dm, lgm, random])
+    text = tables.markdown(summary.read(tmp_path))
     assert '| dm | 1 | failed [1] |' in text and '1 of 1 seed failed: ValueError: loss is NaN at step 7' in text
-    assert '**60.0 ± 14.1 [2]**' in text and '1 of 2 seeds failed' in text
+    assert '| lgm | 1 | 60.0 ± ' in text and '† [2] | 1 x 2 |' in text and '1 of 2 seeds failed' in text
 
 
 def test_protocol_hashes_and_settings_never_share_a_row(tmp_path):
@@ -203,7 +208,7 @@ def test_protocol_hashes_and_settings_never_share_a_row(tmp_path):
     board = summary.read(tmp_path)
     assert len(board.rows) == 4
     assert sorted(row['settings'] for row in board.rows if row['method'] == 'lgm') == ['lr=1', 'lr=9']
-    assert tables.markdown(board.rows).count('\n## ') == 3
+    assert tables.markdown(board).count('\n## ') == 4  # and the warnings
     assert [line for line in board.warnings if 'different settings' in line and 'lr=1 | lr=9' in line]
 
 
@@ -236,44 +241,88 @@ def test_identical_picks_are_told(tmp_path):
     assert warning.startswith('toy, ipc 1: centroid and herding picked identical images')
 
 
-def test_the_best_is_bold_and_full_data_stands_apart(tmp_path):
-    put(tmp_path, 'full', (1.0, 1.0), ipc=None)
-    put(tmp_path, 'lgm', (0.9, 0.9), source='tiny_a')
-    put(tmp_path, 'random', (0.9, 0.8))
-    text = tables.markdown(_rows(tmp_path))
-    assert '| lgm | 1 | **90.0 ± 0.0** | 2 |' in text and '| full | all | 100.0 ± 0.0 | 2 |' in text
-    assert text.count('**') == 2
+def put_far_apart(tmp_path, *, on='tiny_a', dataset='toy'):
+    """Write methods whose ranks are clear, two that tie, one with a single set, and full data."""
+    for seed in range(3):
+        put(tmp_path, 'lgm', (0.95, 0.95), source=on, on=on, seed=seed, dataset=dataset)
+        put(tmp_path, 'dm', (0.4, 0.4), source=on, on=on, seed=seed, dataset=dataset)
+        put(tmp_path, 'sfm', (0.4, 0.4), source=on, on=on, seed=seed, dataset=dataset)
+        put(tmp_path, 'random', (0.05, 0.05), on=on, seed=seed, dataset=dataset)
+    put(tmp_path, 'clp', (0.9, 0.9), source=on, on=on, dataset=dataset)
+    put(tmp_path, 'full', (1.0, 1.0), on=on, ipc=None, dataset=dataset)
 
 
-def test_equal_as_shown_share_the_bold_and_a_number_without_a_rival_has_none(tmp_path):
-    put(tmp_path, 'lgm', (0.9, 0.9), source='tiny_a')
-    put(tmp_path, 'random', (0.95, 0.85))
-    put(tmp_path, 'random', (0.6, 0.7), on='tiny_b')
-    put(tmp_path, 'lgm', None, source='tiny_b', on='tiny_b')  # a failed one is no rival
-    put(tmp_path, 'random', (0.9, 0.9), ipc=10)
-    put(tmp_path, 'full', (1.0, 1.0), ipc=None)
-    rows = _rows(tmp_path)
-    text = tables.markdown(rows)
-    assert '| lgm | 1 | **90.0 ± 0.0** | failed [1] |' in text and '| random | 1 | **90.0 ± 7.1** | 65.0 ± 7.1 |' in text
-    assert text.count('**') == 4
-    shown = tables.text(rows)
-    assert shown.partition('Top-1')[0].count('*') == 2 and 'Star: the best accuracy for its eval backbone and ipc' in shown
+def test_ranks_are_intervals_and_ties_look_alike(tmp_path):
+    put_far_apart(tmp_path)
+    put(tmp_path, 'lgm', (1.0, 1.0), source='tiny_b', on='tiny_a')  # transfer is not ranked
+    board = summary.read(tmp_path)
+    ranks = {(row['method'], row['source_backbone']): (row['rank_low'], row['rank_high']) for row in board.rows}
+    assert ranks == {
+        ('lgm', 'tiny_a'): (1, 1), ('dm', 'tiny_a'): (2, 3), ('sfm', 'tiny_a'): (2, 3), ('random', 'any'): (4, 4),
+        ('clp', 'tiny_a'): (None, None), ('full', 'any'): (None, None), ('lgm', 'tiny_b'): (None, None),
+    }  # fmt: skip
+    shown = tables.markdown(board)
+    for line in ('| lgm | 1 | 95.0 ± 10.5 (1) | 3 x 2 |', '| dm | 1 | 40.0 ± 23.5 (2–3) |', '| clp | 1 | 90.0 ± 14.4† | 1 x 2 |'):
+        assert line in shown
+    assert '(2–3)' in tables.text(board) and '**' not in shown
+    # a method alone has no rank
+    put(tmp_path, 'random', (0.05, 0.05), dataset='water')
+    assert [row['rank_low'] for row in _rows(tmp_path) if row['dataset'] == 'water'] == [None]
 
 
-def test_without_transfer_the_best_are_those_of_all_rows(tmp_path):
+def test_the_recovered_gap_and_the_standing_over_columns(tmp_path):
+    for on in ('tiny_a', 'tiny_b'):
+        put_far_apart(tmp_path, on=on)
+    board = summary.read(tmp_path)
+    gaps = {row['method']: row['recovered'] for row in board.rows if row['eval_backbone'] == 'tiny_a'}
+    assert gaps == {
+        'lgm': pytest.approx(100 * 0.9 / 0.95), 'dm': pytest.approx(100 * 0.35 / 0.95), 'random': pytest.approx(0),
+        'sfm': pytest.approx(100 * 0.35 / 0.95), 'clp': pytest.approx(100 * 0.85 / 0.95), 'full': None,
+    }  # fmt: skip
+    (standings,) = board.standings.values()
+    found = [(s.method, s.columns, s.wins, s.losses, s.rank, s.gaps) for s in standings]
+    assert found == [('lgm', 2, 6, 0, 1, 2), ('dm', 2, 2, 2, 2.5, 2), ('sfm', 2, 2, 2, 2.5, 2), ('random', 2, 0, 6, 4, 2)]
+    assert standings[0].recovered.mean == pytest.approx(0.9 / 0.95)
+    assert '| lgm | 1 | 1.0 | 6–0 | 94.7 [' in tables.markdown(board)
+    # below 30 points between random and full there is no gap, and a single column has no standings
+    put(tmp_path, 'random', (0.75, 0.75), dataset='water')
+    put(tmp_path, 'full', (1.0, 1.0), ipc=None, dataset='water')
+    water = [row for row in _rows(tmp_path) if row['dataset'] == 'water']
+    assert [row['recovered'] for row in water] == [None, None]
+
+
+@pytest.mark.parametrize('tasks', [12, 13])
+def test_friedmans_test_needs_thirteen_tasks(tmp_path, tasks):
+    for number in range(tasks):
+        put_far_apart(tmp_path, dataset=f'toy{number}')
+    shown = tables.markdown(summary.read(tmp_path))
+    assert ('## Over all data sets' in shown) == (tasks == 13)
+    if tasks == 13:
+        line = next(line for line in shown.splitlines() if 'Friedman p' in line)
+        ranks_TM = np.tile([1.0, 2.5, 2.5, 4.0], (tasks, 1))
+        assert 'mean ranks lgm 1.0, dm 2.5, sfm 2.5, random 4.0' in line and '13 tasks' in line
+        assert f'Friedman p = {stats.friedmanchisquare(*ranks_TM.T).pvalue:.2g}' in line
+        assert 'lgm ahead of random' in line and 'dm ahead of sfm' not in line
+
+
+def test_the_worst_group_is_that_of_the_mean_over_seeds(tmp_path):
+    groups = np.arange(N) // 10  # the first images are right: land first
+    put(tmp_path, 'random', (0.3,), groups=groups, seed=0)
+    put(tmp_path, 'random', (0.7,), groups=groups[::-1].copy(), seed=1)
+    (row,) = _rows(tmp_path)
+    # land 60 and 40 %, sea 0 and 100 %: means 50 and 50, where the mean of the lowest would be 20
+    assert row['worst_group'] == pytest.approx(50)
+
+
+def test_transfer_rows_are_left_out_of_a_document(tmp_path):
     put(tmp_path, 'random', (0.4, 0.5))
-    put(tmp_path, 'centroid', (0.6, 0.7), source='tiny_a')
-    put(tmp_path, 'lgm', (0.3, 0.3), source='tiny_b')
-    put(tmp_path, 'random', (0.4, 0.5), on='tiny_b')
     put(tmp_path, 'lgm', (0.7, 0.7), source='tiny_a', on='tiny_b')
     put(tmp_path, 'lgm', (0.7, 0.7), source='tiny_a', on='tiny_b', dataset='water')
-    rows = _rows(tmp_path)
-    whole, brief = tables.markdown(rows), tables.markdown(rows, transfer=False)
-    assert '| lgm (from tiny_a) | 1 |  | **70.0 ± 0.0** |' in whole and 'not shown here' not in whole
+    board = summary.read(tmp_path)
+    whole, brief = tables.markdown(board), tables.markdown(board, transfer=False)
+    assert '| lgm (from tiny_a) | 1 |' in whole and 'not shown here' not in whole
     assert 'from tiny' not in brief and 'not shown here' in brief
-    # the best of tiny_b is left out, and of tiny_a there is one rival, left out too
-    assert '| centroid | 1 | **65.0 ± 7.1** |  |' in brief and '| random | 1 | 45.0 ± 7.1 | 45.0 ± 7.1 |' in brief
-    assert brief.count('**') == 2 and whole.count('## water') == 1 and brief.count('## water') == 0
+    assert whole.count('## water') == 1 and brief.count('## water') == 0
 
 
 def put_soft(results_dir, method, top1, *, distilled=None, settings=None, **changes):
@@ -292,20 +341,20 @@ def test_soft_labels_change_nothing_about_the_tables_of_hard_ones(tmp_path):
     put_soft(tmp_path, 'random', (0.95, 0.9), seed=1)
     put(tmp_path, 'random', None, settings={'soft_labels': True}, seed=2)
     after = summary.read(tmp_path)
-    for form in (tables.csv_text, tables.markdown):
-        assert form(after.rows).startswith(form(before.rows)) and form(after.rows) != form(before.rows)
+    for form in (lambda board: tables.csv_text(board.rows), tables.markdown):
+        assert form(after).startswith(form(before).partition('\n## Warnings')[0]) and form(after) != form(before)
     assert [(row['labels'], row['dataset'], row['method'], row['n_failed']) for row in after.rows[4:]] == [
         ('soft', 'toy', 'lgm', 0), ('soft', 'toy', 'random', 1),
     ]  # fmt: skip
     # the weights differ between the kinds of labels too, and within the soft ones alone they are named
     assert before.warnings == []
     assert len(after.warnings) == 1 and after.warnings[0].startswith('toy, release-v1, soft labels: records differ in eval')
-    parts = tables.markdown(after.rows).split('\n## ')[1:]
-    assert [table.count('**') for table in parts] == [2, 2, 2] and '**90.0 ± 0.0**' in parts[0]
+    parts = tables.markdown(after).split('\n## ')[1:]
+    assert [part.count('| lgm |') for part in parts] == [1, 0, 1, 0]
     title, remark = parts[2].split('\n\n')[:2]
-    assert title == 'toy, probe release-v1 (release-) · soft labels' and '**100.0 ± 0.0**' in parts[2]
+    assert title == 'toy, probe release-v1 (release-) · soft labels' and '100.0 ± 0.0' in parts[2]
     assert 'not comparable with any table of hard labels' in remark
-    assert tables.text(after.rows).count('not comparable with any table of hard labels') == 1
+    assert tables.text(after).count('not comparable with any table of hard labels') == 1
 
 
 def test_warnings_stay_within_a_kind_of_labels(tmp_path):

@@ -68,7 +68,7 @@ def ablation(
     ])  # fmt: skip
     text = (
         f'Test accuracy in percent on {dataset}, probe {protocol}: mean over {len(backbones)} backbones, with 95 % '
-        'intervals (bootstrap over method seeds and test images). Same model: source and eval backbone are the same. Other '
+        'intervals (`bench.results.statistics`). Same model: source and eval backbone are the same. Other '
         f'models: all other pairs. Full: {variants[0]}. Published: ImageNet-100 with four large backbones (arXiv '
         '2511.16674).'
     )

@@ -1,7 +1,7 @@
 """The claims of arXiv 2511.16674. Each is decided from records by a stated test, never by hand.
 
 A claim is a function `claim(suite) -> Verdict`. Its decorator gives the text of the claim, the test and the published
-result. The texts say LGM; the suite names the method that stands for it. Claims compare bootstrap samples
+result. The texts say LGM; the suite names the method that stands for it. Claims compare estimates
 (`bench.results.statistics`): a comparison is significant if the 95 % interval of the paired difference excludes 0. Claims
 about features or images run the analysis that they need.
 """

@@ -55,8 +55,8 @@ def transfer(
     means = [_summary(found, method, sources[method], backbones, best) for method in methods]
     names = ', '.join(f'{tested} {method}' for tested, (method, _) in best.items())
     text = (
-        f'Test accuracy in percent on {dataset}, {ipc} image(s) per class, probe {protocol}, with 95 % intervals (bootstrap '
-        'over method seeds and test images). Rows of a heat map: the source backbone, through which the images were made or '
+        f'Test accuracy in percent on {dataset}, {ipc} image(s) per class, probe {protocol}, with 95 % intervals '
+        '(`bench.results.statistics`). Rows of a heat map: the source backbone, through which the images were made or '
         'chosen. Columns: the eval backbone of the probe. `minus best real` is the difference to the best real baseline '
         f'chosen through the eval backbone itself ({names}), out of {", ".join(real)}.'
     )

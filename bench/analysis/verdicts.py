@@ -7,7 +7,7 @@ from bench.core import tables
 
 _MEANING = (
     'Each verdict is decided by the test in its row, from records at one image per class (paper-v1 probe). Brackets are '
-    '95 % intervals from a bootstrap over method seeds and test images; differences are paired. A difference is *above 0* '
+    '95 % intervals over distilled sets, probe seeds and test images; differences are paired. A difference is *above 0* '
     'if its whole interval is, and *significant* if its interval excludes 0. A claim without significant evidence does not '
     'hold. Claims 11 and 15 deny a difference: they hold if no such difference is significant. Accuracies and differences '
     'are in percent.'

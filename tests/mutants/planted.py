@@ -28,8 +28,7 @@ _RECORDS = 'tests/test_records.py::test_statistics_worked_by_hand'
 _BITS = 'tests/test_records.py::test_correctness_bits_survive_packing'
 _BOARD = 'tests/test_leaderboard.py'
 _COMPARE = 'tests/test_compare.py'
-_DRAWS = 'tests/test_analysis.py::test_two_figures_use_the_same_images_draw_by_draw'
-_ENDS = 'tests/test_analysis.py::test_means_ratios_intervals_and_p_values_worked_by_hand'
+_STATISTICS = 'tests/test_statistics.py'
 _RUN = 'tests/test_run.py::test_one_distilled_set_serves_every_eval_backbone_and_protocol'
 _LEAK = 'tests/test_rules.py::test_no_method_looks_at_the_test_split'
 _NORMALISED = 'tests/test_backbones.py::test_images_are_normalised_by_the_backbones_own_mean_and_std'
@@ -727,24 +726,26 @@ RESULTS = (
     ),
     Mutant(
         'repeats_as_seeds', 'the interval of a row takes repeats of one seed for independent',
-        'bench/results/summary.py', 't_interval(means if len(means) > 1 else flat)', 't_interval(flat)', (_BOARD,),
+        'bench/results/statistics.py', 'x_UN = self.correct_SN if several else',
+        'x_UN = self.correct_SPN.reshape(-1, self.correct_SPN.shape[2]).astype(float) if several else', (_STATISTICS, _BOARD),
     ),
     Mutant(
-        'unpaired_test', 'methods are compared by an unpaired test',
-        'bench/results/comparison.py', 'stats.ttest_rel(y, x)', 'stats.ttest_ind(y, x)', (_COMPARE,),
+        'unpaired_test', 'two accuracies never share their test images',
+        'bench/results/statistics.py', 'parts = {(units, self.images): x_UN}', 'parts = {(units, id(self)): x_UN}',
+        (_STATISTICS,),
     ),
     Mutant(
-        'paired_by_place', 'methods are paired by the order of their records and not by seed',
-        'bench/results/comparison.py', 'return x[seeds].to_numpy(), y[seeds].to_numpy()',
-        'return x.to_numpy()[: len(seeds)], y.to_numpy()[: len(seeds)]', (_COMPARE,),
+        'holm_over_one', 'p-values of a comparison are not adjusted',
+        'bench/results/comparison.py', 'adjusted = iter(holm(known_p))', 'adjusted = iter(known_p)', (_COMPARE,),
     ),
     Mutant(
         'published_spread', 'the published ± is taken for one with n - 1',
         'bench/results/published.py', 'self.std * math.sqrt(RUNS / (RUNS - 1))', 'self.std', (_COMPARE,),
     ),
     Mutant(
-        'worst_is_bold', 'the worst accuracy of a column is bold',
-        'bench/results/tables.py', 'rivals: max(map(_shown, some))', 'rivals: min(map(_shown, some))', (_BOARD,),
+        'worst_is_first', 'the worst method of a column has the first rank',
+        'bench/results/statistics.py', '(a, b) if difference.mean > 0 else (b, a)', '(b, a) if difference.mean > 0 else (a, b)',
+        (_STATISTICS, _BOARD),
     ),
     Mutant(
         'rules_mixed', 'a table mixes rules of one name',
@@ -780,22 +781,53 @@ RESULTS = (
         (_RECORDS,),
     ),
     Mutant(
-        'images_not_drawn', 'the bootstrap draws seeds only',
-        'bench/analysis/bootstrap.py', 'self.correct_SN @ _image_draws(count)',
-        'np.repeat(self.correct_SN.mean(axis=1, keepdims=True), DRAWS, axis=1)', (_DRAWS,),
+        'images_not_drawn', 'intervals leave out the choice of test images',
+        'bench/results/statistics.py', 'for terms in self._terms for value, _ in terms)', 'for value, _ in self._terms[0])',
+        (_STATISTICS,),
     ),
     Mutant(
-        'images_drawn_apart', 'two figures of the bootstrap use different images',
-        'bench/analysis/bootstrap.py', '@ _image_draws(count)', '@ _image_draws(count)[:, np.random.permutation(DRAWS)]',
-        (_DRAWS,),
+        'interaction_twice', 'the interaction of sets and images counts twice',
+        'bench/results/statistics.py', '/ len(x) - rest[images])', '/ len(x))', (_STATISTICS,),
     ),
     Mutant(
-        'p_may_be_0', 'the p-value of the bootstrap may be 0',
-        'bench/analysis/bootstrap.py', '(self.draws_B <= 0).sum() + 1', '(self.draws_B <= 0).sum()', (_ENDS,),
+        'sets_apart', 'cells do not share their distilled sets',
+        'bench/results/statistics.py', "('sets', self.sets) if several", "('sets', id(self)) if several", (_STATISTICS,),
     ),
     Mutant(
-        'interval_of_90_percent', 'intervals of the bootstrap are of 90 %',
-        'bench/analysis/bootstrap.py', 'LEVEL = 0.95', 'LEVEL = 0.90', (_ENDS,),
+        'normal_interval', 'two sets are as good as many',
+        'bench/results/statistics.py', 'ndtri(upper) if math.isinf(freedom) else', 'ndtri(upper) if True else', (_STATISTICS,),
+    ),
+    Mutant(
+        'interval_of_90_percent', 'intervals are of 90 %',
+        'bench/results/statistics.py', 'LEVEL = 0.95', 'LEVEL = 0.90', (_STATISTICS,),
+    ),
+    Mutant(
+        'one_set_ranked', 'a method that draws its sets is ranked by a single one',
+        'bench/results/statistics.py', 'n=n, one_set=self.drawn and not several', 'n=n, one_set=False', (_STATISTICS,),
+    ),
+    Mutant(
+        'ranks_without_holm', 'ranks are decided pair by pair',
+        'bench/results/statistics.py', 'adjusted = holm([difference.p for difference in differences])',
+        'adjusted = [difference.p for difference in differences]', (_STATISTICS,),
+    ),
+    Mutant(
+        'mean_of_worst', 'the worst group is the mean of the lowest of each record',
+        'bench/results/statistics.py', 'return min(float(np.mean([groups[name] for groups in accuracies])) for name in accuracies[0])',
+        'return float(np.mean([min(groups.values()) for groups in accuracies]))', (_STATISTICS,),
+    ),
+    Mutant(
+        'small_gap', 'a recovered gap is shown however small the gap is',
+        'bench/results/statistics.py', 'if gap.mean >= GAP else None', 'if gap.mean > 0 else None', (_STATISTICS,),
+    ),
+    Mutant(
+        'tasks_fixed', 'the mean over tasks leaves out how tasks differ',
+        'bench/results/statistics.py', "{('tasks', 'no images'): x_U[:, None]}", "{('tasks', 'no images'): 0 * x_U[:, None]}",
+        (_STATISTICS,),
+    ),
+    Mutant(
+        'equal_by_absence', 'a difference that is not significant counts as equal',
+        'bench/results/comparison.py', "'equal' if abs(difference) + one_sided < margin else",
+        "'equal' if abs(difference) < half else", (_COMPARE,),
     ),
 )  # fmt: skip
 
