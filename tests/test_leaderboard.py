@@ -17,7 +17,7 @@ from bench import leaderboard
 from bench.core.errors import InputError
 from bench.core.paths import ROOT
 from bench.core.types import Dataset, ProbeScore, Split
-from bench.results import summary, tables
+from bench.results import gate, summary, tables
 from bench.results.make import failed_record, make_record
 from bench.results.record import DistilledFacts, Provenance, Seconds
 from bench.results.store import dumps, load, write
@@ -93,6 +93,13 @@ def make_golden_records(results_dir):
     put(results_dir, 'full', (1.0, 0.95), ipc=None, n_train_images=20)
     put(results_dir, 'random', (0.55,), protocol='ridge-v1')
     put(results_dir, 'random', (0.6, 0.7), dataset='water', groups=np.arange(N) // 10)
+    known = {'dataset': 'toy', 'random': 20, 'data': 'toy-1-train', 'strength': 0.1, 'n_fit': 16, 'n_held': 4}
+    gate.write(results_dir, [
+        gate.Pair(backbone='tiny_a', nearest_mean=80, best_linear=90, participation_ratio=20, five_components=0.4,
+                  weights='tiny_a-w', **known),
+        gate.Pair(backbone='tiny_b', nearest_mean=30, best_linear=90, participation_ratio=3, five_components=0.9,
+                  weights='tiny_b-w', **known),
+    ])  # fmt: skip
 
 
 def _rows(results_dir):
@@ -107,6 +114,7 @@ def _command(results_dir, *flags):
 def test_golden_records_give_the_golden_table(tmp_path):
     shutil.copytree(GOLDEN / 'records', tmp_path / 'records')
     shutil.copy(GOLDEN / 'published.csv', tmp_path)
+    shutil.copy(GOLDEN / gate.FILE, tmp_path)
     for _ in range(2):  # the second time over its own output
         done = _command(tmp_path)
         assert done.returncode == 0 and done.stderr == '', done.stderr

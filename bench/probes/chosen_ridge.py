@@ -17,7 +17,7 @@ from bench.probes.task import ProbeTask, score
 
 # Added to the eigenvalues of the mean outer product of centred features, in units of its trace. The smallest one is least
 # squares on whitened features, up to the last bits of float32; with the largest one the class means decide.
-STRENGTHS = 10.0 ** np.arange(-9, 1)
+STRENGTHS = np.array([1e-9, 1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0])
 FOLDS = 5
 # The strength is chosen on at most this many images: the time to choose one does not grow with the data set.
 MOST_JUDGES = 20_000
@@ -29,7 +29,7 @@ def chosen_ridge_probe(task: ProbeTask) -> ProbeScore:
     """Solve ridge regression onto the labels with the best of `STRENGTHS` on training images. There is one repeat.
 
     The rule is the same for all. A strength is judged by its accuracy on training images that the probe is not trained on:
-    the test views of those that are not in the distilled set. On the whole split, each of `FOLDS` parts is judged in turn, by
+    the test views of those not in the distilled set. On the whole split, each of `FOLDS` parts is judged in turn, by
     a probe that is trained on the others. Of equal strengths the largest is taken.
 
     Features are centred on the mean of the set, and strengths are relative to their variance, so neither origin nor scale

@@ -15,6 +15,7 @@ Columns of a row, accuracies in percent:
   peak_memory_mb            maximum over records; n_train_images likewise
   status                    ok, failed (no record of the row finished) or partial (some failed; numbers are of the others)
   published_mean, _std      result of arXiv 2511.16674 for the same cell (`bench.results.published`), empty if there is none
+  gate                      whether data set and eval backbone pass the gate or are a stress test (`bench.results.gate`)
 """
 
 import json
@@ -28,7 +29,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.results import published
+from bench.results import gate, published
 from bench.results.intervals import t_interval
 from bench.results.store import load_table
 
@@ -40,7 +41,7 @@ COLUMNS = (
     *_IDENTITY, 'top1_mean', 'top1_std', 'top1_ci_low', 'top1_ci_high', 'n_repeats', 'n_train_images', 'seconds_method',
     'seconds_probe', 'peak_memory_mb', 'status', 'labels', 'settings', 'protocol_hash', 'n_seeds', 'n_probe_seeds',
     'n_failed', 'top1_std_seeds', 'top1_std_probe', 'worst_group', 'group_adjusted', 'dataset_fingerprint', 'eval_weights',
-    'error', 'published_mean', 'published_std',
+    'error', 'published_mean', 'published_std', 'gate',
 )  # fmt: skip
 
 
@@ -60,11 +61,12 @@ def read(results_dir: Path | str, *, with_published: bool = True) -> Board:
     """Read and summarise all records of a results folder, by default with the published accuracies next to ours.
 
     Raises:
-      InputError: if the published accuracies cannot be read.
+      InputError: if the published accuracies or the table of the gate cannot be read.
     """
     table, problems = load_table(results_dir)
     accuracies = published.load(results_dir) if with_published else {}
-    return Board(published.beside(summarise(table), accuracies), warnings_of(table), problems)
+    rows = gate.beside(published.beside(summarise(table), accuracies), gate.load(results_dir))
+    return Board(rows, warnings_of(table), problems)
 
 
 def summarise(table: Any) -> list[Row]:

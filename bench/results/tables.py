@@ -12,6 +12,7 @@ from typing import Any
 from bench.core import tables
 from bench.core.disk import write_atomic
 from bench.core.tables import markdown_escape, replace_block
+from bench.results.gate import NOT_GATED, PASSES, STRESS_TEST
 from bench.results.record import ANY_SOURCE
 from bench.results.summary import COLUMNS, Board, Row, counted, grouped, if_soft, ipc_order, ipc_text, short, table_of
 
@@ -37,6 +38,12 @@ _SOFT = (
 _PUBLISHED = (
     'Published: the result of arXiv 2511.16674 for the cell to its left, ± over five runs. It is not ranked.'
 )
+
+_GATE = {
+    PASSES: 'passes the gate',
+    STRESS_TEST: '† stress test, part of no verdict and no mean',
+    NOT_GATED: 'not gated (python -m bench.gate)',
+}
 
 
 @dataclass
@@ -104,7 +111,9 @@ def _tables(rows: Sequence[Row], *, transfer: bool = True) -> list[_Table]:
         columns = _columns(group)
         title = f'{dataset}, probe {protocol} ({short(digest)}){if_soft(labels, " · ")}'
         remark = _SOFT if labels == 'soft' else _PUBLISHED if any(theirs for _, theirs in columns) else ''
-        head = ['published' if theirs else backbone for backbone, theirs in columns]
+        gated = {row['eval_backbone']: (row['gate'], row.get('gate_numbers')) for row in group if row['gate']}
+        stressed = {name for name, (verdict, _) in gated.items() if verdict == STRESS_TEST}
+        head = ['published' if theirs else f'{name} †' if name in stressed else name for name, theirs in columns]
         table = _Table(title, remark, ['method', 'ipc', *head, 'n'])
         placed = grouped(group, lambda row: (ipc_order(row['ipc']), row['method'], _origin(row), row['settings']))
         for (_, method, origin, settings), line in sorted(placed.items()):
@@ -120,8 +129,18 @@ def _tables(rows: Sequence[Row], *, transfer: bool = True) -> list[_Table]:
             counts = sorted({row['n_repeats'] for row in line if row['n_repeats']})
             n = '' if not counts else f'{counts[0]}' if len(counts) == 1 else f'{counts[0]}–{counts[-1]}'
             table.body.append([name, ipc_text(line[0]['ipc']), *cells.values(), n])
+        table.notes += _gate_notes(gated)
         found.append(table)
     return found
+
+
+def _gate_notes(gated: dict[str, tuple[str, str | None]]) -> list[str]:
+    """Return one line for each verdict of the gate, with the backbones that have it."""
+    lines = []
+    for verdict, said in _GATE.items():
+        names = [f'{name} ({numbers})' if numbers else name for name, (v, numbers) in sorted(gated.items()) if v == verdict]
+        lines += [f'{said}: {"; ".join(names)}'] if names else []
+    return lines
 
 
 def _best(rows: Sequence[Row]) -> dict[tuple[Any, ...], float]:
