@@ -5,19 +5,20 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from conftest import TOY
+from conftest import ROOT, TOY
 from test_leaderboard import put
 
 from bench.analysis import gate as measuring
 from bench.config import registry
 from bench.core.errors import InputError
-from bench.core.types import Split
+from bench.core.types import Places, Split
 from bench.probes.chosen_ridge import STRENGTHS
 from bench.results import gate, summary, tables
 from bench.results.gate import NOT_GATED, PASSES, STRESS_TEST, Pair
 from tests import commands
 
 C, D, PER_CLASS = 8, 12, 40
+CPU = torch.device('cpu')
 
 
 def train_of(labels):
@@ -300,3 +301,21 @@ def test_a_damaged_table_ends_the_command_before_the_work(run_gate, tmp_path):
     (tmp_path / 'results' / 'gate.csv').write_text('a,b\n')
     done = run_gate('--dataset=toy_data', '--backbone=toy_net')
     assert done.status == 2 and 'gate.csv' in done.err and not list((tmp_path / 'cache').glob('features/*'))
+
+
+# --- the committed table ------------------------------------------------------------------------------------------------
+
+
+def test_the_committed_lines_of_embedded_pairs_are_of_the_present_pictures_and_weights(tmp_path):
+    """Whoever changes an embedded data set or encoder runs the gate again."""
+    places, pairs = Places(None, None, tmp_path), gate.load(ROOT / 'results').values()
+    checked = 0
+    for kind, of_pair, now in (
+        ('dataset', lambda pair: (pair.dataset, pair.data), lambda row: row.load()(places).train.fingerprint),
+        ('backbone', lambda pair: (pair.backbone, pair.weights), lambda row: row.load()(places, CPU).fingerprint),
+    ):
+        found = {of_pair(pair) for pair in pairs if pair.dataset.startswith('plumage') and pair.backbone.startswith('tiny_')}
+        for name, fingerprint in found:
+            assert now(registry.find(kind, name)[0]) == fingerprint, f'python -m bench.gate --{kind}={name} ...'
+            checked += 1
+    assert checked >= 4

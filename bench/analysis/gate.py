@@ -59,15 +59,15 @@ def measure(f_ND: np.ndarray, train: Split, *, dataset: str, backbone: str, weig
         return 100 * float(hits(w_CD[None], b_C[None], f_ND, labels_N, held_N)[0]) / len(held_N)
 
     # --- the three classifiers
-    strength, _, _ = cross_validated(parts, f_ND, labels_N, fold_N - 1)
-    (best_CD,), (bias_C,) = solve(fit, np.array([strength]))
+    s = best(cross_validated(parts, f_ND, labels_N, fold_N - 1)[0])
+    w_SCD, b_SC = solve(fit, STRENGTHS)
     mean_CD = fit.class_means_CD
     # the nearest mean m has the largest m x - |m|^2 / 2
     nearest = accuracy(mean_CD, -0.5 * mean_CD.square().sum(dim=1))
     random = np.mean([accuracy(*_one_each(f_ND, labels_N, fit_N, draw=draw)) for draw in range(DRAWS)])
     return Pair(
-        dataset=dataset, backbone=backbone, nearest_mean=nearest, best_linear=accuracy(best_CD, bias_C),
-        random=float(random), strength=strength,
+        dataset=dataset, backbone=backbone, nearest_mean=nearest, best_linear=accuracy(w_SCD[s], b_SC[s]),
+        random=float(random), strength=float(STRENGTHS[s]),
         participation_ratio=float(value_D.sum() ** 2 / value_D.square().sum().clamp(min=1e-200)),
         five_components=float(value_D[-5:].sum() / value_D.sum().clamp(min=1e-200)),
         n_fit=len(fit_N), n_held=len(held_N), data=train.listing or train.fingerprint, weights=weights,
@@ -82,10 +82,10 @@ def _one_each(f_ND: np.ndarray, labels_N: np.ndarray, fit_N: np.ndarray, *, draw
     f_CD, labels_C = np.array(f_ND[own_C]), labels_N[own_C]
     classes = len(own_C)
     (few,) = sums(f_CD, lambda rows: _one_hot(labels_C[rows], classes), np.zeros(classes, np.int64), 1, num_classes=classes)
+    w_SCD, b_SC = solve(few, STRENGTHS)
     others_N = sample(np.setdiff1d(fit_N, own_C), MOST_JUDGES)
-    strength, _ = best(hits(*solve(few, STRENGTHS), f_ND, labels_N, others_N), len(others_N))
-    (w_CD,), (b_C,) = solve(few, np.array([strength]))
-    return w_CD, b_C
+    s = best(hits(w_SCD, b_SC, f_ND, labels_N, others_N))
+    return w_SCD[s], b_SC[s]
 
 
 def _one_hot(labels_B: np.ndarray, classes: int) -> Tensor:

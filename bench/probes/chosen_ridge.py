@@ -51,22 +51,22 @@ def chosen_ridge_probe(task: ProbeTask) -> ProbeScore:
         return task.targets_of(rows, dtype=torch.float64, device=torch.device('cpu'))
 
     f_ND, labels_N = features(task.train), np.asarray(task.train.labels_N)
+    fold_N = folds(labels_N, FOLDS, 'ridge-v2') if task.is_full else np.zeros(len(f_ND), np.int64)
+    parts = sums(f_ND, targets, fold_N, FOLDS if task.is_full else 1, num_classes=task.num_classes)
+    w_SCD, b_SC = solve(total(parts), STRENGTHS)
     if task.is_full:
-        fold_N = folds(labels_N, FOLDS, 'ridge-v2')
-        parts = sums(f_ND, targets, fold_N, FOLDS, num_classes=task.num_classes)
-        whole = total(parts)
-        strength, top1, judges = cross_validated(parts, f_ND, labels_N, fold_N)
+        hits_S, judges = cross_validated(parts, f_ND, labels_N, fold_N)
     else:
-        (whole,) = sums(f_ND, targets, np.zeros(len(f_ND), np.int64), 1, num_classes=task.num_classes)
         others = np.ones(len(task.real), bool)
         others[[] if task.own_N is None else task.own_N] = False
         rows_N = sample(np.flatnonzero(others), MOST_JUDGES)
-        hits_S = hits(*solve(whole, STRENGTHS), features(task.real), np.asarray(task.real.labels_N), rows_N)
-        strength, top1, judges = *best(hits_S, len(rows_N)), len(rows_N)
-    w_SCD, b_SC = solve(whole, np.array([strength]))
-    facts = {'strength': strength, 'strength_top1': top1, 'strength_images': judges}
+        hits_S, judges = hits(w_SCD, b_SC, features(task.real), np.asarray(task.real.labels_N), rows_N), len(rows_N)
+    s = best(hits_S)
+    facts = {
+        'strength': float(STRENGTHS[s]), 'strength_top1': float(hits_S[s] / max(1, judges)), 'strength_images': judges,
+    }  # fmt: skip
     # in float64: at a small strength weights are large, and their products with the mean feature almost cancel
-    return score(task, w_SCD, b_SC, curves={}, facts=facts)
+    return score(task, w_SCD[s : s + 1], b_SC[s : s + 1], curves={}, facts=facts)
 
 
 # --- ridge regression at many strengths -------------------------------------------------------------------------------
@@ -175,7 +175,7 @@ def hits(w_SCD: Tensor, b_SC: Tensor, f_ND: np.ndarray, labels_N: np.ndarray, ro
 
 def cross_validated(
     parts: list[Sums], f_ND: np.ndarray, labels_N: np.ndarray, fold_N: np.ndarray
-) -> tuple[float, float, int]:
+) -> tuple[np.ndarray, int]:
     """Judge each strength on one fold after the other, for probes trained on the other folds.
 
     Args:
@@ -185,7 +185,7 @@ def cross_validated(
       fold_N: the fold of each image; images of none of the `parts` have another number.
 
     Returns:
-      The best strength, its accuracy and the number of images that it was judged on.
+      The hits of each strength, and the number of images that they are of.
     """
     whole, hits_S, judges = total(parts), np.zeros(len(STRENGTHS), np.int64), 0
     chosen_N = sample(np.flatnonzero((fold_N >= 0) & (fold_N < len(parts))), MOST_JUDGES)
@@ -194,13 +194,12 @@ def cross_validated(
         if len(rows_N) and part.count < whole.count:
             hits_S += hits(*solve(whole.without(part), STRENGTHS), f_ND, labels_N, rows_N)
             judges += len(rows_N)
-    return *best(hits_S, judges), judges
+    return hits_S, judges
 
 
-def best(hits_S: np.ndarray, judges: int) -> tuple[float, float]:
-    """Return the strength with the most hits, of equal ones the largest, and its accuracy."""
-    last = int(np.flatnonzero(hits_S == hits_S.max())[-1])
-    return float(STRENGTHS[last]), float(hits_S[last] / max(1, judges))
+def best(hits_S: np.ndarray) -> int:
+    """Return which strength has the most hits, of equal ones the largest."""
+    return int(np.flatnonzero(hits_S == hits_S.max())[-1])
 
 
 # --- images that judge ------------------------------------------------------------------------------------------------
