@@ -123,16 +123,17 @@ def verdict(pairs: Pairs, dataset: str, backbone: str, *, data: str | None, weig
 
 
 def beside(rows: Iterable[Mapping[str, Any]], pairs: Pairs) -> list[dict[str, Any]]:
-    """Return leaderboard rows with `gate`, the verdict on their data set and eval backbone, and `gate_numbers` in words.
+    """Return leaderboard rows with `gate`, the verdict on their data set and eval backbone, and `gate_numbers`.
 
-    Both are None for a row without a finished record: it does not know its weights.
+    The numbers are the two of the rule: nearest_mean / best_linear, and best_linear - random. Both columns are None for a row
+    without a finished record, because it does not know its weights.
     """
     found = []
     for row in rows:
         known = {'data': row['dataset_fingerprint'], 'weights': row['eval_weights']}
         pair = find(pairs, row['dataset'], row['eval_backbone'], **known)
         said = pair.verdict if pair else NOT_GATED if known['weights'] else None
-        numbers = f'nearest mean / best linear {pair.mean_share:.2f}, best linear - random {pair.gap:.0f}' if pair else None
+        numbers = f'{pair.mean_share:.2f}, {pair.gap:.0f}' if pair else None
         found.append({**row, 'gate': said, 'gate_numbers': numbers})
     return found
 

@@ -40,8 +40,8 @@ _PUBLISHED = (
 )
 
 _GATE = {
-    PASSES: 'passes the gate',
-    STRESS_TEST: '† stress test, part of no verdict and no mean',
+    PASSES: 'passes the gate (nearest mean / best linear, best linear - random)',
+    STRESS_TEST: '† stress test, in no verdict and no mean (nearest mean / best linear, best linear - random)',
     NOT_GATED: 'not gated (python -m bench.gate)',
 }
 
