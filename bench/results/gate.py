@@ -69,7 +69,7 @@ class Pair:
     @property
     def gap(self) -> float:
         """Points between random and best_linear."""
-        return self.best_linear - self.random
+        return round(self.best_linear - self.random, 2)
 
     @property
     def failures(self) -> list[str]:
@@ -125,8 +125,8 @@ def verdict(pairs: Pairs, dataset: str, backbone: str, *, data: str | None, weig
 def beside(rows: Iterable[Mapping[str, Any]], pairs: Pairs) -> list[dict[str, Any]]:
     """Return leaderboard rows with `gate`, the verdict on their data set and eval backbone, and `gate_numbers`.
 
-    The numbers are the two of the rule: nearest_mean / best_linear, and best_linear - random. Both columns are None for a row
-    without a finished record, because it does not know its weights.
+    The numbers are the two of the rule: nearest_mean / best_linear, and best_linear - random. Both columns are None for a
+    row without a finished record, because it does not know its weights.
     """
     found = []
     for row in rows:

@@ -20,6 +20,8 @@ class Mutant:
 
 _SYNTHESIS = 'tests/test_synthesis.py'
 _PROBE = 'tests/test_probe.py'
+_CHOSEN = 'tests/test_chosen_ridge.py'
+_GATE = 'tests/test_gate.py'
 _FEATURES = 'tests/test_features.py'
 _SELECTORS = 'tests/test_selectors.py'
 _RIVALS = 'tests/test_rivals.py'
@@ -598,6 +600,38 @@ PROBES = (
         'bench/probes/ridge.py', 'view = CenterView(backbone.input_side, backbone.interpolation)',
         'from bench.features.views import RandomView\n'
         '    view = RandomView(backbone.input_side, backbone.interpolation, seed=0)', (_WIRING,),
+    ),
+    Mutant(
+        'ridge2_by_test', 'ridge-v2 chooses the strength on test images',
+        'bench/probes/chosen_ridge.py', 'features(task.real), np.asarray(task.real.labels_N), rows_N), len(rows_N)',
+        'features(task.test), np.asarray(task.test.labels_N), np.arange(len(task.test))), len(rows_N)', (_CHOSEN,),
+    ),
+    Mutant(
+        'ridge2_own_images', 'images of the set choose the strength of their probe',
+        'bench/probes/chosen_ridge.py', 'others[[] if task.own_N is None else task.own_N] = False', 'others[[]] = False',
+        (_CHOSEN,),
+    ),
+    Mutant(
+        'ridge2_seen_folds', 'the strength for full data is judged by probes that have seen the images',
+        'bench/probes/chosen_ridge.py', 'solve(whole.without(part), STRENGTHS)', 'solve(whole, STRENGTHS)', (_CHOSEN,),
+    ),
+    Mutant(
+        'ridge2_smallest', 'of equal strengths the smallest is taken',
+        'bench/probes/chosen_ridge.py', 'np.flatnonzero(hits_S == hits_S.max())[-1]',
+        'np.flatnonzero(hits_S == hits_S.max())[0]', (_CHOSEN,),
+    ),
+    Mutant(
+        'gate_sees_held_out', 'the best linear probe of the gate is trained on held-out images too',
+        'bench/analysis/gate.py', 'fit = total(parts)', 'fit = total([held, *parts])', (_GATE,),
+    ),
+    Mutant(
+        'gate_any_mean', 'the gate lets pass what class means do not separate',
+        'bench/results/gate.py', 'if self.mean_share < MEAN_SHARE:', 'if self.mean_share < MEAN_SHARE - 0.1:', (_GATE,),
+    ),
+    Mutant(
+        'gate_of_other_weights', 'a line of the gate counts for other weights',
+        'bench/results/gate.py', 'return pair if _same(pair.data, train) and _same(pair.weights, weights) else None',
+        'return pair if _same(pair.data, train) else None', (_GATE,),
     ),
     Mutant(
         'fresh_order_exchanged', 'fresh views of a repeat are those of other images',
