@@ -493,12 +493,12 @@ PROBES = (
         'best_epoch_kept', 'the probe is tested after every epoch, and the best test accuracy is told',
         'bench/probes/adam.py',
         '            advance()\n'
-        "    curves = {'probe/train_loss': _curve(losses)}\n    return score(task, w_RCD.detach(), b_RC.detach(),",
+        "    curves, probes = {'probe/train_loss': _curve(losses)}, (w_RCD.detach(), b_RC.detach())\n",
         '            advance()\n'
         '            tested = score(task, w_RCD.detach(), b_RC.detach(), curves={}).correct_RN.mean()\n'
         '            if epoch == 0 or tested > best[0]:\n'
         '                best = (tested, w_RCD.detach().clone(), b_RC.detach().clone())\n'
-        "    curves = {'probe/train_loss': _curve(losses)}\n    return score(task, best[1], best[2],", (_PROBE,),
+        "    curves, probes = {'probe/train_loss': _curve(losses)}, best[1:]\n", (_PROBE,),
     ),
     Mutant(
         'soft_labels_ignored', 'the probe is trained on the most likely class',
@@ -560,11 +560,11 @@ PROBES = (
     ),
     Mutant(
         'top3', 'top-5 accuracy counts three classes',
-        'bench/probes/task.py', 'topk(5 if has_top5', 'topk(3 if has_top5', (_PROBE,),
+        'bench/probes/task.py', 'count=5 if has_top5', 'count=3 if has_top5', (_PROBE,),
     ),
     Mutant(
         'top1_of_top5', 'top-1 accuracy counts five classes',
-        'bench/probes/task.py', 'correct.append(hits[..., 0].cpu())', 'correct.append(hits.any(dim=-1).cpu())', (_PROBE,),
+        'bench/probes/task.py', 'correct_RN=hits_RNK[:, :, 0]', 'correct_RN=hits_RNK.any(axis=2)', (_PROBE,),
     ),
     Mutant(
         'full_as_a_small_set', 'full data is trained by the rules of a distilled set',
