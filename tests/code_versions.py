@@ -155,12 +155,14 @@ class Normal:
 def probed(row: registry.Row) -> list[float]:
     """Return mean accuracies of some hundred test images, and the last training loss where there is a curve."""
     names = tuple('abcdefg')
-    train, test = (
+    train, test, real = (
         Split(name, (), numpy_generator('known', name, 'labels').integers(0, 7, count), names, name)
-        for name, count in (('train', 70), ('test', 800))
+        for name, count in (('train', 70), ('test', 800), ('real', 400))
     )
     backbone = toy_module().toy_net(None, torch.device('cpu'))
-    task = ProbeTask(train=train, targets_NC=None, is_full=False, test=test, backbone=backbone, store=Normal())
+    task = ProbeTask(
+        train=train, targets_NC=None, is_full=False, test=test, backbone=backbone, store=Normal(), real=real
+    )
     small = {name: value for name, value in _SMALL.items() if name in row.defaults()}
     more = {'rate_per_256': 0.05} if 'rate_per_256' in row.defaults() else {}
     score = row.load()(task, **{**row.defaults(), **small, **more})

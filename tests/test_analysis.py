@@ -134,7 +134,8 @@ def planned(path):
     fields = ('dataset', 'method', 'source_backbone', 'eval_backbone', 'ipc', 'seed', 'protocol')
     rows = {cell.key: {name: cell.config[name] for name in fields} for cell in cells}
     facts = {cell.key: facts_of(cell) for cell in cells}
-    return {key: {**row, **facts[key], 'path': key, 'distilled_hash': key, 'groups': {'all': 1.0}} for key, row in rows.items()}
+    same = {'groups': {'all': 1.0}}
+    return {key: {**row, **facts[key], **same, 'path': key, 'distilled_hash': key} for key, row in rows.items()}
 
 
 def facts_of(cell):

@@ -23,7 +23,7 @@ GIN = sorted((ROOT / 'gin').rglob('*.gin'))
 # not run: they make the checkout and enter its environment
 EXCEPTIONS = {'git clone <this repository> && cd <its folder>', '. .venv/bin/activate'}
 # a sentence that names a command, or shows the form of one, prints none
-NAMED = re.compile(r'python -m bench\.(run|replay|analyze)|.* \.\.\.')
+NAMED = re.compile(r'python -m bench\.(run|replay|analyze|gate)|.* \.\.\.')
 # what else stands in code blocks: lines for a gin file, and where a file is to lie
 NO_COMMAND = re.compile(r'[\w./]+ = .+|<weights_root>/.*')
 
@@ -122,6 +122,8 @@ def how(scratch, monkeypatch, request):
     table = {
         'bench.run': lambda words: [*words, '--dry_run'],
         'bench.data': with_data,
+        # four pictures of a species instead of 200
+        'bench.gate': lambda words: [*words, *(f'--gin_bindings=plumage{d}.train_per_class = 4' for d in ('', '_families'))],
         'bench.replay': of_toy,
         'bench.compare': with_results,
         'bench.leaderboard': with_results,

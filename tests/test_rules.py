@@ -57,7 +57,7 @@ ROOMS = {
     'pretrain': 'features datasets backbones config machine core',
     'methods': 'distillation features backbones machine core',
 }
-COMMANDS = {'run', 'leaderboard', 'compare', 'analyze', 'claims', 'replay', 'list', 'data', 'fingerprint'}
+COMMANDS = {'run', 'leaderboard', 'compare', 'analyze', 'claims', 'replay', 'list', 'data', 'fingerprint', 'gate'}
 
 
 def room_of(module):

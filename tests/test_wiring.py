@@ -3,6 +3,7 @@
 The formulas have tests of their own; here stands what a formula is given. `make mutants` shows that these tests can fail.
 """
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -219,7 +220,7 @@ def views_of(monkeypatch):
     """Return the views in which a protocol sees its training and its test images, with the numbers of the view."""
 
     def call(name, *, is_full=False):
-        seen = {'distilled': [], 'test': []}
+        seen = {'distilled': [], 'test': [], 'real': []}
 
         def features(self, split, backbone, view, *, num_views=1):
             return noted(split, view, range(num_views))
@@ -235,6 +236,8 @@ def views_of(monkeypatch):
         monkeypatch.setattr(GivenFeatures, 'fresh', fresh, raising=False)
         monkeypatch.setattr(adam, '_FRESH_FLOATS', 1)
         task = random_task(is_full=is_full)
+        task = replace(task, real=replace(task.train, name='real'))
+        task.store.f_VND['real'] = task.store.f_VND['distilled']
         task.backbone.interpolation = 'bicubic'
         row = registry.rows('protocol')[name]
         small = {'epochs': 3, 'full_epochs': 3, 'repeats': 2, 'num_views': 2, 'full_views': 2}
@@ -256,6 +259,8 @@ def test_a_protocol_sees_test_images_in_the_test_view_and_trains_in_its_own(name
         return
     released = {'frame': 'random' if is_full else 'center', 'overhang': True, 'interpolation': 'bilinear'}
     changed = released if name == 'release-v1' else {'interpolation': 'bicubic'}
+    if is_full:
+        assert trained.pop() == (test_view, [0]), 'the training accuracy, at the end'
     for view, _ in trained:
         assert view == RandomView(**{'side': 8, 'seed': view.seed, **changed})
 
@@ -282,6 +287,15 @@ def test_full_data_is_told_apart_from_a_distilled_set(toy):
     assert is_full(indices_N=order_N, labels_N=dataset.train.labels_N[order_N])
     assert not is_full(indices_N=np.arange(count - 1), labels_N=dataset.train.labels_N[:-1])
     assert not is_full(images_NHWC=np.zeros((count, 5, 5, 3), dtype=np.uint8))
+
+
+def test_a_probe_knows_which_training_images_it_is_trained_on(toy):
+    dataset, cell = toy.toy_data(None), SimpleNamespace(method=SimpleNamespace(label='m'), eval=SimpleNamespace(label='e'))
+    chosen = DistilledSet(dataset.train.labels_N[[9, 3]], indices_N=np.array([9, 3]))
+    made = DistilledSet(np.array([0]), images_NHWC=np.zeros((1, 5, 5, 3), dtype=np.uint8))
+    tasks = [second_stage._task(cell, each, dataset, None, None) for each in (chosen, made)]
+    assert all(task.real is dataset.train for task in tasks)
+    assert tasks[0].own_N.tolist() == [9, 3] and tasks[1].own_N is None
 
 
 def test_a_method_gets_its_seed(run_bench, tmp_path):

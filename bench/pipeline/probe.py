@@ -75,6 +75,7 @@ def _task(
     return ProbeTask(
         train=_as_split(distilled, dataset.train), targets_NC=distilled.soft_labels_NC, is_full=is_full, test=dataset.test,
         backbone=backbone, store=store, title=f'probe of {cell.method.label} on {cell.eval.label}',
+        real=dataset.train, own_N=distilled.indices_N,
     )
 
 

@@ -20,7 +20,7 @@ from bench.core.ranges import NonNegative, Positive, PositiveInt, Since
 from bench.core.types import Interpolation, ProbeScore
 from bench.features.encode import release
 from bench.features.views import RandomView
-from bench.probes.task import ProbeTask, score
+from bench.probes.task import ProbeTask, ranked_hits, score
 
 # Number of floats of freshly encoded features held at a time.
 _FRESH_FLOATS = 1 << 26
@@ -77,7 +77,7 @@ def adam_probe(
       cosine: whether the rate falls with every step, or with every epoch and is constant within it.
 
     Returns:
-      The scores of all repeats.
+      The scores of all repeats. On the whole training split, the fact `train_top1` is the mean accuracy on its test views.
     """
     epochs, views = (full_epochs, full_views) if task.is_full else (epochs, num_views)
     batch_size = min(full_batch_size if task.is_full else batch_size, len(task.train))
@@ -108,8 +108,12 @@ def adam_probe(
                 loss += _adam_step(w_RCD, b_RC, optimizer, f_RBD, y_RBC) * rows_RB.shape[1]
             losses.append(loss / len(task.train))
             advance()
-    curves = {'probe/train_loss': _curve(losses)}
-    return score(task, w_RCD.detach(), b_RC.detach(), curves=curves, interpolation=interpolation)
+    curves, probes = {'probe/train_loss': _curve(losses)}, (w_RCD.detach(), b_RC.detach())
+    facts = {}
+    if task.is_full:
+        # beside the test accuracy it tells whether the probe underfits
+        facts['train_top1'] = float(ranked_hits(task, task.train, *probes, interpolation=interpolation).mean())
+    return score(task, *probes, curves=curves, interpolation=interpolation, facts=facts)
 
 
 def _features_per_epoch(

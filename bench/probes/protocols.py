@@ -8,6 +8,7 @@ from bench.config.registry import Row
 
 # Frozen names that are part of every key. The first look like addresses of code, but do not follow the code when it moves.
 _ADAM, _RIDGE, _NEAREST = 'bench.probe:adam_probe', 'bench.probe:ridge_probe', 'nearest neighbour'
+_CHOSEN_RIDGE = 'ridge, strength chosen on training images'
 
 ROWS = (
     Row(
@@ -35,6 +36,12 @@ ROWS = (
         'bench.probes.ridge:ridge_probe',
         'ridge regression on cached test-view features: convex, no randomness',
         rules=_RIDGE,
+    ),
+    Row(
+        'ridge-v2',
+        'bench.probes.chosen_ridge:chosen_ridge_probe',
+        'ridge regression with the strength that is best on training images: convex, no randomness',
+        rules=_CHOSEN_RIDGE,
     ),
     Row(
         'nn1-v1',

@@ -4,6 +4,7 @@ Shape suffixes: R repeats (probe seeds), B batch, N images, C classes, D feature
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,6 +25,9 @@ class ProbeTask:
     `train` is the distilled set as a split; `is_full` says whether it is the whole training split. `targets_NC` are its
     labels as distributions. If they are None, the hard labels of `train` are used, and `targets_of` makes them one-hot batch
     by batch.
+
+    `real` is the training split of the data set, and `own_N` says which of its images `train` consists of (None: synthesised
+    ones). Protocols use them only to choose a setting, never to train.
     """
 
     train: Split
@@ -33,6 +37,8 @@ class ProbeTask:
     backbone: Backbone
     store: FeatureStore
     title: str = ''
+    real: Split | None = None
+    own_N: np.ndarray | None = None
 
     @property
     def num_classes(self) -> int:
@@ -48,8 +54,9 @@ class ProbeTask:
 
 
 def score(
-    task: ProbeTask, w_RCD: Tensor, b_RC: Tensor, *, curves: dict, interpolation: Interpolation | None = None
-) -> ProbeScore:
+    task: ProbeTask, w_RCD: Tensor, b_RC: Tensor, *, curves: dict, interpolation: Interpolation | None = None,
+    facts: dict[str, Any] | None = None,
+) -> ProbeScore:  # fmt: skip
     """Test every repeat once, in blocks of test images.
 
     Args:
@@ -58,24 +65,31 @@ def score(
       b_RC: biases of all repeats.
       curves: see `ProbeScore`.
       interpolation: filter of the test view; None is the backbone's own.
+      facts: what the protocol reports beside the score.
 
     Raises:
       FloatingPointError: if a weight is not finite.
     """
-    view = CenterView(task.backbone.input_side, interpolation or task.backbone.interpolation)
-    f_ND = task.store.features(task.test, task.backbone, view)[0]
-    labels_N = torch.from_numpy(task.test.labels_N).to(w_RCD.device)
     has_top5 = w_RCD.shape[1] > 5
-    correct, in_top5 = [], []
+    hits_RNK = ranked_hits(task, task.test, w_RCD, b_RC, count=5 if has_top5 else 1, interpolation=interpolation)
+    if not np.isfinite(w_RCD.cpu().numpy()).all():
+        raise FloatingPointError('the probe weights are not finite; its features or learning rate are out of range')
+    top5_R = hits_RNK.any(axis=2).mean(axis=1) if has_top5 else None
+    facts = {'num_train': len(task.train), **(facts or {})}
+    return ProbeScore(correct_RN=hits_RNK[:, :, 0], top5_R=top5_R, curves=curves, facts=facts)
+
+
+def ranked_hits(
+    task: ProbeTask, split: Split, w_RCD: Tensor, b_RC: Tensor, *, count: int = 1, interpolation: Interpolation | None = None
+) -> np.ndarray:
+    """Return hits_RNK: whether the k-th most probable class, k < `count`, is an image's own, in test views of a split."""
+    view = CenterView(task.backbone.input_side, interpolation or task.backbone.interpolation)
+    f_ND = task.store.features(split, task.backbone, view)[0]
+    labels_N = torch.from_numpy(np.asarray(split.labels_N)).to(w_RCD.device)
+    blocks = []
     for rows in torch.arange(len(f_ND)).split(4096):
         f_BD = torch.from_numpy(np.array(f_ND[rows.numpy()])).to(w_RCD)
         logits_RBC = torch.einsum('bd,rcd->rbc', f_BD, w_RCD) + b_RC[:, None]
-        ranked = logits_RBC.topk(5 if has_top5 else 1, dim=-1).indices
-        hits = ranked == labels_N[rows.to(labels_N.device)][None, :, None]
-        correct.append(hits[..., 0].cpu())
-        in_top5.append(hits.any(dim=-1).cpu())
-    correct_RN = torch.cat(correct, dim=1).numpy()
-    top5_R = torch.cat(in_top5, dim=1).double().mean(dim=1).numpy() if has_top5 else None
-    if not np.isfinite(w_RCD.cpu().numpy()).all():
-        raise FloatingPointError('the probe weights are not finite; its features or learning rate are out of range')
-    return ProbeScore(correct_RN=correct_RN, top5_R=top5_R, curves=curves, facts={'num_train': len(task.train)})
+        ranked_RBK = logits_RBC.topk(count, dim=-1).indices
+        blocks.append((ranked_RBK == labels_N[rows.to(labels_N.device)][None, :, None]).cpu())
+    return torch.cat(blocks, dim=1).numpy()

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from bench.results.gate import STRESS_TEST
 from bench.results.record import ANY_SOURCE
 from bench.results.statistics import Estimate, mean_over_tasks, rank_intervals, recovered_gap
 
@@ -45,6 +46,8 @@ def at_home(row: Row) -> bool:
 def compare(rows: Sequence[Row], estimates: Sequence[Estimate | None], table: Sequence[str]) -> dict[Any, list[Standing]]:
     """Add ranks and recovered gaps to rows, and return the standings of each table, best mean rank first.
 
+    Stress tests of the gate have ranks, but are no part of the standings.
+
     Args:
       rows: leaderboard rows, changed in place.
       estimates: the accuracy of each row, None if it has none.
@@ -57,7 +60,8 @@ def compare(rows: Sequence[Row], estimates: Sequence[Estimate | None], table: Se
     found: dict[Any, dict[tuple[str, int], list[_Place]]] = defaultdict(lambda: defaultdict(list))
     for (where, _), column in columns.items():
         for place in _ranked(column):
-            found[where][_label(place.row), place.row['ipc']].append(place)
+            if place.row['gate'] != STRESS_TEST:
+                found[where][_label(place.row), place.row['ipc']].append(place)
     return {
         where: sorted((_standing(*name, some) for name, some in methods.items()), key=lambda s: (s.ipc, s.rank, s.method))
         for where, methods in found.items()
@@ -134,12 +138,13 @@ class Overall:
 def overall(rows: Sequence[Row]) -> Overall:
     """Return Friedman's test over the tasks of rows of one protocol and ipc.
 
-    The methods are those that have a rank in `LEAST_TASKS` tasks; tasks that lack one of them are left out. Tasks of one data
-    set share their test images, so they are not independent, and the p-values are somewhat too small.
+    Stress tests of the gate are left out. The methods are those that have a rank in `LEAST_TASKS` tasks; tasks that lack one
+    of them are left out. Tasks of one data set share their test images, so they are not independent, and the p-values are
+    somewhat too small.
     """
     tasks: dict[Any, dict[str, float]] = defaultdict(dict)
     for row in rows:
-        if row['rank_low'] is not None:
+        if row['rank_low'] is not None and row['gate'] != STRESS_TEST:
             tasks[row['dataset'], row['eval_backbone']][_label(row)] = row['top1_mean']
     names = {name for accuracies in tasks.values() for name in accuracies}
     common = sorted(name for name in names if sum(name in accuracies for accuracies in tasks.values()) >= LEAST_TASKS)

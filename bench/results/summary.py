@@ -9,16 +9,17 @@ Columns of a row, accuracies in percent (`bench.results.statistics` says how int
   top1_ci_low, _high, _half ends and half of the 95 % interval of the mean
   error_units, error_images standard errors from distilled sets (or probe seeds, if the method draws no sets) and test images
   freedom                   degrees of freedom of the interval, empty if infinite
-  one_set                   whether the method draws its sets and has one: the interval leaves out how they differ
+  one_set                   whether the method draws its sets and has one: the interval leaves out how sets vary
   rank_low, rank_high       the first and last rank that the method can have among the rows of its column: same data, eval
                             backbone, ipc and protocol, images made through that backbone. Empty for full data and one_set
-  recovered, _low, _high    share of the way from random images to full data, in percent; empty if that way is below 30 points
+  recovered, _low, _high    share of the way from random images to full data, in percent; empty if it is below 30 points
   std_sets, std_probes      standard deviation of the means of the sets, and over the probe seeds of a set (mean over sets)
   images_encoded            by backbones, for method and probe; mean over records, like seconds_method and seconds_probe
   worst_group               minimum over groups of the mean over records
   peak_memory_mb            maximum over records; n_train_images likewise
   status                    ok, failed (no record of the row finished) or partial (some failed; numbers are of the others)
   published_mean, _std      result of arXiv 2511.16674 for the same cell (`bench.results.published`), empty if there is none
+  gate                      whether data set and eval backbone pass the gate or are a stress test (`bench.results.gate`)
 """
 
 import json
@@ -33,7 +34,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.results import published
+from bench.results import gate, published
 from bench.results.ranking import Standing, compare
 from bench.results.statistics import Estimate, scores_of, worst_group
 from bench.results.store import load_table
@@ -47,7 +48,7 @@ COLUMNS = (
     'seconds_probe', 'peak_memory_mb', 'status', 'labels', 'settings', 'protocol_hash', 'n_sets', 'n_probes', 'n_failed',
     'top1_half', 'rank_low', 'rank_high', 'recovered', 'recovered_low', 'recovered_high', 'one_set', 'images_encoded',
     'error_units', 'error_images', 'freedom', 'std_sets', 'std_probes', 'worst_group', 'group_adjusted',
-    'dataset_fingerprint', 'eval_weights', 'error', 'published_mean', 'published_std',
+    'dataset_fingerprint', 'eval_weights', 'error', 'published_mean', 'published_std', 'gate',
 )  # fmt: skip
 
 
@@ -71,19 +72,20 @@ def read(results_dir: Path | str, *, with_published: bool = True) -> Board:
     """Read and summarise all records of a results folder, by default with the published accuracies next to ours.
 
     Raises:
-      InputError: if the published accuracies cannot be read.
+      InputError: if the published accuracies or the table of the gate cannot be read.
     """
     table, problems = load_table(results_dir)
     accuracies = published.load(results_dir) if with_published else {}
-    rows, standings = summarise(table)
+    rows, standings = summarise(table, gate.load(results_dir))
     return Board(published.beside(rows, accuracies), standings, warnings_of(table), problems)
 
 
-def summarise(table: Any) -> tuple[list[Row], dict[tuple[str, ...], list[Standing]]]:
+def summarise(table: Any, pairs: gate.Pairs | None = None) -> tuple[list[Row], dict[tuple[str, ...], list[Standing]]]:
     """Return the sorted rows of the leaderboard, accuracies in percent and None for missing values, and the standings.
 
     Args:
       table: the data frame of `store.load_table`, or some of its rows.
+      pairs: the table of the gate (`bench.results.gate.load`); stress tests are no part of the standings.
     """
     groups = grouped(_entries(table), _row_identity)
     rows, estimates = [], []
@@ -94,6 +96,7 @@ def summarise(table: Any) -> tuple[list[Row], dict[tuple[str, ...], list[Standin
             row, estimate = _summary(some, label=labels[settings])
             rows.append(row)
             estimates.append(estimate)
+    rows = gate.beside(rows, pairs or {})
     standings = compare(rows, estimates, _TABLE)
     return sorted(rows, key=_row_order), standings
 

@@ -12,6 +12,7 @@ from typing import Any
 from bench.core import tables
 from bench.core.disk import write_atomic
 from bench.core.tables import markdown_escape, replace_block
+from bench.results.gate import NOT_GATED, PASSES, STRESS_TEST
 from bench.results.ranking import LEAST_TASKS, Standing, overall
 from bench.results.record import ANY_SOURCE
 from bench.results.summary import COLUMNS, Board, Row, counted, grouped, if_soft, ipc_order, ipc_text, short, table_of
@@ -49,6 +50,12 @@ _SOFT = (
 _PUBLISHED = (
     'Published: the result of arXiv 2511.16674 for the cell to its left, ± over five runs. It is not ranked.'
 )
+
+_GATE = {
+    PASSES: 'passes the gate (nearest mean / best linear, best linear - random)',
+    STRESS_TEST: '‡ stress test, in no verdict and no mean (nearest mean / best linear, best linear - random)',
+    NOT_GATED: 'not gated (python -m bench.gate)',
+}
 
 
 @dataclass
@@ -143,7 +150,9 @@ def _tables(rows: Sequence[Row], *, transfer: bool = True) -> list[_Table]:
         columns = _columns(group)
         title = f'{dataset}, probe {protocol} ({short(digest)}){if_soft(labels, " · ")}'
         remark = _SOFT if labels == 'soft' else _PUBLISHED if any(theirs for _, theirs in columns) else ''
-        head = ['published' if theirs else backbone for backbone, theirs in columns]
+        gated = {row['eval_backbone']: (row['gate'], row.get('gate_numbers')) for row in group if row['gate']}
+        stressed = {name for name, (verdict, _) in gated.items() if verdict == STRESS_TEST}
+        head = ['published' if theirs else f'{name} ‡' if name in stressed else name for name, theirs in columns]
         table = _Table((labels, dataset, protocol, digest), title, remark, ['method', 'ipc', *head, 'sets x probes'])
         placed = grouped(group, lambda row: (ipc_order(row['ipc']), row['method'], _origin(row), row['settings']))
         for (_, method, origin, settings), line in sorted(placed.items()):
@@ -156,6 +165,7 @@ def _tables(rows: Sequence[Row], *, transfer: bool = True) -> list[_Table]:
                     cells[backbone, True] = f'{row["published_mean"]:.1f}{_plus_minus(row["published_std"])}'
             n = [_range(row[name] for row in line if row[name]) for name in ('n_sets', 'n_probes')]
             table.body.append([name, ipc_text(line[0]['ipc']), *cells.values(), ' x '.join(filter(None, n))])
+        table.notes += _gate_notes(gated)
         found.append(table)
     return found
 
@@ -164,6 +174,15 @@ def _range(counts: Iterable[int]) -> str:
     """Return the smallest and largest count, one number if they agree, '' if there is none."""
     found = sorted(set(counts))
     return '–'.join(map(str, found[:1] + found[1:][-1:]))
+
+
+def _gate_notes(gated: dict[str, tuple[str, str | None]]) -> list[str]:
+    """Return one line for each verdict of the gate, with the backbones that have it."""
+    lines = []
+    for verdict, said in _GATE.items():
+        names = [f'{name} ({numbers})' if numbers else name for name, (v, numbers) in sorted(gated.items()) if v == verdict]
+        lines += [f'{said}: {"; ".join(names)}'] if names else []
+    return lines
 
 
 def _columns(rows: Sequence[Row]) -> list[tuple[str, bool]]:

@@ -20,6 +20,8 @@ class Mutant:
 
 _SYNTHESIS = 'tests/test_synthesis.py'
 _PROBE = 'tests/test_probe.py'
+_CHOSEN = 'tests/test_chosen_ridge.py'
+_GATE = 'tests/test_gate.py'
 _FEATURES = 'tests/test_features.py'
 _SELECTORS = 'tests/test_selectors.py'
 _RIVALS = 'tests/test_rivals.py'
@@ -490,12 +492,12 @@ PROBES = (
         'best_epoch_kept', 'the probe is tested after every epoch, and the best test accuracy is told',
         'bench/probes/adam.py',
         '            advance()\n'
-        "    curves = {'probe/train_loss': _curve(losses)}\n    return score(task, w_RCD.detach(), b_RC.detach(),",
+        "    curves, probes = {'probe/train_loss': _curve(losses)}, (w_RCD.detach(), b_RC.detach())\n",
         '            advance()\n'
         '            tested = score(task, w_RCD.detach(), b_RC.detach(), curves={}).correct_RN.mean()\n'
         '            if epoch == 0 or tested > best[0]:\n'
         '                best = (tested, w_RCD.detach().clone(), b_RC.detach().clone())\n'
-        "    curves = {'probe/train_loss': _curve(losses)}\n    return score(task, best[1], best[2],", (_PROBE,),
+        "    curves, probes = {'probe/train_loss': _curve(losses)}, best[1:]\n", (_PROBE,),
     ),
     Mutant(
         'soft_labels_ignored', 'the probe is trained on the most likely class',
@@ -557,11 +559,11 @@ PROBES = (
     ),
     Mutant(
         'top3', 'top-5 accuracy counts three classes',
-        'bench/probes/task.py', 'topk(5 if has_top5', 'topk(3 if has_top5', (_PROBE,),
+        'bench/probes/task.py', 'count=5 if has_top5', 'count=3 if has_top5', (_PROBE,),
     ),
     Mutant(
         'top1_of_top5', 'top-1 accuracy counts five classes',
-        'bench/probes/task.py', 'correct.append(hits[..., 0].cpu())', 'correct.append(hits.any(dim=-1).cpu())', (_PROBE,),
+        'bench/probes/task.py', 'correct_RN=hits_RNK[:, :, 0]', 'correct_RN=hits_RNK.any(axis=2)', (_PROBE,),
     ),
     Mutant(
         'full_as_a_small_set', 'full data is trained by the rules of a distilled set',
@@ -597,6 +599,38 @@ PROBES = (
         'bench/probes/ridge.py', 'view = CenterView(backbone.input_side, backbone.interpolation)',
         'from bench.features.views import RandomView\n'
         '    view = RandomView(backbone.input_side, backbone.interpolation, seed=0)', (_WIRING,),
+    ),
+    Mutant(
+        'ridge2_by_test', 'ridge-v2 chooses the strength on test images',
+        'bench/probes/chosen_ridge.py', 'features(task.real), np.asarray(task.real.labels_N), rows_N), len(rows_N)',
+        'features(task.test), np.asarray(task.test.labels_N), np.arange(len(task.test))), len(rows_N)', (_CHOSEN,),
+    ),
+    Mutant(
+        'ridge2_own_images', 'images of the set choose the strength of their probe',
+        'bench/probes/chosen_ridge.py', 'others[[] if task.own_N is None else task.own_N] = False', 'others[[]] = False',
+        (_CHOSEN,),
+    ),
+    Mutant(
+        'ridge2_seen_folds', 'the strength for full data is judged by probes that have seen the images',
+        'bench/probes/chosen_ridge.py', 'solve(whole.without(part), STRENGTHS)', 'solve(whole, STRENGTHS)', (_CHOSEN,),
+    ),
+    Mutant(
+        'ridge2_smallest', 'of equal strengths the smallest is taken',
+        'bench/probes/chosen_ridge.py', 'np.flatnonzero(hits_S == hits_S.max())[-1]',
+        'np.flatnonzero(hits_S == hits_S.max())[0]', (_CHOSEN,),
+    ),
+    Mutant(
+        'gate_sees_held_out', 'the best linear probe of the gate is trained on held-out images too',
+        'bench/analysis/gate.py', 'fit = total(parts)', 'fit = total([held, *parts])', (_GATE,),
+    ),
+    Mutant(
+        'gate_any_mean', 'the gate lets pass what class means do not separate',
+        'bench/results/gate.py', 'if self.mean_share < MEAN_SHARE:', 'if self.mean_share < MEAN_SHARE - 0.1:', (_GATE,),
+    ),
+    Mutant(
+        'gate_of_other_weights', 'a line of the gate counts for other weights',
+        'bench/results/gate.py', 'return pair if _same(pair.data, train) and _same(pair.weights, weights) else None',
+        'return pair if _same(pair.data, train) else None', (_GATE,),
     ),
     Mutant(
         'fresh_order_exchanged', 'fresh views of a repeat are those of other images',
@@ -727,7 +761,8 @@ RESULTS = (
     Mutant(
         'repeats_as_seeds', 'the interval of a row takes repeats of one seed for independent',
         'bench/results/statistics.py', 'x_UN = self.correct_SN if several else',
-        'x_UN = self.correct_SPN.reshape(-1, self.correct_SPN.shape[2]).astype(float) if several else', (_STATISTICS, _BOARD),
+        'x_UN = self.correct_SPN.reshape(-1, self.correct_SPN.shape[2]).astype(float) if several else',
+        (_STATISTICS, _BOARD),
     ),
     Mutant(
         'unpaired_test', 'two accuracies never share their test images',
@@ -744,7 +779,8 @@ RESULTS = (
     ),
     Mutant(
         'worst_is_first', 'the worst method of a column has the first rank',
-        'bench/results/statistics.py', '(a, b) if difference.mean > 0 else (b, a)', '(b, a) if difference.mean > 0 else (a, b)',
+        'bench/results/statistics.py', '(a, b) if difference.mean > 0 else (b, a)',
+        '(b, a) if difference.mean > 0 else (a, b)',
         (_STATISTICS, _BOARD),
     ),
     Mutant(
@@ -795,7 +831,8 @@ RESULTS = (
     ),
     Mutant(
         'normal_interval', 'two sets are as good as many',
-        'bench/results/statistics.py', 'ndtri(upper) if math.isinf(freedom) else', 'ndtri(upper) if True else', (_STATISTICS,),
+        'bench/results/statistics.py', 'ndtri(upper) if math.isinf(freedom) else', 'ndtri(upper) if True else',
+        (_STATISTICS,),
     ),
     Mutant(
         'interval_of_90_percent', 'intervals are of 90 %',
@@ -812,7 +849,8 @@ RESULTS = (
     ),
     Mutant(
         'mean_of_worst', 'the worst group is the mean of the lowest of each record',
-        'bench/results/statistics.py', 'return min(float(np.mean([groups[name] for groups in accuracies])) for name in accuracies[0])',
+        'bench/results/statistics.py',
+        'return min(float(np.mean([groups[name] for groups in accuracies])) for name in accuracies[0])',
         'return float(np.mean([min(groups.values()) for groups in accuracies]))', (_STATISTICS,),
     ),
     Mutant(
@@ -821,7 +859,8 @@ RESULTS = (
     ),
     Mutant(
         'tasks_fixed', 'the mean over tasks leaves out how tasks differ',
-        'bench/results/statistics.py', "{('tasks', 'no images'): x_U[:, None]}", "{('tasks', 'no images'): 0 * x_U[:, None]}",
+        'bench/results/statistics.py', "{('tasks', 'no images'): x_U[:, None]}",
+        "{('tasks', 'no images'): 0 * x_U[:, None]}",
         (_STATISTICS,),
     ),
     Mutant(
