@@ -17,6 +17,8 @@ from bench.core.tables import replace_block
 
 def main() -> int:
     """Records -> verdicts -> claims.md; returns the exit status."""
+    from bench.analysis import published_tables
+    from bench.analysis.claims import CLAIMS
     from bench.analysis.verdicts import brief, markdown
     from bench.config import plugins
     from bench.core.paths import ROOT
@@ -39,7 +41,8 @@ def main() -> int:
         print(suite.name)
         for claim, verdict in verdicts:
             print(f'  {claim.number:2}  {verdict.outcome:18}  {claim.text}')
-    page = markdown(with_records, [suite for suite, verdicts in found if not verdicts])
+    in_tables = published_tables.judged(CLAIMS, results_dir)
+    page = markdown(with_records, [suite for suite, verdicts in found if not verdicts], in_tables)
     write_atomic(results_dir / 'claims.md', page)
     if into:
         replace_block(into, 'claims', brief(*with_records[0]))
@@ -48,7 +51,9 @@ def main() -> int:
 
 
 def judged(file: str, results_dir: Path, bindings: list[str]) -> tuple:
-    """Return the suite of a gin file and the (claim, verdict) pairs, an empty list if the suite has no records.
+    """Return the suite of a gin file, without stress tests of the gate, and the (claim, verdict) pairs.
+
+    The pairs are an empty list if no backbone with records is left.
 
     Raises:
       InputError: if the file does not describe a suite.
@@ -66,6 +71,7 @@ def judged(file: str, results_dir: Path, bindings: list[str]) -> tuple:
             if name in registry.rows('backbone'):  # for a label of a run (`label=name`), records suffice
                 config.choose('backbone', name)
         config.check_all_used(chosen_in='claims.backbones', narrowed_by=SUITE.identifier)
+        suite = suite.without_stress_tests()
         return suite, [(claim, judge(claim, suite)) for claim in CLAIMS] if suite.has_records() else []
 
 

@@ -77,7 +77,8 @@ def put(
         made.save(folder_of(results_dir, **place, made_from=made.hash))
         digest = made.hash
     observed = {
-        'real': kind == 'real', 'needs_backbone': source != 'any', 'needs_seed': True, 'needs_ipc': ipc is not None,
+        'real': kind == 'real', 'needs_backbone': source != 'any', 'needs_ipc': ipc is not None,
+        'needs_seed': method not in ('centroid', 'herding', 'k_center', 'full'),
     }  # fmt: skip
     record = make_record(
         ProbeScore(correct_RN, None, {}, {}), **common, dataset=data, probe_seeds=range(len(correct_RN)),

@@ -14,17 +14,18 @@ from conftest import ROOT, files_below
 from test_analysis import EverythingIsThere, Planned, dataset_of, features_world, grey, put, right, suite_files, toy_data
 
 from bench import claims
-from bench.analysis import alignment, verdicts
+from bench.analysis import alignment, published_tables, verdicts
 from bench.analysis import suite as suite_module
 from bench.analysis.claims import CLAIMS
 from bench.analysis.evidence import Evidence
 from bench.analysis.report import Report
-from bench.analysis.suite import FAILS, HOLDS, SUITE, UNKNOWN, Suite, Verdict, judge
+from bench.analysis.suite import HOLDS, OPEN, REVERSED, SUITE, UNKNOWN, Suite, Verdict, decide, decide_no_advantage, judge
 from bench.config.gin_files import loaded
 from bench.core import cli
 from bench.core.errors import InputError
 from bench.distillation.distilled_set import DistilledSet
-from bench.results import published
+from bench.results import gate, published
+from bench.results.statistics import Estimate
 from tests import commands
 
 FILES = sorted((ROOT / 'gin' / 'claims').glob('*.gin'))
@@ -59,12 +60,13 @@ def world():
     for on in BACKBONES:
         for method, share in REAL.items():
             cells[own(method, on)] = [share - 0.05, share, share + 0.05] if method == 'random' else [share]
-            cells[own(method, on, dataset='plumage_families')] = [share + 0.25]
+            cells[own(method, on, dataset='plumage_families')] = [share + 0.1]
             cells[own(method, on, dataset='plumage_spurious')] = [share]
             if method != 'herding':
                 cells[own(method, on, protocol='ridge-v1')] = [share]
         cells[own('full', on)] = [0.85]
-        cells[own(LGM, on, dataset='plumage_families')] = [0.9]
+        cells[own('full', on, dataset='plumage_families')] = [1.0]
+        cells[own(LGM, on, dataset='plumage_families')] = [0.75]
         cells[own(LGM, on, dataset='plumage_spurious')] = [0.55]
         cells[own(LGM, on, protocol='ridge-v1')] = [0.7]
         for source in BACKBONES:
@@ -83,6 +85,8 @@ def write_cell(folder, at, shares):
         grouped = [replace(split, groups_N=groups, group_names=('odd', 'even')) for split in (data.train, data.test)]
         data = replace(data, train=grouped[0], test=grouped[1])
     ipc = None if at.method == 'full' else 1
+    if len(shares) == 1 and at.method not in ('centroid', 'herding', 'k_center', 'full'):
+        shares = shares * 2  # a single drawn set decides nothing
     for seed, share in enumerate(shares):
         put(
             folder, at.method, right(share, count=COUNT), source=at.source, on=at.on, ipc=ipc, seed=seed,
@@ -162,24 +166,28 @@ def claim_of(number):
     return next(claim for claim in CLAIMS if claim.number == number)
 
 
-# What is different where a claim does not hold, and what the verdict then says.
+# What is different where a claim is not true, and what the verdict then says.
 BREAKS = {
-    1: ({own('herding', MIM): [0.8]}, 'Not above: herding on mim (0.0 ['),
-    2: ({own('neighbors', b): [0.62] for b in BACKBONES}, 'neighbors 62.0 ['),
-    3: ({own('full', b): [1.0] for b in BACKBONES}, 'share of full accuracy, %: mean 80.0 ['),
-    4: ({At(LGM, CLIP, MOCO): [0.35]}, '11 of 12 pairs above random, mean '),
-    5: ({At(LGM, CLIP, MOCO): [0.85]}, 'moco -5.0 ['),
-    6: ({At(LGM, MIM, b): [0.75] for b in BACKBONES if b != MIM}, 'mim 75.0 ['),
-    7: ({At('no_decorrelation', b, b): [0.8] for b in BACKBONES}, 'no_decorrelation 80.0 ['),
-    8: ({At('no_pyramid', s, b): [0.55] for s in BACKBONES for b in BACKBONES if s != b}, 'other models 6.0 ['),
-    9: ({At('ten_views', b, b): [0.65] for b in BACKBONES}, 'ten_views 65.0 ['),
-    11: ({own(LGM, b, dataset='plumage_spurious'): [0.7] for b in BACKBONES}, 'mean 10.0 ['),
-    12: ({own(LGM, b, dataset='plumage_families'): [1.0] for b in BACKBONES}, 'fine 20.0 ['),
-    14: ({own(LGM, b): [0.7, 0.8, 0.9] for b in BACKBONES}, 'lgm_fast 10.00 (8 degrees of freedom), random 5.00 (8'),
-    15: ({own('centroid', b, protocol='ridge-v1'): [0.8] for b in BACKBONES}, 'Reversed: lgm_fast over centroid'),
+    1: ({own('herding', MIM): [0.8]}, 'holds on 19 of 20', 'Not above: herding on mim (0.0 ['),
+    2: ({own('neighbors', b): [0.7] for b in BACKBONES}, 'holds on 2 of 3, reversed on 1', 'neighbors 70.0 ['),
+    3: ({own(LGM, b): [0.5] for b in BACKBONES}, REVERSED, 'clip 58.8 ['),
+    4: ({At(LGM, CLIP, MOCO): [0.2]}, 'holds on 11 of 12, reversed on 1', 'Not above: clip to moco (-20.0 ['),
+    5: ({At(LGM, CLIP, MOCO): [0.95]}, 'holds on 3 of 4, reversed on 1', 'moco -15.0 ['),
+    6: ({At(LGM, MIM, b): [0.9] for b in BACKBONES if b != MIM}, 'holds on 2 of 3, reversed on 1', 'over mim -20.0 ['),
+    7: ({At('no_decorrelation', b, b): [0.9] for b in BACKBONES}, 'holds on 5 of 6, reversed on 1', '_decorrelation 90.0 ['),
+    8: ({At('no_pyramid', s, b): [0.72] for s in BACKBONES for b in BACKBONES if s != b}, REVERSED, 'other models -11.0 ['),
+    9: ({At('ten_views', b, b): [0.65] for b in BACKBONES}, 'holds on 1 of 2', 'ten_views 65.0 ['),
+    11: ({own(LGM, b, dataset='plumage_spurious'): [0.7] for b in BACKBONES}, REVERSED, 'clip 10.0 ['),
+    12: (
+        {own(LGM, b, dataset=d): [share] for b in BACKBONES for d, share in (('plumage', 0.65), ('plumage_families', 0.98))},
+        REVERSED, 'fine 11.1 [',
+    ),
+    14: ({own(LGM, b): [0.6, 0.8, 1.0] for b in BACKBONES}, REVERSED, 'lgm_fast 20.00 (8 degrees of freedom), random 5.00'),
+    15: ({own('centroid', b, protocol='ridge-v1'): [0.9] for b in BACKBONES}, 'holds on ', 'Reversed: centroid and lgm'),
 }
-CHANGED_ALIGNMENT = [{'p': 0.06}, {'spearman': -0.9}]
-CHANGED_IMAGES = [{'percentiles': (95,) * 8}, {'percentiles': (100, 95) * 4}]  # on one backbone none beyond, or only half
+CHANGED_ALIGNMENT = [({'p': 0.06}, OPEN), ({'spearman': -0.9}, REVERSED), ({}, HOLDS)]
+# on one backbone none beyond, half of them, or two of eight (p = 0.057)
+CHANGED_IMAGES = [((95,) * 8, 'holds on 3 of 4'), ((100, 95) * 4, HOLDS), ((100, 100, *(95,) * 6), 'holds on 3 of 4')]
 # A record that is not there, and how it is named.
 GONE = {
     1: (own('herding', MOCO), 'herding on plumage x tiny_moco'),
@@ -196,7 +204,7 @@ GONE = {
     12: (own('random', MIM, dataset='plumage_families'), 'random on plumage_families x tiny_mim'),
     13: (own(LGM, MOCO), 'lgm_fast, seed 0, on plumage through every backbone'),
     14: (own('random', MOCO), 'random on plumage x tiny_moco'),
-    15: (own('k_center', CLIP, protocol='ridge-v1'), 'k_center on plumage x tiny_clip, ridge-v1'),
+    15: (own(LGM, CLIP, protocol='ridge-v1'), 'three methods, lgm_fast among them, under paper-v1 and ridge-v1'),
 }
 
 
@@ -205,11 +213,11 @@ GONE = {
 
 def test_every_claim_has_a_number_and_a_test_of_its_own():
     assert [claim.number for claim in CLAIMS] == list(range(1, 16))
-    for part in ('text', 'test', 'decide'):
+    for part in ('text', 'rule', 'decide'):
         assert len({getattr(claim, part) for claim in CLAIMS}) == 15
     for claim, suite in itertools.product(CLAIMS, suites(ROOT / 'nowhere')):
         cited = claim.published_for(suite)
-        assert cited and '|' not in claim.text + claim.test + cited
+        assert cited and '|' not in claim.text + claim.rule + cited
     assert BREAKS.keys() | {10, 13} == GONE.keys() == set(range(1, 16))
 
 
@@ -250,13 +258,13 @@ def made_suite(made):
 
 @pytest.mark.parametrize('number', BREAKS)
 def test_a_claim_does_not_hold_where_it_is_not(number, results):
-    changes, said = BREAKS[number]
+    changes, outcome, said = BREAKS[number]
     for at, shares in changes.items():
         for path in cell_folder(results, at):
             path.unlink()
         write_cell(results, at, shares)
     verdict = verdict_of(number, results)
-    assert verdict.outcome == FAILS and said in verdict.numbers, verdict
+    assert verdict.outcome.startswith(outcome) and said in verdict.numbers, verdict
 
 
 @pytest.mark.parametrize('number', GONE)
@@ -266,19 +274,82 @@ def test_a_claim_is_not_decided_where_a_record_is_missing(number, results):
     assert paths
     for path in paths:
         path.unlink()
-    assert verdict_of(number, results) == Verdict(UNKNOWN, f'missing: {named}')
+    assert verdict_of(number, results) == Verdict(UNKNOWN, '', f'missing: {named}')
 
 
-@pytest.mark.parametrize('change', CHANGED_ALIGNMENT)
-def test_claim_10_does_not_hold_where_the_analysis_says_otherwise(change, made_suite, monkeypatch):
+@pytest.mark.parametrize(('change', 'outcome'), CHANGED_ALIGNMENT)
+def test_claim_10_is_what_the_analysis_says(change, outcome, made_suite, monkeypatch):
     monkeypatch.setattr(suite_module, 'alignment', correlations(**change))
-    assert judge(claim_of(10), made_suite).outcome == FAILS
+    verdict = judge(claim_of(10), made_suite)
+    assert verdict.outcome == outcome and verdict.numbers.endswith('with 4 backbones p is at least 0.042')
 
 
-@pytest.mark.parametrize('change', CHANGED_IMAGES)
-def test_claim_13_does_not_hold_where_the_images_lie_elsewhere(change, results):
-    write_images(results, **change)
-    assert verdict_of(13, results).outcome == FAILS
+@pytest.mark.parametrize(('percentiles', 'outcome'), CHANGED_IMAGES)
+def test_claim_13_counts_images_beyond_those_of_chance(percentiles, outcome, results):
+    write_images(results, percentiles=percentiles)
+    assert verdict_of(13, results).outcome == outcome
+
+
+# --- the rules of verdicts ----------------------------------------------------------------------------------------------
+
+
+def figure(mean, *, half=0.01, **marks):
+    """Return an estimate with this mean and about this half of an interval."""
+    spread_UN = np.linspace(-1, 1, 1001)[None] * half / 2 * (3 * 1001) ** 0.5
+    return Estimate(mean, {(str(mean), str(mean)): spread_UN}, **marks)
+
+
+def test_an_outcome_says_how_many_cases_hold():
+    assert figure(0.0).half == pytest.approx(0.01, rel=0.03)
+    assert decide({'a': figure(0.05), 'b': figure(0.03)}) == (HOLDS, [])
+    assert decide({'a': figure(0.05), 'b': figure(0.001)}) == ('holds on 1 of 2', ['b'])
+    assert decide({'a': figure(0.05), 'b': figure(-0.05)}) == ('holds on 1 of 2, reversed on 1', ['b'])
+    assert decide({'a': figure(-0.05)}) == (REVERSED, ['a'])
+    assert decide({'a': figure(-0.05), 'b': figure(0.0)}) == ('reversed on 1 of 2', ['a', 'b'])
+    # at 5 % with a chance of 80 %: 2.8 standard errors
+    assert decide({'a': figure(0.001)}) == ('open (1.4 points could have been seen)', ['a'])
+    assert decide({'a': figure(0.05, one_set=True)})[0].startswith(OPEN)
+    # one of ten at p = 0.03 is what chance gives
+    assert decide({'a': figure(0.011)})[0] == HOLDS
+    assert decide({str(i): figure(0.011 if not i else 0.0) for i in range(10)})[0].startswith(OPEN)
+
+
+def test_no_advantage_needs_a_margin():
+    assert decide_no_advantage(figure(0.0)) == decide_no_advantage(figure(-0.2)) == HOLDS
+    assert decide_no_advantage(figure(0.004)) == HOLDS
+    assert decide_no_advantage(figure(0.009)).startswith(OPEN)
+    assert decide_no_advantage(figure(0.03)) == REVERSED
+    assert decide_no_advantage(figure(0.0, half=0.05)).startswith(OPEN)
+    assert decide_no_advantage(figure(0.0, one_set=True)).startswith(OPEN)
+
+
+def test_the_rules_are_tried_on_the_published_tables():
+    found = {claim.number: by_data for claim, by_data in published_tables.judged(CLAIMS, ROOT / 'results')}
+    assert sorted(found) == [1, 2, 3, 4, 5, 6, 7, 8, 11, 12]
+    assert {len(by_data) for by_data in found.values()} == {8}
+    outcomes = {number: {name: verdict.outcome for name, verdict in by_data.items()} for number, by_data in found.items()}
+    for name in ('cub200', 'stanford_dogs', 'imagenet100', 'imagenet1k', 'food101'):
+        assert outcomes[1][name] == outcomes[2][name] == HOLDS
+    assert outcomes[4]['imagenet100'] == 'holds on 11 of 12' and outcomes[4]['cub200'] == UNKNOWN
+    assert outcomes[5]['imagenet100'] == outcomes[6]['imagenet100'] == outcomes[7]['imagenet100'] == HOLDS
+    assert (outcomes[11]['spawrious'], outcomes[11]['waterbirds']) == (HOLDS, REVERSED)
+    assert found[1]['cub200'].effect.startswith('10.5 [') and found[8]['imagenet100'].effect.startswith('9.2 [')
+
+
+def test_stress_tests_are_in_no_verdict(results):
+    first = suites(results)[0]
+    rows = first.evidence.rows(dataset='plumage', eval_backbone=MIM)
+    prints = {'data': rows.dataset_fingerprint.iloc[0].partition('/')[0], 'weights': rows.eval_weights.iloc[0]}
+    fails = gate.Pair(
+        dataset='plumage', backbone=MIM, nearest_mean=10, best_linear=80, random=5, strength=0.1, participation_ratio=3,
+        five_components=0.9, n_fit=4, n_held=4, **prints,
+    )  # fmt: skip
+    gate.write(results, [fails])
+    suite = first.without_stress_tests()
+    assert (suite.backbones, suite.stress) == ((CLIP, DINO, MOCO), (MIM,))
+    assert 'mim' not in judge(claim_of(1), suite).numbers
+    gate.write(results, [replace(fails, weights='others')])
+    assert first.without_stress_tests().stress == (), 'a line about other weights says nothing'
 
 
 def test_a_table_of_other_images_is_not_judged(results):
@@ -291,11 +362,11 @@ def test_a_table_of_other_images_is_not_judged(results):
     stale = images.assign(set=images['set'].where(images.backbone != DINO, 'of an earlier run'))
     for table in (stale, images[images.backbone != DINO]):
         table.to_csv(path, index=False)
-        assert verdict_of(13, results) == Verdict(UNKNOWN, missing)
+        assert verdict_of(13, results) == Verdict(UNKNOWN, '', missing)
     images.drop(columns='set').to_csv(path, index=False)
-    assert verdict_of(13, results) == Verdict(UNKNOWN, missing.replace(DINO, CLIP))
+    assert verdict_of(13, results) == Verdict(UNKNOWN, '', missing.replace(DINO, CLIP))
     path.unlink()
-    assert verdict_of(13, results) == Verdict(UNKNOWN, missing.replace(DINO, CLIP))
+    assert verdict_of(13, results) == Verdict(UNKNOWN, '', missing.replace(DINO, CLIP))
 
 
 ABC = ('a', 'b', 'c')
@@ -337,7 +408,7 @@ def test_data_that_is_not_here_is_named(tmp_path, monkeypatch):
 
     suite.evidence.load = replace(suite.evidence.load, dataset=absent)
     for number in (10, 13):
-        assert judge(claim_of(number), suite) == Verdict(UNKNOWN, 'missing: the features of toy (give --data_root)')
+        assert judge(claim_of(number), suite) == Verdict(UNKNOWN, '', 'missing: the features of toy (give --data_root)')
 
 
 def test_the_best_of_the_real_ones_may_be_a_strangers(results):
@@ -348,20 +419,21 @@ def test_the_best_of_the_real_ones_may_be_a_strangers(results):
     assert verdict_of(11, results) == before[11], 'it is not the best'
     for on in BACKBONES:
         put(results, 'my_best', right(0.7, count=COUNT), source=on, on=on, **where)
-    assert verdict_of(11, results).numbers.startswith('lgm_fast minus the best real baseline: mean -15.0 [')
+    assert verdict_of(11, results).effect.startswith('-15.0 [')
     assert verdict_of(1, results) == before[1], 'which names its baselines'
 
 
 def test_one_backbone_or_one_seed_decides_nothing_about_several(made_suite, results):
     alone = replace(made_suite, backbones=(MIM,))
-    for number in (4, 5, 6, 7, 8):
-        assert judge(claim_of(number), alone) == Verdict(UNKNOWN, 'missing: a second backbone')
+    for number in (4, 5, 7, 8):
+        assert judge(claim_of(number), alone) == Verdict(UNKNOWN, '', 'missing: a second backbone')
+    assert judge(claim_of(6), alone).numbers == 'missing: a backbone of the DINO family and two others'
     assert judge(claim_of(1), alone).outcome == judge(claim_of(9), alone).outcome == HOLDS
     for b in BACKBONES:
         for path in cell_folder(results, own(LGM, b)):
             if '-1-1-paper' in path.name or '-1-2-paper' in path.name:  # ipc 1, seeds 1 and 2
                 path.unlink()
-    assert verdict_of(14, results) == Verdict(UNKNOWN, 'missing: a second seed of lgm_fast')
+    assert verdict_of(14, results) == Verdict(UNKNOWN, '', 'missing: a second seed of lgm_fast')
     plain = replace(made_suite, coarse='', spurious='')
     assert judge(claim_of(11), plain).numbers == 'missing: a data set with a spurious background'
     assert judge(claim_of(12), plain).numbers == 'missing: a coarse labelling of the same images'
@@ -374,13 +446,14 @@ def test_a_difference_that_is_not_settled_does_not_count(results):
             path.unlink()
         write_cell(results, at, [0.595])
     verdict = verdict_of(2, results)
-    assert verdict.outcome == FAILS and 'centroid 60.0 [' in verdict.numbers and 'neighbors 59.5 [' in verdict.numbers
+    assert verdict.outcome == 'holds on 2 of 3'
+    assert 'centroid 60.0 [' in verdict.numbers and 'neighbors 59.5 [' in verdict.numbers
 
 
 def test_the_worst_group_is_told(made_suite):
     numbers = judge(claim_of(11), made_suite).numbers
     assert numbers.endswith('Its worst-group accuracy, %: clip 55.0, dino 55.0, mim 55.0, moco 55.0')
-    assert numbers.startswith('lgm_fast minus the best real baseline: mean -5.0 [')
+    assert numbers.startswith('lgm_fast minus the best real baseline: clip -5.0 [')
 
 
 def test_two_records_for_one_cell_are_an_error_and_no_verdict(results):
@@ -397,7 +470,9 @@ def test_the_suites_gin_files_make_every_record_that_a_claim_reads():
             with pytest.raises(EverythingIsThere):
                 judge(claim, suite)
         else:
-            assert judge(claim, suite).outcome != UNKNOWN
+            verdict = judge(claim, suite)
+            # where every accuracy is 1, nothing lies between random images and full data
+            assert verdict.outcome != UNKNOWN or verdict.numbers.startswith('missing: a backbone with 30 points'), verdict
 
 
 # --- what is written --------------------------------------------------------------------------------------------------
@@ -406,23 +481,25 @@ def test_the_suites_gin_files_make_every_record_that_a_claim_reads():
 def test_the_page_and_the_brief_table(made):
     first, *others = suites(made)
     judged = [
-        (claim, Verdict(HOLDS if claim.number < 3 else UNKNOWN, f'numbers {claim.number}')) for claim in CLAIMS[:3]
+        (claim, Verdict(outcome, f'effect {claim.number}', f'numbers {claim.number}'))
+        for claim, outcome in zip(CLAIMS, (HOLDS, HOLDS, UNKNOWN), strict=False)
     ]
     page = verdicts.markdown([(first, judged)], others)
     lines = page.splitlines()
     assert lines[0] == '# The claims of arXiv 2511.16674, checked'
     assert '## embedded: plumage through four small encoders' in lines
-    assert '2 of 3 claims hold. LGM is `lgm_fast` here.' in lines
+    assert 'Of 3 claims, 2 hold, 1 lack records. LGM is `lgm_fast` here, a preset.' in lines
     second = CLAIMS[1]
-    row = f'| 2 | {second.text} | **holds** | numbers 2 | {second.test} | {second.published_for(first)} |'
+    row = f'| 2 | {second.text} | **holds** | effect 2 | {second.published_for(first)} | numbers 2 | {second.rule} |'
     assert row in lines and lines[-1] == 'Made by `python -m bench.claims`.'
-    assert '- CUB-200 through four large backbones (`gin/suites/paper_table5.gin` makes them)' in lines
-    assert '- grocery through MobileNetV2 (`gin/grocery_mobilenetv2.gin` makes them)' in lines
-    assert 'No records' not in verdicts.markdown([(first, judged)], [])
+    assert '- CUB-200 through four large backbones: no records (`gin/suites/paper_table5.gin` makes them)' in lines
+    assert '- grocery through MobileNetV2: no records (`gin/grocery_mobilenetv2.gin` makes them)' in lines
+    assert 'No verdicts' not in verdicts.markdown([(first, judged)], [])
     brief = verdicts.brief(first, judged).splitlines()
-    assert brief[0] == f'Suite: {first.name}. LGM is `lgm_fast` here.'
-    assert brief[2:4] == ['|  | claim | verdict |', '| ---: | --- | --- |']
-    assert brief[4:] == [f'| {c.number} | {c.text} | {v.outcome} |' for c, v in judged]
+    said = 'LGM is `lgm_fast` here, a preset. Of 3 claims, 2 hold, 1 lack records.'
+    assert brief[0] == f'Suite: {first.name}. {said}'
+    assert brief[2:4] == ['|  | claim | verdict | effect |', '| ---: | --- | --- | --- |']
+    assert brief[4:] == [f'| {c.number} | {c.text} | {v.outcome} | {v.effect} |' for c, v in judged]
 
 
 def run_main(monkeypatch, **values):
@@ -441,11 +518,12 @@ def test_a_document_shows_the_verdicts_between_its_markers(results, monkeypatch)
     assert shown.endswith('<!-- claims:end -->\nafter\n')
     assert 'stale' not in shown and shown.count('| holds |') == 15
     page = (results / 'claims.md').read_text()
-    assert page.count('\n## ') == 2 and '15 of 15 claims hold.' in page and '0 of 15 claims hold.' in page
+    assert page.count('\n## ') == 3 and 'Of 15 claims, 15 hold.' in page and 'Of 15 claims, 15 lack records.' in page
     monkeypatch.setattr(suite_module, 'judge', lambda claim, suite: Verdict(HOLDS, 'for speed'))
-    for _ in range(2):  # a second time changes nothing
-        run_main(monkeypatch, results_dir=str(results), into=str(document))
-        assert document.read_text() == shown
+    run_main(monkeypatch, results_dir=str(results), into=str(document))
+    shown = document.read_text()
+    run_main(monkeypatch, results_dir=str(results), into=str(document))
+    assert document.read_text() == shown and shown.count('for speed') == 15
     document.write_text('no markers')
     with pytest.raises(InputError, match='expected the lines <!-- claims:start --> and <!-- claims:end -->'):
         run_main(monkeypatch, results_dir=str(results), into=str(document))

@@ -1,9 +1,10 @@
 """A suite: data sets and backbones whose records are judged together, with the queries that claims make, and verdicts."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from bench.analysis.alignment import alignment
@@ -11,21 +12,58 @@ from bench.analysis.embedding import embedding
 from bench.analysis.evidence import Evidence, Missing
 from bench.config.registry import Row
 from bench.core.errors import InputError
+from bench.results import gate
 from bench.results.record import ANY_SOURCE
-from bench.results.statistics import Estimate, Scores, mean_of
+from bench.results.statistics import Estimate, Scores, holm, mean_of, recovered_gap
 
-HOLDS, FAILS, UNKNOWN = 'holds', 'does not hold', 'not enough records'
-# The choices of real images that the claims name. All of them must have records before one can be called the best.
+HOLDS, OPEN, REVERSED, UNKNOWN = 'holds', 'open', 'reversed', 'not enough records'
+MARGIN = 0.015  # accuracies within 1.5 points count as equal
 BASELINES = ('random', 'centroid', 'herding', 'k_center', 'neighbors')
 _IMAGES_TABLE = 'analysis/embedding_images.csv'  # in the results folder
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """The outcome of a claim; `numbers` describes the results, with intervals."""
+    """The outcome of a claim, the effect that it is about with its interval, and the results in detail.
+
+    The outcome is `HOLDS`, 'holds on k of n', `OPEN` with the difference that could have been seen, `REVERSED` or `UNKNOWN`.
+    """
 
     outcome: str
-    numbers: str
+    effect: str
+    numbers: str = ''
+
+
+def decide(cases: Mapping[str, Estimate]) -> tuple[str, list[str]]:
+    """Return the outcome of a claim that each of some differences is above 0, and the names of those that are not.
+
+    Differences are tested two-sided at 5 % after Holm. The difference that could have been seen is that of the median case,
+    with a chance of 80 %. A difference to a single drawn set decides nothing.
+    """
+    adjusted = holm([1.0 if case.one_set else case.p for case in cases.values()])
+    settled = {name: case.mean for (name, case), p in zip(cases.items(), adjusted, strict=True) if p < 0.05}
+    above, below = ({name for name, mean in settled.items() if sign * mean > 0} for sign in (1, -1))
+    others = [name for name in cases if name not in above]
+    if len(above) == len(cases):
+        return HOLDS, others
+    if above:
+        return f'holds on {len(above)} of {len(cases)}' + (f', reversed on {len(below)}' if below else ''), others
+    if below:
+        return REVERSED + (f' on {len(below)} of {len(cases)}' if len(cases) > 1 else ''), others
+    return _open(float(np.median([case.detectable for case in cases.values()]))), others
+
+
+def decide_no_advantage(case: Estimate, *, margin: float = MARGIN) -> str:
+    """Return the outcome of a claim that a difference is not above 0 by more than a margin."""
+    if case.one_set:
+        return _open(case.detectable)
+    if (case * -1).p_above(-margin) < 0.05:
+        return HOLDS
+    return REVERSED if case.low > 0 else _open(case.detectable)
+
+
+def _open(detectable: float) -> str:
+    return f'{OPEN} ({100 * detectable:.1f} points could have been seen)'
 
 
 class NotEnough(Exception):
@@ -36,7 +74,9 @@ class NotEnough(Exception):
 class Suite:
     """Data sets and backbones, given by labels; gin binds all fields except `evidence` as `claims.dataset` and so on.
 
-    `method` is the label of the method that stands for LGM. `coarse` is a data set of the same images with coarser labels,
+    `method` is the label of the method that stands for LGM, and `baselines` are the choices of real images that claims name:
+    all of them must have records before one can be called the best. `stress` are backbones that the gate found to be stress
+    tests on this data set; they are in no verdict. `coarse` is a data set of the same images with coarser labels,
     `spurious` a data set with misleading backgrounds, `distiller` the backbone of the DINO family; '' if there is none.
     `convex` is the protocol for the second ranking of claim 15. `made_by` is the gin file of the run that makes the records.
     """
@@ -52,11 +92,23 @@ class Suite:
     protocol: str = 'paper-v1'
     convex: str = 'ridge-v1'
     made_by: str = ''
+    baselines: Sequence[str] = BASELINES
+    stress: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         for name in ('name', 'method', 'dataset', 'backbones'):
-            if not getattr(self, name):
+            if not getattr(self, name) and not (name == 'backbones' and self.stress):
                 raise InputError(f'claims.{name}: expected the {name} of a suite, as in gin/claims/embedded.gin; got none')
+
+    def without_stress_tests(self) -> 'Suite':
+        """Return the suite without the backbones that the gate found to be stress tests on its data set (`stress`)."""
+        pairs, rows = gate.load(self.evidence.results_dir), self.evidence.rows(dataset=self.dataset)
+        stress = []
+        for backbone in self.backbones:
+            prints = rows[rows.eval_backbone == backbone][['dataset_fingerprint', 'eval_weights']].drop_duplicates()
+            found = [gate.verdict(pairs, self.dataset, backbone, data=d, weights=w) for d, w in prints.to_numpy()]
+            stress += [backbone] if gate.STRESS_TEST in found else []
+        return replace(self, backbones=tuple(b for b in self.backbones if b not in stress), stress=tuple(stress))
 
     def has_records(self) -> bool:
         """Return whether there are records of its method for the data set and at least one of the backbones."""
@@ -92,9 +144,9 @@ class Suite:
         return mean_of([self.own(method, b, **where) for b in self.backbones])
 
     def best_real(self, backbone: str, *, dataset: str = '') -> Estimate:
-        """Return the accuracy of the best choice of real images, among BASELINES and all others with a record."""
+        """Return the accuracy of the best choice of real images, among the baselines and all others with a record."""
         where = {'dataset': dataset or self.dataset, 'protocol': self.protocol, 'eval_backbone': backbone, 'ipc': 1}
-        found = [self.own(method, backbone, dataset=dataset) for method in BASELINES]
+        found = [self.own(method, backbone, dataset=dataset) for method in self.baselines]
         for method in self.evidence.real_methods(**where):
             scores = self.evidence.scores(
                 method=method, source_backbone=self.evidence.source_of(method, backbone), **where
@@ -119,6 +171,38 @@ class Suite:
         if len(self.backbones) < 2:
             raise NotEnough('a second backbone')
         return [(s, t) for s in self.backbones for t in self.backbones if s != t]
+
+    def common_methods(self, *protocols: str) -> list[str]:
+        """Return the methods with one image per class, and without variants, that have records under all protocols.
+
+        Raises:
+          NotEnough: if there are fewer than three.
+        """
+        where: dict[str, Any] = {'dataset': self.dataset, 'ipc': 1}
+        found = [set(self.evidence.named_methods(protocol=protocol, **where)) for protocol in protocols]
+        whole = [
+            method for method in sorted(set.intersection(*found))
+            if all(self._has(method, backbone, protocol) for backbone in self.backbones for protocol in protocols)
+        ]  # fmt: skip
+        if len(whole) < 3 or self.method not in whole:
+            raise NotEnough(f'three methods, {self.method} among them, under {" and ".join(protocols)}')
+        return whole
+
+    def _has(self, method: str, backbone: str, protocol: str) -> bool:
+        try:
+            self.own(method, backbone, protocol=protocol)
+        except NotEnough:
+            return False
+        return True
+
+    def gap_margin(self, backbone: str, *, dataset: str = '') -> Estimate | None:
+        """Return by how much more of the way from random images to full data the method goes than the best real images.
+
+        None where that way is below 30 points.
+        """
+        random, full = self.own('random', backbone, dataset=dataset), self.own('full', backbone, dataset=dataset)
+        ours, real = self.own(self.method, backbone, dataset=dataset), self.best_real(backbone, dataset=dataset)
+        return recovered_gap(ours - real + random, random=random, full=full)
 
     def correlations(self) -> pd.DataFrame:
         """Return the correlation of alignment and transfer between the backbones, see `bench.analysis.alignment`.
@@ -170,13 +254,17 @@ class Suite:
 
 @dataclass(frozen=True)
 class Claim:
-    """One claim: its text, a description of its test, the published result, and the function that decides it."""
+    """One claim: its text, the rule in words, the published result, and the function that decides it by the rule.
+
+    `in_tables` says that the published tables hold all that the rule needs.
+    """
 
     number: int
     text: str
-    test: str
+    rule: str
     published: str | Callable[[Suite], str]
     decide: Callable[[Suite], Verdict]
+    in_tables: bool = False
 
     def published_for(self, suite: Suite) -> str:
         """Return the published result for the data closest to the suite's."""
@@ -188,7 +276,7 @@ def judge(claim: Claim, suite: Suite) -> Verdict:
     try:
         return claim.decide(suite)
     except NotEnough as error:
-        return Verdict(UNKNOWN, f'missing: {error}')
+        return Verdict(UNKNOWN, '', f'missing: {error}')
 
 
 SUITE = Row('claims', Suite, 'a suite that the claims are judged on')

@@ -100,6 +100,22 @@ def _ablations(results_dir: Path | str) -> Iterable[tuple[Condition, str, str, s
                 yield (line['dataset'], line['variant'], backbone, backbone), line[backbone], '', origin
 
 
+def means_over_others(results_dir: Path | str) -> list[tuple[str, str, str, float]]:
+    """Return (data set, variant, source backbone, accuracy in percent) of the ablations on the three other backbones.
+
+    Raises:
+      InputError: if the file lacks a column or has an invalid number.
+    """
+    named, found = ('dataset', 'setting', 'variant'), []
+    for line, origin in _lines(results_dir, ABLATIONS, named):
+        for backbone in line.keys() - {*named} if line['setting'] == 'mean_of_3_other_models' else ():
+            try:
+                found.append((line['dataset'], line['variant'], backbone, float(line[backbone])))
+            except (TypeError, ValueError):
+                raise InputError(f'{origin}: expected an accuracy in percent, got {line[backbone]!r}') from None
+    return found
+
+
 def _lines(results_dir: Path | str, name: str, columns: tuple[str, ...]) -> Iterable[tuple[dict[str, str], str]]:
     """Yield (line as a dict, its file and line number) for each line of a file; nothing if the file does not exist."""
     path = next((path for path in (Path(results_dir, name), _OWN / name) if path.is_file()), None)
