@@ -57,7 +57,7 @@ PUBLISHED = {
     'siglip2_vitb16', 'ijepa_vith14', 'resnet50_supervised',
 }  # fmt: skip
 NAMES = tuple(CATALOGUE)
-TINY = ('tiny_simclr', 'tiny_moco', 'tiny_dino', 'tiny_mim', 'tiny_clip')
+TINY = ('tiny_simclr', 'tiny_moco', 'tiny_dino', 'tiny_mim', 'tiny_clip', 'wild_moco', 'wild_dino', 'wild_clip')
 HUB = 'https://huggingface.co/timm'
 for_each_entry = pytest.mark.parametrize('name', NAMES)
 

@@ -147,7 +147,7 @@ def shapes_of(monkeypatch, split, index, group):
     """Return the polygons of the bird in a picture, as placed."""
     made, place = [], render._place
     with monkeypatch.context() as patch:
-        patch.setattr(render, '_place', lambda *args: made.append(place(*args)) or made[-1])
+        patch.setattr(render, '_place', lambda *args, **kw: made.append(place(*args, **kw)) or made[-1])
         draw(0, split, index, group)
     return made[0]
 

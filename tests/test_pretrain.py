@@ -3,6 +3,7 @@
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
 from conftest import ROOT
@@ -15,15 +16,17 @@ from bench.config.gin_files import loaded
 from bench.core.errors import InputError
 from bench.core.types import Places
 from bench.datasets.plumage.plumage import plumage, unlabelled_stream
+from bench.datasets.plumage.wild import wild_stream
 from bench.pretrain import __main__ as command
 from bench.pretrain import card as card_module
 from bench.pretrain import train
 from bench.pretrain.augment import Augmentation, normalised
 from bench.pretrain.moco import moco
+from bench.pretrain.streams import another_sighting
 
 CPU = torch.device('cpu')
 RECIPES = [row.name for row in package.ROWS]
-GIN_FILES = sorted((ROOT / 'gin' / 'pretrain').glob('*.gin'))
+GIN_FILES = sorted(set((ROOT / 'gin' / 'pretrain').glob('*.gin')) - {ROOT / 'gin' / 'pretrain' / 'wild.gin'})  # is included
 TINY = ['pretrain.num_images = 8', 'pretrain.batch_size = 4', 'pretrain.epochs = 1']
 MOCO = 'gin/pretrain/tiny_moco.gin'
 
@@ -47,11 +50,25 @@ def cache(tmp_path_factory):
 def train_into(cache, monkeypatch):
     """Train two small steps and write into a folder; returns the card's path. The probe on 6,000 pictures is left out."""
     monkeypatch.setattr(command, 'full_probe', lambda places, encoder: 12.34)
+    monkeypatch.setattr(command, 'spectrum', lambda places, encoder: 'spread out')
 
     def run(folder, recipe, *bindings):
         return command.run(
             [f'gin/pretrain/tiny_{recipe}.gin'], [*TINY, *bindings], cache_dir=cache, device=CPU,
             output=folder / 'w.safetensors', command='the command',
+        )  # fmt: skip
+
+    return run
+
+
+@pytest.fixture
+def train_wild(train_into, cache, tmp_path):
+    """Train wild_moco for a few small steps; returns the card's path."""
+
+    def run(*bindings):
+        few = ['pretrain.num_images = 64', 'pretrain.batch_size = 16', 'pretrain.epochs = 1', *bindings]
+        return command.run(
+            ['gin/pretrain/wild_moco.gin'], few, cache_dir=cache, device=CPU, output=tmp_path / 'w.safetensors',
         )  # fmt: skip
 
     return run
@@ -91,7 +108,7 @@ def test_two_steps_write_weights_and_card(trained, recipe, cache):
     path = trained(recipe)
     encoder, text = load(recipe, path), path.read_text(encoding='utf-8')
     expected = (
-        f'# tiny_{recipe}', 'the command', encoder.fingerprint, '12.34%', '| `pretrain.num_images` | 8 |',
+        f'# tiny_{recipe}', 'the command', encoder.fingerprint, '12.34%', 'spread out', '| `pretrain.num_images` | 8 |',
         f'| `pretrain.recipe` | {recipe} |', f'| `{recipe}.', registry.find('recipe', recipe)[0].summary,
     )  # fmt: skip
     assert [words for words in expected if words not in text] == []
@@ -113,6 +130,44 @@ def test_standardised_features_have_mean_0_and_spread_1_over_the_stream(cache):
     assert f_ND.shape == (8, 448) and f_ND.mean(dim=0).abs().max() < 1e-3
     assert ((spread_D - 1).abs() < 1e-3).float().mean() > 0.9 and spread_D.max() < 1.001  # the rest never fired
     assert len(found.loss_per_epoch) == 1
+
+
+@pytest.mark.numerical
+def test_whitening_known_answers():
+    """Two correlated features: without shrinkage unit covariance, with all of it one factor, symmetric always."""
+    z_ND = torch.tensor([[3.0, 1.0], [-3.0, -1.0], [1.0, 3.0], [-1.0, -3.0]]).double()
+    for shrinkage, variances in ((1e-9, [1.0, 1.0]), (1.0, [2 / 5, 8 / 5]), (0.5, [2 / 3.5, 8 / 6.5])):
+        w_DD = train.whitening_of(z_ND, shrinkage=shrinkage)
+        f_ND = z_ND @ w_DD
+        found_D = torch.linalg.eigvalsh(f_ND.T @ f_ND / 4)
+        assert torch.allclose(found_D, torch.tensor(variances).double(), atol=1e-6) and torch.equal(w_DD, w_DD.T)
+
+
+@pytest.mark.numerical
+def test_a_wild_encoder_is_whitened_and_its_file_says_the_same(train_wild, cache):
+    """With little shrinkage the differences between sightings have variance 1, of which the mean of four takes a quarter."""
+    card = train_wild('pretrain.whitening = 0.01')
+    encoder = encoder_from_file(card.with_suffix('.safetensors'), name='wild_moco', device=CPU)
+    assert encoder.feature.endswith('whitened') and encoder.network.whitening_DD.dtype == torch.float32
+    pixels_NHWC = wild_stream(Places(None, None, cache), count=64, seed=0).pixels_NHWC
+    f_ND = encoder.encode(torch.from_numpy(pixels_NHWC.copy()).permute(0, 3, 1, 2) / 255).double()
+    nuisance_BSD = f_ND.view(16, 4, -1) - f_ND.view(16, 4, -1).mean(dim=1, keepdim=True)
+    largest_D = torch.linalg.eigvalsh(torch.einsum('bsd,bse->de', nuisance_BSD, nuisance_BSD) / 64).flip(0)[:20]
+    assert f_ND.mean(dim=0).abs().max() < 0.1 and largest_D.max() < 0.85 and largest_D.min() > 0.4
+    text = card.read_text(encoding='utf-8')
+    assert '64 pictures of the wild stream, 4 in a row of one bird' in text and 'full-data linear probe on aviary' in text
+
+
+def test_views_of_the_wild_stream_show_other_sightings_of_the_same_birds(cache, monkeypatch):
+    """Within a batch, every view asks for pictures of the same birds, and over many views all four sightings are seen."""
+    numbers_N = np.array([0, 5, 10, 15])
+    asked = np.stack([another_sighting(numbers_N, 4, np.random.default_rng(i).random(4)) for i in range(50)])
+    assert (asked // 4 == numbers_N // 4).all() and all(len(set(column)) == 4 for column in asked.T)
+    seen = []
+    monkeypatch.setattr(train, 'another_sighting', lambda *given: seen.append(given[0]) or given[0])
+    settings = {'recipe': 'moco', 'stream': 'wild', 'num_images': 8, 'batch_size': 4, 'epochs': 1}
+    train.pretrain(Places(None, None, cache), CPU, moco, **settings)
+    assert len(seen) == 2 * 2 and np.array_equal(seen[0], seen[1]), 'two steps of two views'
 
 
 @pytest.mark.numerical
@@ -212,9 +267,9 @@ def test_every_encoder_has_a_gin_file():
 @pytest.mark.parametrize('path', GIN_FILES, ids=lambda path: path.stem)
 def test_a_gin_file_says_what_it_does_and_fits_its_encoder(path):
     settings, recipe = command.configured([str(path)], [])
-    assert path.stem == f'tiny_{recipe.name}' and settings['network'] == NETWORK_OF[path.stem]
+    assert path.stem == command.name_of(settings['stream'], recipe.name) and settings['network'] == NETWORK_OF[path.stem]
     head = path.read_text(encoding='utf-8').partition('\npretrain.')[0]
-    assert all(line.startswith('#') for line in head.splitlines() if line)
+    assert all(line.startswith(('#', 'include ')) for line in head.splitlines() if line)
     assert f'--gin_file=gin/pretrain/{path.name}' in head and 'minutes' in head
 
 
@@ -246,6 +301,8 @@ def test_bindings_do_not_reach_python_callers():
         ('moco', ["pretrain.network = 'mlp'"], "pretrain.network: expected one of 'cnn', 'vit', 'plain_vit', got 'mlp'"),
         ('moco', ['pretrain.standardise = False'], 'pretrain.standardise: expected True for tiny_moco, got False'),
         ('simclr', ['pretrain.standardise = True'], 'pretrain.standardise: expected False for tiny_simclr, got True'),
+        ('moco', ['pretrain.whitening = 0.5'], 'pretrain.whitening: expected 0 for tiny_moco, got 0.5'),
+        ('clip', ["clip.captions = 'wild'"], "clip.captions: expected those of pretrain.stream = 'plumage', got 'wild'"),
         ('moco', ["pretrain.recipe = 'dinno'"], "unknown recipe 'dinno'; did you mean dino?"),
         ('moco', ["pretrain.recipe = ''"], f'pretrain.recipe: expected one of {", ".join(RECIPES)}, got none'),
         ('moco', ['pretrain.recipe = 3'], 'pretrain.recipe: expected a str, got 3'),

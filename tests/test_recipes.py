@@ -22,6 +22,7 @@ from bench.pretrain.dino import dino
 from bench.pretrain.mim import _patches, mim
 from bench.pretrain.moco import _contrast, moco
 from bench.pretrain.simclr import nt_xent
+from bench.pretrain.streams import STREAMS
 from bench.pretrain.train import Batch, follow
 
 pytestmark = pytest.mark.numerical
@@ -236,7 +237,7 @@ def test_encode_words_known_answer():
 
 
 def test_padding_says_nothing():
-    text = clip_module._Text(8, 1, 4).eval()
+    text = clip_module._Text(8, 1, 4, STREAMS['plumage']).eval()
     words_NL = torch.from_numpy(encode_words(['one finch', 'one grey heron']))
     with torch.inference_mode():
         before_ND = text(words_NL)
@@ -248,14 +249,14 @@ def test_pictures_with_the_same_caption_are_no_negatives(monkeypatch):
     # Two pictures each of two captions, every picture embedded exactly where its caption is: cosine 1 within a pair, else 0.
     # The best there is: each finds either of its two captions, log 2, plus what is left for the other two.
     class Text(nn.Module):
-        def __init__(self, width, depth, out):
+        def __init__(self, width, depth, out, stream):
             super().__init__()
 
         def forward(self, words_NL):
             return F.one_hot((words_NL != 0).sum(dim=1) - 1, 6).float()
 
     network, batch, said = Net(), batch_of(4), ['one finch', 'finch', 'one finch', 'finch']
-    network.embed = lambda x_NCHW: Text(0, 0, 0)(torch.from_numpy(encode_words(said)))
+    network.embed = lambda x_NCHW: Text(0, 0, 0, None)(torch.from_numpy(encode_words(said)))
     monkeypatch.setattr(clip_module, '_Text', Text)
     monkeypatch.setattr(Batch, 'captions', lambda self: said)
     objective = clip(network, embed_dim=6, start_temperature=0.1)

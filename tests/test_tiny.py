@@ -12,7 +12,7 @@ from timm.models.resnet import ResNet
 from timm.models.vision_transformer import VisionTransformer
 
 from bench.backbones.tiny.encoders import encoder_from_file, tiny
-from bench.backbones.tiny.facts import ARCHITECTURES, NETWORK_OF, WEIGHTS_DIR
+from bench.backbones.tiny.facts import ARCHITECTURES, NETWORK_OF, WEIGHTS_DIR, stream_of
 from bench.backbones.tiny.networks import tiny_network
 from bench.config import registry
 from bench.core.errors import InputError
@@ -30,6 +30,9 @@ PINNED = {
     'tiny_dino': ('66ed5a29f2d29553', (3.85094, -0.41525, 0.82635, -0.68224, 1.13524, 0.35249)),
     'tiny_mim': ('d13e59e153e6b8ad', (1.79779, 3.26737, 0.27464, 0.17503, 0.1925, 1.40506)),
     'tiny_clip': ('25ac97198a1064ca', (1.87541, -0.79689, 0.34049, 0.88649, -1.83402, 0.12963)),
+    'wild_moco': ('fd0b58413fac5ed4', (0.88607, 0.11276, -1.68416, 10.02941, 2.90701, -1.93888)),
+    'wild_dino': ('0bb03da3cd8bf88d', (1.97896, -1.5185, -0.20623, 0.03701, 0.74811, 1.02954)),
+    'wild_clip': ('7106fae6f2d6e0f1', (1.74732, -0.18016, 2.22291, -0.23494, -0.06439, -0.24869)),
 }  # fmt: skip
 
 for_each_encoder = pytest.mark.parametrize('name', SHIPPED)
@@ -48,7 +51,8 @@ def card_of(name):
 
 
 def probe_of(name):
-    return float(re.match(r'(\d+\.\d+)% top-1', card_of(name)['full-data linear probe on plumage'])[1])
+    tried = {'plumage': 'plumage', 'wild': 'aviary'}[stream_of(name)]
+    return float(re.match(r'(\d+\.\d+)% top-1', card_of(name)[f'full-data linear probe on {tried}'])[1])
 
 
 def fixed_images():
@@ -67,9 +71,11 @@ def test_every_encoder_ships_with_weights_and_a_model_card():
 
 
 def test_an_encoder_is_a_backbone_and_has_a_recipe():
-    backbones = {row.name: row.fixed for row in registry.rows('backbone').values() if row.name.startswith('tiny_')}
+    backbones = {name: row.fixed for name, row in registry.rows('backbone').items() if name.startswith(('tiny_', 'wild_'))}
     assert backbones == {name: name for name in NETWORK_OF}
-    assert set(NETWORK_OF) == {f'tiny_{name}' for name in registry.rows('recipe')}
+    tiny_ones = {name for name in NETWORK_OF if stream_of(name) == 'plumage'}
+    assert tiny_ones == {f'tiny_{name}' for name in registry.rows('recipe')}
+    assert {name.removeprefix('wild_') for name in set(NETWORK_OF) - tiny_ones} <= set(registry.rows('recipe'))
 
 
 def test_there_are_vision_transformers_and_a_cnn():
@@ -79,7 +85,7 @@ def test_there_are_vision_transformers_and_a_cnn():
 
 
 def test_the_probe_does_well_on_most_families():
-    families = [name for name in NETWORK_OF if name != 'tiny_simclr']
+    families = [name for name in NETWORK_OF if stream_of(name) == 'plumage' and name != 'tiny_simclr']
     assert sum(probe_of(name) >= 80 for name in families) >= 3, {name: probe_of(name) for name in families}
 
 
@@ -98,7 +104,7 @@ def test_an_unknown_network_is_answered_with_the_known_ones():
 
 @for_each_encoder
 def test_shipped_weights_are_the_ones_described(name):
-    assert (WEIGHTS_DIR / f'{name}.safetensors').stat().st_size < 3_000_000
+    assert (WEIGHTS_DIR / f'{name}.safetensors').stat().st_size < 3_500_000
     assert f'`{shipped(name).fingerprint}`' in card_of(name)['weights fingerprint']
     assert name in PINNED, 'pin its fingerprint and features above: records belong to these weights'
     assert shipped(name).fingerprint == PINNED[name][0]
@@ -144,6 +150,9 @@ def test_the_card_says_how_it_was_made(name):
     losses = [float(number) for number in re.findall(r'\d+\.\d+', card.get('mean loss of each epoch') or card['loss'])]
     assert len(losses) > 1 and all(map(math.isfinite, losses)) and losses[-1] < losses[0]
     assert 0 < probe_of(name) <= 100
+    (spread,) = (said for row, said in card.items() if row.startswith('spectrum on '))
+    ratio, five = map(float, re.fullmatch(r'participation ratio (.*); .* hold (\d+) % of the variance', spread).groups())
+    assert 1 <= ratio <= shipped(name).feature_dim and 0 < five < 100
 
 
 @for_each_encoder
@@ -153,7 +162,10 @@ def test_the_gin_file_still_says_what_the_card_says(name):
     asked = {key: str(value) for key, value in {**settings, **recipe.settings}.items()}
     compared = {key: value for key, value in asked.items() if key in shown and key != 'recipe'}
     assert {key: shown[key] for key in compared} == compared
-    assert {*recipe.settings, 'num_images', 'epochs', 'batch_size', 'learning_rate', 'seed', 'data_seed'} <= set(compared)
+    later = {key for key, value in recipe.settings.items() if key not in shown and value == recipe.row.defaults()[key]}
+    assert later <= {'captions'}, 'a setting that is younger than a card is at its default'
+    wanted = {*recipe.settings, 'num_images', 'epochs', 'batch_size', 'learning_rate', 'seed', 'data_seed'} - later
+    assert wanted <= set(compared)
 
 
 # --- files that are no good ---------------------------------------------------------------------------------------------

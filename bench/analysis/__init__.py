@@ -15,5 +15,6 @@ ROWS = (
     Row('ablation', 'bench.analysis.ablation:ablation', 'contribution of each part of a method, same-model and cross-model'),
     Row('spurious', 'bench.analysis.spurious:spurious', 'how much each encoder relies on the background'),
     Row('embedding', 'bench.analysis.embedding:embedding', 'position of distilled images among real images of their class'),
+    Row('pattern', 'bench.analysis.pattern:pattern', 'relative scores, and their distance from the published ones'),
     Row('nearest', 'bench.analysis.nearest:nearest', 'distilled images next to their nearest real images, per encoder'),
 )

@@ -24,6 +24,9 @@ ROWS = (
     _tiny('tiny_dino', summary='embedded ViT for 64 px, self-distillation (the DINO family)', fixed='tiny_dino'),
     _tiny('tiny_mim', summary='embedded ViT for 64 px, masked image modelling (the EVA family)', fixed='tiny_mim'),
     _tiny('tiny_clip', summary='embedded CNN for 64 px, contrast with captions (the CLIP family)', fixed='tiny_clip'),
+    _tiny('wild_moco', summary='embedded CNN for 64 px, momentum contrast on random birds, whitened', fixed='wild_moco'),
+    _tiny('wild_dino', summary='embedded ViT for 64 px, self-distillation on random birds, whitened', fixed='wild_dino'),
+    _tiny('wild_clip', summary='embedded CNN for 64 px, captions of random birds, whitened', fixed='wild_clip'),
     # the resolution is an explicit setting, so that it is part of every cell's key
     *(
         Row(published.name, _NAMED, published.summary, fixed=published.name, settings={

@@ -24,6 +24,11 @@ ROWS = (
         'bench.datasets.plumage.spurious:plumage_spurious',
         'four near-twin ducks on water or land, 95% at home in training, 50% in test, 8 groups; no download',
     ),
+    Row(
+        'aviary',
+        'bench.datasets.plumage.aviary:aviary',
+        'procedural birds, 30 kinds that differ in build, silhouette and colours; no download',
+    ),
     Row('folder', 'bench.datasets.folder:folder', 'your own images: <data_root>/<folder.path>/<split>/<class>/<image>'),
     Row(
         'hf', 'bench.datasets.hugging_face:hf', 'any image classification dataset on the Hugging Face hub',

@@ -4,6 +4,7 @@ Shape suffixes: N pictures, L words, D embedding width.
 """
 
 import math
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 from bench.backbones.tiny.networks import TinyNetwork
 from bench.core.errors import InputError
 from bench.core.ranges import Positive, PositiveInt
-from bench.datasets.plumage.captions import MAX_WORDS, VOCABULARY, encode_words
+from bench.pretrain.streams import STREAMS, Stream
 from bench.pretrain.train import Batch, Objective
 
 _HEADS = 4
@@ -21,6 +22,7 @@ _HEADS = 4
 def clip(
     network: TinyNetwork,
     *,
+    captions: Literal['plumage', 'wild'] = 'plumage',
     embed_dim: PositiveInt = 64,
     text_dim: PositiveInt = 96,
     text_depth: PositiveInt = 2,
@@ -30,6 +32,7 @@ def clip(
 
     Args:
       network: the loss uses only its `embed`.
+      captions: whose captions, those of `pretrain.stream`.
       embed_dim: width of the shared space.
       text_dim: width of the text transformer, which is discarded after training.
       text_depth: number of blocks of the text transformer.
@@ -40,14 +43,13 @@ def clip(
     """
     if text_dim % _HEADS:
         raise InputError(f'clip.text_dim: expected a multiple of {_HEADS} heads, got {text_dim}')
-    text = _Text(text_dim, text_depth, embed_dim)
+    text = _Text(text_dim, text_depth, embed_dim, STREAMS[captions])
     picture_head = nn.Linear(network.num_features, embed_dim)
     scale = nn.ParameterList([nn.Parameter(torch.tensor(math.log(1 / start_temperature)))])
 
     def loss(batch: Batch) -> Tensor:
         z_ND = F.normalize(picture_head(network.embed(batch.view())).float(), dim=1)
-        captions = batch.captions()
-        words_NL = torch.from_numpy(encode_words(captions)).to(z_ND.device)
+        words_NL = torch.from_numpy(STREAMS[captions].encode_words(batch.captions())).to(z_ND.device)
         t_ND = F.normalize(text(words_NL).float(), dim=1)
         logits_NN = z_ND @ t_ND.T * scale[0].exp().clamp(max=100)
         # pictures with the same caption have equal logits, so any of them can be the target
@@ -60,10 +62,10 @@ def clip(
 class _Text(nn.Module):
     """A small transformer over the words of a caption, followed by their mean."""
 
-    def __init__(self, width: int, depth: int, out: int) -> None:
+    def __init__(self, width: int, depth: int, out: int, stream: Stream) -> None:
         super().__init__()
-        self.words = nn.Embedding(len(VOCABULARY) + 1, width, padding_idx=0)
-        self.position_LD = nn.Parameter(0.02 * torch.randn(MAX_WORDS, width))
+        self.words = nn.Embedding(stream.num_words + 1, width, padding_idx=0)
+        self.position_LD = nn.Parameter(0.02 * torch.randn(stream.max_words, width))
         layer = nn.TransformerEncoderLayer(width, _HEADS, 2 * width, dropout=0.0, batch_first=True, norm_first=True)
         self.blocks = nn.TransformerEncoder(layer, depth, enable_nested_tensor=False)
         self.leave = nn.Linear(width, out)

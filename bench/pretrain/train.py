@@ -1,12 +1,13 @@
 """The training loop shared by all recipes: pictures, batches, optimizer, schedule and the standardisation of features.
 
-Shape suffixes: N images, C colour channels, H height, W width, D feature width.
+Shape suffixes: N images, B birds, S sightings, C colour channels, H height, W width, D feature width.
 """
 
 import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Literal
 
 import numpy as np
@@ -20,34 +21,39 @@ from bench.core.hashing import derive_seed
 from bench.core.progress import progress
 from bench.core.ranges import Count, Fraction, NonNegative, Positive, PositiveFraction, PositiveInt, Range
 from bench.core.types import Places
-from bench.datasets.plumage.captions import caption
-from bench.datasets.plumage.plumage import labels_of, unlabelled_stream
 from bench.pretrain.augment import Augmentation, normalised
+from bench.pretrain.streams import STREAMS, another_sighting
 
-# Number of pictures that determine the mean and standard deviation for the encoder's standardisation.
-_STANDARDISED_OVER = 2000
+# Numbers of pictures that determine the encoder's standardisation and its whitening, which has a hundred times more numbers.
+_STANDARDISED_OVER, _WHITENED_OVER = 2000, 8000
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Pictures x_NCHW in [0, 1], with random views and captions for the recipes; every call draws new ones."""
+    """Pictures x_NCHW in [0, 1] of some birds, with random views and captions for the recipes; every call draws new ones.
+
+    `sighted` returns other pictures of the same birds, None where each bird has one. `said` makes a bird's caption.
+    """
 
     x_NCHW: Tensor
-    species_N: np.ndarray
+    birds_N: np.ndarray
     augmentation: Augmentation
+    sighted: Callable[[], Tensor] | None = None
+    said: Callable[[int, np.random.Generator], str] = partial(STREAMS['plumage'].caption, 0)
 
     @property
     def rng(self) -> torch.Generator:
         return self.augmentation.rng
 
     def view(self, *, area: tuple[float, float] | None = None, side: int | None = None) -> Tensor:
-        """Return one random view of each picture, normalised; see `Augmentation.draw`."""
-        return self.augmentation.draw(self.x_NCHW, area=area, side=side)
+        """Return one random view of each bird, normalised; see `Augmentation.draw`."""
+        x_NCHW = self.sighted() if self.sighted else self.x_NCHW
+        return self.augmentation.draw(x_NCHW, area=area, side=side)
 
     def captions(self) -> list[str]:
         """Return a caption of each picture."""
         words = np.random.default_rng(int(torch.randint(2**62, (1,), generator=self.rng)))
-        return [caption(int(species), words) for species in self.species_N]
+        return [self.said(int(bird), words) for bird in self.birds_N]
 
 
 @dataclass(frozen=True)
@@ -79,6 +85,7 @@ def pretrain(
     objective_for: Callable[[TinyNetwork], Objective],
     *,
     recipe: str = '',
+    stream: Literal['plumage', 'wild'] = 'plumage',
     network: Literal['cnn', 'vit', 'plain_vit'] = 'cnn',
     num_images: PositiveInt = 10000,
     epochs: PositiveInt = 16,
@@ -94,16 +101,18 @@ def pretrain(
     blur_prob: Fraction = 0.3,
     noise_std: NonNegative = 0.04,
     standardise: bool = True,
+    whitening: Fraction = 0.0,
     seed: Count = 0,
     data_seed: Count = 0,
 ) -> Pretrained:
-    """Train an embedded encoder on the plumage stream.
+    """Train an embedded encoder on a stream of pictures of birds.
 
     Args:
       places: the stream is cached under `cache_dir`.
       device: where to train, with bfloat16 autocast.
       objective_for: makes the recipe's objective for a network.
       recipe: name of the recipe, a row of `bench.pretrain`; seeds are derived from it.
+      stream: what the pictures show, see `bench.pretrain.streams`; with `wild`, each view is of a random sighting.
       network: kind of network, see `bench.backbones.tiny.facts.ARCHITECTURES`.
       num_images: number of pictures in the stream.
       epochs: epochs on the stream.
@@ -120,30 +129,48 @@ def pretrain(
       noise_std: standard deviation of Gaussian noise, for images in [0, 1].
       standardise: at the end, standardise each feature by its mean and standard deviation on the stream, as a last batch
         norm would.
+      whitening: at the end, whiten the features: differences between sightings of one bird, which are nuisance, get unit
+        covariance. The value is the shrinkage, see `whitening_of`; 0 does not whiten.
       seed: seed of weights, batches and augmentation.
-      data_seed: seed of the plumage stream.
+      data_seed: seed of the stream.
 
     Raises:
-      InputError: if there are fewer pictures than in a batch, or a setting of the recipe does not fit the network.
+      InputError: if there are fewer pictures than in a batch or not all sightings of a bird, or a setting of the recipe does
+        not fit the network.
       FloatingPointError: if the loss is not finite; the message names the step.
     """
     if num_images < batch_size:
         raise InputError(f'pretrain.num_images: expected at least batch_size = {batch_size}, got {num_images}')
+    if num_images % STREAMS[stream].sightings:
+        sightings = STREAMS[stream].sightings
+        raise InputError(f'pretrain.num_images: expected a multiple of {sightings} sightings of a bird, got {num_images}')
+    if whitening and STREAMS[stream].sightings == 1:
+        raise InputError(f'pretrain.whitening: expected a stream with several sightings of a bird, got {stream!r}')
     torch.manual_seed(derive_seed(recipe, 'weights', seed))
     rng = torch.Generator().manual_seed(derive_seed(recipe, 'views', seed))
     augmentation = Augmentation(
         rng, min_crop_area=min_crop_area, brightness=brightness, contrast=contrast, colour_cast=colour_cast,
         gray_prob=gray_prob, blur_prob=blur_prob, noise_std=noise_std,
     )
-    encoder = tiny_network(network, standardised=standardise)
+    encoder = tiny_network(network, standardised=standardise, whitened=whitening > 0)
     objective = objective_for(encoder)
-    pixels_NHWC = unlabelled_stream(places, count=num_images, seed=data_seed).pixels_NHWC
-    species_N = labels_of(data_seed, 'stream', num_images)
+    shown = STREAMS[stream]
+    pixels_NHWC = shown.images(places, count=num_images, seed=data_seed).pixels_NHWC
+    birds_N = shown.birds(data_seed, 'stream', num_images)
+
+    def pictures(numbers_N: np.ndarray) -> Tensor:
+        return torch.from_numpy(pixels_NHWC[numbers_N]).to(device).permute(0, 3, 1, 2).float() / 255
 
     def batch(rows: Tensor) -> Batch:
         numbers_N = rows.sort().values.numpy()
-        x_NHWC = torch.from_numpy(pixels_NHWC[numbers_N]).to(device)
-        return Batch(x_NHWC.permute(0, 3, 1, 2).float() / 255, species_N[numbers_N], augmentation)
+
+        def sighted() -> Tensor:
+            return pictures(another_sighting(numbers_N, shown.sightings, torch.rand(len(rows), generator=rng).numpy()))
+
+        return Batch(
+            pictures(numbers_N), birds_N[numbers_N], augmentation, sighted if shown.sightings > 1 else None,
+            partial(shown.caption, data_seed),
+        )
 
     for module in filter(None, (objective.modules, objective.frozen)):
         module.to(device).to(memory_format=torch.channels_last).train()
@@ -153,9 +180,10 @@ def pretrain(
         learning_rate=learning_rate, weight_decay=weight_decay, warmup_share=warmup_share,
     )
     encoder.eval()
-    if standardise:
-        shown = range(0, min(num_images, _STANDARDISED_OVER), batch_size)
-        _standardise(encoder, [batch(torch.arange(num_images)[i : i + batch_size]).x_NCHW for i in shown])
+    if standardise or whitening:
+        over = _WHITENED_OVER if whitening else _STANDARDISED_OVER
+        rows = torch.arange(min(num_images, over)).split(batch_size)
+        finish(encoder, [batch(part).x_NCHW for part in rows], whitening=whitening, sightings=shown.sightings)
     return Pretrained(encoder.cpu(), losses, time.perf_counter() - start)
 
 
@@ -239,8 +267,30 @@ def _optimizer(
 
 
 @torch.inference_mode()
-def _standardise(encoder: TinyNetwork, batches: list[Tensor]) -> None:
-    """Set the mean and standard deviation of the encoder's standardisation."""
-    f_ND = torch.cat([encoder(normalised(x_NCHW)) for x_NCHW in batches]).double()
-    encoder.feature_mean.copy_(f_ND.mean(dim=0))
-    encoder.feature_std.copy_(f_ND.std(dim=0, correction=0).clamp(min=1e-3 * f_ND.std()))
+def finish(encoder: TinyNetwork, batches: list[Tensor], *, whitening: float, sightings: int) -> None:
+    """Set the encoder's standardisation, or its whitening if that is not 0, from pictures x_NCHW in [0, 1] of the stream."""
+    f_ND = torch.cat([torch.cat(encoder.pooled(normalised(x_NCHW)), dim=1) for x_NCHW in batches]).double()
+    mean_D, std_D = f_ND.mean(dim=0), f_ND.std(dim=0, correction=0).clamp(min=1e-3 * f_ND.std())
+    encoder.feature_mean.copy_(mean_D)
+    if whitening:
+        z_BSD = ((f_ND - mean_D) / std_D).view(-1, sightings, len(std_D))
+        spread = math.sqrt(sightings / (sightings - 1))  # lost with the mean of few sightings
+        nuisance_ND = spread * (z_BSD - z_BSD.mean(dim=1, keepdim=True)).flatten(0, 1)
+        encoder.whitening_DD.copy_(whitening_of(nuisance_ND, shrinkage=whitening) / std_D[:, None])
+    else:
+        encoder.feature_std.copy_(std_D)
+
+
+def whitening_of(z_ND: Tensor, *, shrinkage: float) -> Tensor:
+    """Return the symmetric matrix whitening_DD that gives centred features unit covariance, but for the shrinkage.
+
+    With the differences between sightings of a bird this is within-class covariance normalisation (Hatch et al. 2006), where
+    a sighted bird takes the place of a class.
+
+    Args:
+      z_ND: features with mean 0, in float64.
+      shrinkage: share of each eigenvalue that is replaced by the mean eigenvalue, in (0, 1].
+    """
+    size_D, basis_DD = torch.linalg.eigh(z_ND.T @ z_ND / len(z_ND))
+    size_D = (1 - shrinkage) * size_D.clamp(min=0) + shrinkage * size_D.mean()
+    return (basis_DD * size_D.rsqrt()) @ basis_DD.T

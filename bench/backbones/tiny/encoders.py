@@ -1,4 +1,4 @@
-"""The embedded encoders: small networks for 64 px pictures, trained on the plumage stream by `bench.pretrain`.
+"""The embedded encoders: small networks for 64 px pictures, trained on streams of drawn birds by `bench.pretrain`.
 
 They represent the families of arXiv 2511.16674 (self-distillation, momentum contrast, masked image modelling, image-text
 contrast). They ship with the project, so that everything can be tried without a download.
@@ -14,7 +14,16 @@ from safetensors.torch import load_file
 
 from bench.backbones.base import Backbone, frozen_backbone
 from bench.backbones.remembered import weights_in
-from bench.backbones.tiny.facts import ARCHITECTURES, FEATURE_SCALE, INPUT_SIDE, MEAN, NETWORK_OF, STD, WEIGHTS_DIR
+from bench.backbones.tiny.facts import (
+    ARCHITECTURES,
+    FEATURE_SCALE,
+    INPUT_SIDE,
+    MEAN,
+    NETWORK_OF,
+    STD,
+    WEIGHTS_DIR,
+    is_whitened,
+)  # fmt: skip
 from bench.backbones.tiny.networks import tiny_network
 from bench.core.errors import InputError
 from bench.core.types import Places, Precision
@@ -46,8 +55,10 @@ def encoder_from_file(
     Raises:
       InputError: if the file is missing or its tensors do not match the network.
     """
-    kind, scale = NETWORK_OF[name], FEATURE_SCALE.get(name)
-    network = tiny_network(kind, feature_scale=scale or 1.0, standardised=scale is None)
+    kind, scale, whitened = NETWORK_OF[name], FEATURE_SCALE.get(name), is_whitened(name)
+    network = tiny_network(
+        kind, feature_scale=scale or 1.0, standardised=not (scale or whitened), whitened=whitened
+    )
     try:
         state = {key: value.float() if value.is_floating_point() else value for key, value in load_file(path).items()}
         network.load_state_dict(state)
@@ -56,7 +67,7 @@ def encoder_from_file(
     except RuntimeError as error:
         reason = textwrap.shorten(str(error), 200, placeholder=' ...')
         raise InputError(f'{path}: does not match {name}; restore it or run bench.pretrain ({reason})') from None
-    ending = f'times {scale:g}' if scale else 'standardised'
+    ending = f'times {scale:g}' if scale else 'whitened' if whitened else 'standardised'
     return frozen_backbone(
         network, name=name, source=name, device=device, input_side=INPUT_SIDE, mean=MEAN, std=STD,
         interpolation='bilinear', feature=f'{ARCHITECTURES[kind].feature}, {ending}', precision=precision,

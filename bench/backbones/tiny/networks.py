@@ -19,7 +19,9 @@ from bench.core.errors import InputError
 _WIDTH, _DEPTH = 128, 3
 
 
-def tiny_network(kind: str, *, feature_scale: float = 1.0, standardised: bool = False) -> 'TinyNetwork':
+def tiny_network(
+    kind: str, *, feature_scale: float = 1.0, standardised: bool = False, whitened: bool = False
+) -> 'TinyNetwork':
     """Return a network with random weights: normalised images (N, 3, 64, 64) -> features (N, 448 or 480).
 
     Its `embed` maps images to the pooled output of the last layer (N, `num_features`), on which pre-training works.
@@ -28,6 +30,7 @@ def tiny_network(kind: str, *, feature_scale: float = 1.0, standardised: bool = 
       kind: a key of `ARCHITECTURES`.
       feature_scale: factor for the features.
       standardised: standardise the features at the end with the buffers `feature_mean` and `feature_std`.
+      whitened: whiten the features at the end with the buffers `feature_mean` and `whitening_DD`.
 
     Raises:
       InputError: for an unknown kind.
@@ -44,16 +47,20 @@ def tiny_network(kind: str, *, feature_scale: float = 1.0, standardised: bool = 
     else:
         network = TinyViT(overlapping=kind == 'vit')
     network.feature_scale = feature_scale
-    if standardised:
+    if standardised or whitened:
         network.register_buffer('feature_mean', torch.zeros(network.feature_dim))
+    if standardised:
         network.register_buffer('feature_std', torch.ones(network.feature_dim))
+    if whitened:
+        network.register_buffer('whitening_DD', torch.eye(network.feature_dim))
     return network
 
 
 class TinyNetwork(nn.Module):
     """Implements `forward` and `embed` with `pooled`, which returns the features of each depth, the deepest last.
 
-    Only a network that ends in a standardisation has `feature_mean` and `feature_std`.
+    Only a network that ends in a standardisation has `feature_mean` and `feature_std`, only one that ends in a whitening
+    `feature_mean` and `whitening_DD`.
     """
 
     num_features: int
@@ -61,14 +68,19 @@ class TinyNetwork(nn.Module):
     feature_scale: float
     feature_mean: Tensor
     feature_std: Tensor
+    whitening_DD: Tensor
 
     def pooled(self, x_NCHW: Tensor) -> list[Tensor]:
         raise NotImplementedError
 
     def forward(self, x_NCHW: Tensor) -> Tensor:
         f_ND = torch.cat(self.pooled(x_NCHW), dim=1)
-        if hasattr(self, 'feature_mean'):
+        if hasattr(self, 'feature_std'):
             f_ND = (f_ND - self.feature_mean) / self.feature_std
+        if hasattr(self, 'whitening_DD'):
+            # never in bfloat16: the small components are differences of large numbers
+            with torch.autocast(f_ND.device.type, enabled=False):
+                f_ND = (f_ND.to(self.whitening_DD.dtype) - self.feature_mean) @ self.whitening_DD
         return self.feature_scale * f_ND
 
     def embed(self, x_NCHW: Tensor) -> Tensor:

@@ -1,1 +1,1 @@
-"""The embedded data sets of procedural birds: plumage, plumage_families and plumage_spurious."""
+"""The embedded data sets of procedural birds: aviary, plumage, plumage_families and plumage_spurious."""

@@ -18,7 +18,7 @@ from bench.core.ranges import Count, PositiveInt
 from bench.core.types import Dataset, Places, Split
 from bench.datasets.plumage.drawn import Drawing, RenderedImages
 from bench.datasets.plumage.render import RENDER_VERSION, render
-from bench.datasets.plumage.species import CLASS_NAMES, FAMILY_NAMES, FAMILY_OF_CLASS, SPECIES
+from bench.datasets.plumage.species import BIRDS, CLASS_NAMES, FAMILY_NAMES, FAMILY_OF_CLASS, SPECIES
 
 
 def labels_of(seed: int, split: str, count: int) -> np.ndarray:
@@ -30,7 +30,7 @@ def labels_of(seed: int, split: str, count: int) -> np.ndarray:
 
 def draw(seed: int, split: str, index: int, label: int) -> np.ndarray:
     """Return picture `index` of a split as uint8 pixels_HWC. It depends only on the arguments and the render version."""
-    return render(label, numpy_generator('plumage', RENDER_VERSION, seed, split, index))
+    return render(BIRDS[label], numpy_generator('plumage', RENDER_VERSION, seed, split, index))
 
 
 PLUMAGE = Drawing('plumage', labels_of, draw)

@@ -1,4 +1,4 @@
-"""Draws one plumage picture (64 px, RGB): a bird of one species on clutter, or on a ground from `scenes`.
+"""Draws one picture (64 px, RGB): a bird of one species on clutter, or on a ground from `scenes`.
 
 A bird is a list of flat polygons in its own frame (x forward, y up, body about 1 long). It is rotated, flipped, scaled and
 placed as a whole, drawn at 4x and averaged down. Pictures are reproducible across machines: exactly rounded arithmetic,
@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw
 
 from bench.datasets.plumage.pen import CANVAS, CIRCLE, SCALE, SIDE, Colour, Point, ellipse, ink, jitter, mix, shade, snap
 from bench.datasets.plumage.scenes import paint
-from bench.datasets.plumage.species import FAMILIES, MARKS, SPECIES, Family, Species
+from bench.datasets.plumage.species import MARKS, Bird, Family
 
 Shape = tuple[list[Point], Colour]
 Sizes = dict[str, float]  # mark -> its factor
@@ -43,19 +43,22 @@ _LEAVES: tuple[Colour, ...] = (
 )
 
 
-def render(species: int, rng: np.random.Generator, *, ground: str | None = None) -> np.ndarray:
+def render(
+    bird: Bird, rng: np.random.Generator, *, ground: str | None = None, extent: tuple[float, float] = BIRD_EXTENT
+) -> np.ndarray:
     """Return one picture as uint8 pixels_HWC; every random choice comes from `rng`.
 
     Args:
-      species: indexes SPECIES.
+      bird: what to draw.
       rng: with the same state, both grounds get the same bird, pose, leaves, twigs, light and noise.
       ground: 'water' or 'land'; None is the soft ground of the official plumage set.
+      extent: range of the longer side of the bird's bounding box, as a share of the picture.
     """
     # A separate generator, so that the random choices about the ground do not shift those about the bird.
     canvas = _soft_ground(rng) if ground is None else paint(ground, np.random.default_rng(int(rng.integers(2**63))))
     pen = ImageDraw.Draw(canvas)
     _litter(pen, rng)
-    shapes = _place(_bird(SPECIES[species], rng), rng)
+    shapes = _place(_shapes(bird, rng), rng, extent=extent)
     if rng.random() < 0.7:  # a perch at the feet, which are the first shape
         x, y = shapes[0][0][2]
         slope = rng.uniform(-0.25, 0.25)
@@ -72,15 +75,15 @@ def render(species: int, rng: np.random.Generator, *, ground: str | None = None)
 # --- the bird -----------------------------------------------------------------------------------------------------
 
 
-def _bird(species: Species, rng: np.random.Generator) -> list[Shape]:
+def _shapes(bird: Bird, rng: np.random.Generator) -> list[Shape]:
     """Return the bird's polygons in its own frame, back to front."""
-    family = FAMILIES[species.family]
+    family = bird.build
     coat, wing_coat = jitter(family.coat, 10, rng), jitter(family.wing_coat, 9, rng)
     size = {mark: rng.uniform(*MARK_SIZE) for mark in MARKS}
     share = rng.uniform(*MARK_SHARE)
 
     def marked(mark: str, plain: Colour, own: Colour) -> Colour:
-        return mix(plain, own, share) if species.mark == mark else plain
+        return mix(plain, own, share) if mark in bird.marks else plain
 
     a, b, tilt = family.body
     tilt += rng.uniform(-0.12, 0.12)
@@ -107,21 +110,23 @@ def _bird(species: Species, rng: np.random.Generator) -> list[Shape]:
     shapes.append((ellipse((0, 0), a, b, tilt), coat))
     belly = marked('belly', shade(coat, 1.06), family.belly_colour)
     shapes.append((ellipse(on_body(0.1 * a, -0.33 * b), 0.72 * a * size['belly'], 0.62 * b, tilt), belly))
+    head_coat = jitter(family.head_coat, 10, rng) if family.head_coat else coat
     neck_x, neck_y, neck_half = family.neck
     base = on_body(0.72 * a, 0.12 * b)
     head = (base[0] + neck_x + rng.uniform(-0.04, 0.04), base[1] + neck_y + rng.uniform(-0.04, 0.03))
     shapes.append((
         [(base[0] - neck_half * 1.2, base[1]), (head[0] - neck_half, head[1]), (head[0] + neck_half, head[1]),
-         (base[0] + neck_half * 0.9, base[1] - 0.1)], coat))
-    shapes += _head(species, family, head, coat, size, marked, rng)
+         (base[0] + neck_half * 0.9, base[1] - 0.1)], head_coat))
+    shapes += _head(bird, head, coat, head_coat, size, marked, rng)
     shapes += _wing(family, on_body(-0.16 * a, 0.12 * b), tilt, wing_coat, size, marked, rng)
     return shapes
 
 
 def _head(
-    species: Species, family: Family, centre: Point, coat: Colour, size: Sizes, marked: Marked, rng: np.random.Generator
+    bird: Bird, centre: Point, coat: Colour, head_coat: Colour, size: Sizes, marked: Marked, rng: np.random.Generator
 ) -> list[Shape]:
     """Return crest, bill, head, cap and eye around the head's centre."""
+    family = bird.build
     r = family.head
     nod = rng.uniform(-0.3, 0.25)
     cos, sin = math.cos(nod), math.sin(nod)
@@ -130,18 +135,18 @@ def _head(
         return centre[0] + r * (x * cos - y * sin), centre[1] + r * (x * sin + y * cos)
 
     shapes = []
-    if species.mark == 'crest':
+    if 'crest' in bird.marks:
         tall = 1.6 * size['crest']
         outline = (
             (0.55, 0.75), (0.0, 1.0 + 0.55 * tall), (-0.2, 1.0), (-0.75, 0.8 + tall), (-0.6, 0.7),
             (-1.3, 0.5 + 0.7 * tall), (-0.9, 0.2),
         )
-        shapes.append(([at(x, y) for x, y in outline], shade(coat, 0.42)))
+        shapes.append(([at(x, y) for x, y in outline], family.crest_colour or shade(coat, 0.42)))
     length, half, droop = (value / r for value in family.bill)
     bill = marked('bill', family.bill_colour, family.marked_bill)
     tip = [at(0.9 + 0.6 * length, 0.5 * half), at(0.9 + length, droop)]
     shapes.append(([at(0.75, half), *tip, at(0.75, -half)], bill))
-    head_coat = shade(coat, 1.03)
+    head_coat = shade(head_coat, 1.03)
     shapes.append(([at(x, y) for x, y in CIRCLE], head_coat))
     cap = marked('cap', head_coat, family.cap_colour)
     low = 0.2 - 0.3 * (size['cap'] - 1)
@@ -175,7 +180,7 @@ def _wing(
     return shapes
 
 
-def _place(shapes: list[Shape], rng: np.random.Generator) -> list[Shape]:
+def _place(shapes: list[Shape], rng: np.random.Generator, *, extent: tuple[float, float]) -> list[Shape]:
     """Rotate, flip, scale and move the bird as a whole into drawn pixels (y down)."""
     turn = rng.uniform(-TURN, TURN)
     mirror = -1.0 if rng.random() < 0.5 else 1.0
@@ -183,7 +188,7 @@ def _place(shapes: list[Shape], rng: np.random.Generator) -> list[Shape]:
     turned = [[(mirror * (x * cos - y * sin), -(x * sin + y * cos)) for x, y in points] for points, _ in shapes]
     xs, ys = [x for points in turned for x, _ in points], [y for points in turned for _, y in points]
     width, height = max(xs) - min(xs), max(ys) - min(ys)
-    scale = rng.uniform(*BIRD_EXTENT) * CANVAS / max(width, height)
+    scale = rng.uniform(*extent) * CANVAS / max(width, height)
     margin = MARGIN * CANVAS
     left = margin + rng.random() * (CANVAS - 2 * margin - scale * width) - scale * min(xs)
     top = margin + rng.random() * (CANVAS - 2 * margin - scale * height) - scale * min(ys)

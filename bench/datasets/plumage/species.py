@@ -1,4 +1,4 @@
-"""The birds of plumage: twenty species in five families, each known by one small mark."""
+"""The birds of plumage: twenty species in five families, each known by one small mark. `kinds` has the birds of aviary."""
 
 from dataclasses import dataclass
 
@@ -24,6 +24,16 @@ class Family:
     cap_colour: Colour
     marked_bill: Colour
     belly_colour: Colour
+    head_coat: Colour | None = None  # of head and neck; None is the coat
+    crest_colour: Colour | None = None  # None is a dark shade of the coat
+
+
+@dataclass(frozen=True)
+class Bird:
+    """What `render` draws: a build with its colours, and the marks of MARKS that it has."""
+
+    build: Family
+    marks: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -61,6 +71,7 @@ SPECIES = tuple(
     for m, mark in enumerate(MARKS)
     if m != f
 )
+BIRDS = tuple(Bird(FAMILIES[species.family], (species.mark,)) for species in SPECIES)
 
 CLASS_NAMES = tuple(species.name for species in SPECIES)
 FAMILY_NAMES = tuple(family.name for family in FAMILIES)

@@ -19,7 +19,7 @@ from bench.core.types import Dataset, Group, Places, Split
 from bench.datasets.plumage.drawn import Drawing, RenderedImages
 from bench.datasets.plumage.render import RENDER_VERSION, render
 from bench.datasets.plumage.scenes import GROUNDS, SCENE_VERSION
-from bench.datasets.plumage.species import SPECIES
+from bench.datasets.plumage.species import BIRDS, SPECIES
 
 CLASS_NAMES = ('crested duck', 'bar-winged duck', 'capped duck', 'pale-bellied duck')
 BACKGROUND_NAMES = GROUNDS  # 'water', 'land'
@@ -86,7 +86,7 @@ def groups_of(count: int, agreement: float) -> np.ndarray:
 def draw(seed: int, split: str, index: int, group: int) -> np.ndarray:
     """Return picture `index` of a split as uint8 pixels_HWC. It depends only on the arguments and the two versions."""
     rng = numpy_generator('plumage_spurious', RENDER_VERSION, seed, split, index)
-    return render(_SPECIES_OF_CLASS[GROUPS[group].label], rng, ground=GROUPS[group].background)
+    return render(BIRDS[_SPECIES_OF_CLASS[GROUPS[group].label]], rng, ground=GROUPS[group].background)
 
 
 def _split(places: Places, name: str, seed: int, per_class: int, agreement: float) -> Split:
