@@ -256,7 +256,8 @@ def _worst_groups(suite: Suite) -> str:
 @claim(
     12, 'The margin over real images is larger on fine-grained classes than on coarse ones',
     rule='difference of the two margins above 0, at 5 %, each the share of the way from random images to full data by which '
-    'LGM is ahead of the best real baseline, mean over backbones where that way is 30 points on both; effect: that difference',
+    'LGM is ahead of the best real baseline, mean over backbones where that way is 30 points on both; effect: that '
+    'difference',
     published='margin, mean of four: CUB-200 10.5, Stanford Dogs 11.5, ImageNet-100 6.6 points', in_tables=True,
 )  # fmt: skip
 def margin_fine_over_coarse(suite: Suite) -> Verdict:
@@ -303,8 +304,8 @@ def outside_the_cluster(suite: Suite) -> Verdict:
 
 @claim(
     14, 'The spread over seeds is smaller for LGM than for random',
-    rule='F-test of the variances of distilled sets, of random choices and of LGM alike, pooled over backbones, two-sided at '
-    '5 %; effect: ratio of the standard deviations, random / LGM',
+    rule='F-test of the variances of distilled sets, of random choices and of LGM alike, pooled over backbones, two-sided '
+    'at 5 %; effect: ratio of the standard deviations, random / LGM',
     published='CUB-200: LGM 0.1 to 0.2, random 0.5 to 1.6, but the first is over probe seeds of one set',
 )  # fmt: skip
 def smaller_spread(suite: Suite) -> Verdict:

@@ -7,9 +7,9 @@ from bench.core import tables
 
 _MEANING = (
     'Each verdict is decided by the rule in its row, from records at one image per class. *Holds*, *holds on k of n*, '
-    '*open*: nothing was found, and the difference that could have been seen with a chance of 80 %; *reversed*. Brackets are 95 % '
-    'intervals over distilled sets, probe seeds and test images; differences are paired. Accuracies and differences are in '
-    'percent. Stress tests of the gate (`python -m bench.gate`) are in no verdict.'
+    '*open*: nothing was found, and the difference that could have been seen with a chance of 80 %; *reversed*. Brackets '
+    'are 95 % intervals over distilled sets, probe seeds and test images; differences are paired. Accuracies and '
+    'differences are in percent. Stress tests of the gate (`python -m bench.gate`) are in no verdict.'
 )
 _IN_TABLES = (
     'The same rules on the published tables, with four backbones each: a rule that the paper\'s own numbers fail is not the '
