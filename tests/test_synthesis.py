@@ -1,6 +1,7 @@
 """Linear Gradient Matching: exact against autograd, pyramid and augmentations against hand-worked values."""
 
 import dataclasses
+import inspect
 import math
 from types import SimpleNamespace
 
@@ -12,12 +13,13 @@ import torch.nn.functional as F
 from bench.distillation.task import Task
 from bench.features.store import FeatureStore
 from methods._synthesis.augment import Augmentation
+from methods._synthesis.distil import synthesise
 from methods._synthesis.gradient import gradient_distance, probe_gradient, random_probes
 from methods._synthesis.match import Chunking, Schedule, _backward, _check_finite
 from methods._synthesis.pyramid import Pyramid, colour_33, level_sizes
 from methods._synthesis.real import RealFeatures
 from methods.dm import dm
-from methods.lgm import lgm
+from methods.lgm import lgm, moment_distance
 
 pytestmark = pytest.mark.numerical
 
@@ -126,6 +128,47 @@ def test_balanced_real_gradient_weighs_classes_alike_and_released_weighs_images(
         # at W = 0 the bias gradient is 1/C minus the weight of each class
         g_PCD = _real().gradient(w_PCD, batch_size=None, balanced=balanced)
         torch.testing.assert_close(g_PCD[0, :, -1], 1 / 3 - torch.tensor(share))
+
+
+# --- mean and scale -----------------------------------------------------------------------------------------------------
+
+
+def test_moment_distance_sees_a_shift_and_a_scale_of_all_classes_and_nothing_else():
+    m_CD = torch.randn(5, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    mean_D, spread_2 = m_CD.mean(dim=0), (m_CD - m_CD.mean(dim=0)).square().sum(dim=1).mean()
+    shift_D = torch.tensor([3.0, 0, 0, 4.0], dtype=torch.float64)
+    assert moment_distance(m_CD[[1, 2, 3, 4, 0]], m_CD).item() == pytest.approx(0, abs=1e-12), 'classes are not told apart'
+    assert moment_distance(m_CD + shift_D, m_CD).item() == pytest.approx(25 / spread_2.item())
+    assert moment_distance(mean_D + 3 * (m_CD - mean_D), m_CD).item() == pytest.approx(4.0)
+    # in units of the target: the scale of both does not matter
+    assert moment_distance(7 * (m_CD + shift_D), 7 * m_CD).item() == pytest.approx(25 / spread_2.item())
+
+
+def test_moments_draw_the_mean_and_the_spread_of_the_images_to_the_real_ones(task):
+    def left_over(moments):
+        found = []
+
+        def watched(real):
+            loss = matching(real, real_gradient='full', class_balanced=True, moments=moments)
+            target_CD = real.class_means(views=True)
+
+            def watching(synthetic):
+                found.append(moment_distance(synthetic.class_means(), target_CD).item())
+                return loss(synthetic)
+
+            return watching
+
+        synthesise(task, watched, num_updates=60, level_every=5, learning_rate=0.1, num_augmentations=2, num_views=2)
+        return sum(found[-10:])
+
+    matching = inspect.unwrap(lgm)
+    assert left_over(0.3) < 0.5 * left_over(0.0)
+
+
+def test_images_that_are_all_the_same_have_a_finite_gradient():
+    m_CD = torch.zeros(3, 2, requires_grad=True)
+    moment_distance(m_CD, torch.eye(3)[:, :2]).backward()
+    assert torch.isfinite(m_CD.grad).all()
 
 
 # --- pyramid ------------------------------------------------------------------------------------------------------------
@@ -293,7 +336,7 @@ def test_equal_seeds_give_equal_images_and_other_seeds_others(task):
         {'parameterization': 'pixels'}, {'decorrelate': False}, {'crop': False, 'flip_prob': 0.0, 'noise_prob': 0.0},
         {'real_gradient': 'full', 'num_probes': 3}, {'init': 'real'}, {'chunk_size': 3}, {'class_balanced': True},
         {'num_views': None}, {'drop_last': False}, {'frame': 'whole'}, {'interpolation': 'bicubic'}, {'overhang': False},
-        {'level_delay': 0},
+        {'level_delay': 0}, {'moments': 0.1},
     ],
     ids=lambda settings: next(iter(settings)),
 )

@@ -1,0 +1,4 @@
+"""The fast LGM with a small term for the mean and scale of all synthetic features; a variant, not the published method."""
+
+VARIANT_OF = 'lgm_fast'
+SETTINGS = {'moments': 0.1}
