@@ -120,6 +120,18 @@ def test_folder_wants_a_list_of_splits(places, train_splits):
         folder(places, train_splits=train_splits)
 
 
+def test_held_out_images_come_from_training_and_the_test_images_stay_out(places):
+    make_folders(places.data_root, count=10)
+    whole, dataset = folder(places), folder(places, held_out=0.2)
+    train, held = names_of(dataset.train), names_of(dataset.test)
+    assert sorted(train + held) == sorted(names_of(whole.train)) and not set(train) & set(held)
+    assert np.bincount(dataset.test.labels_N).tolist() == [2, 2] and len(train) == 16
+    assert dataset.train.fingerprint != whole.train.fingerprint
+    with pytest.raises(InputError, match='held_out = 0.9: expected it to leave a training image of class ant, got 0 of 2'):
+        make_folders(places.data_root, splits=('few', 'test'))
+        folder(places, train_splits=['few'], held_out=0.9)
+
+
 def test_folder_stops_at_or_skips_unreadable_images(places):
     make_folders(places.data_root)
     whole = folder(places)

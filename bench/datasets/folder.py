@@ -3,11 +3,12 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path, PurePath
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 
 from bench.core.errors import InputError
+from bench.core.ranges import Fraction, Since
 from bench.core.types import Dataset, Places, Split, data_root_of
 from bench.datasets.images import ImageFiles, fingerprints_of, image_extensions, verify_images
 
@@ -23,6 +24,7 @@ def folder(
     on_error: Literal['stop', 'skip'] = 'stop',
     licence: str = 'unknown',
     source: str = '',
+    held_out: Annotated[Fraction, Since('2026-11', neutral=0.0)] = 0.0,
 ) -> Dataset:
     """Load a dataset from class folders.
 
@@ -39,10 +41,13 @@ def folder(
         `Split.skipped`.
       licence: licence of the images, for the record.
       source: where the images come from, for the record.
+      held_out: to choose settings without the test images: this share of the training images of each class, at equal
+        distances in the order of files and at least one, becomes the test split, and `test_split` is not used. 0 holds out
+        none.
 
     Raises:
       InputError: for a missing data root or split, class folders that differ between training and test, a class
-        without images, or, with `on_error='stop'`, an unreadable image.
+        without images, or, with `on_error='stop'`, an unreadable image; with `held_out`, for a class of one image.
     """
     root = _dataset_folder(places, path)
     splits = _checked_splits(root, train_splits, test_split)
@@ -54,10 +59,30 @@ def folder(
         files, labels_N = _list_images(root, parts, class_names)
         _check_no_empty_class(labels_N, class_names, [root / part for part in parts])
         loaded[name] = (files, labels_N)
+    if held_out:
+        loaded = _held_out(*loaded['train'], held_out, class_names)
     made = {}
     for name, (files, labels_N) in loaded.items():
         made[name] = _readable_split(name, root, files, labels_N, class_names, on_error, places.cache_dir)
     return Dataset('folder', made['train'], made['test'], licence, source)
+
+
+def _held_out(
+    files: list[str], labels_N: np.ndarray, share: float, class_names: Sequence[str]
+) -> dict[str, tuple[list[str], np.ndarray]]:
+    """Divide training images into a smaller training split and a test split; see `folder`."""
+    held_N = np.zeros(len(files), dtype=bool)
+    for label, name in enumerate(class_names):
+        members = np.flatnonzero(labels_N == label)
+        count = max(1, round(share * len(members)))
+        if count >= len(members):
+            raise InputError(f'folder.held_out = {share}: expected it to leave a training image of class {name}, got 0 of '
+                             f'{len(members)}; hold out less, or leave the class out')  # fmt: skip
+        held_N[members[((np.arange(count) + 0.5) * len(members) / count).astype(int)]] = True
+    return {
+        part: ([file for file, held in zip(files, held_N, strict=True) if held == wanted], labels_N[held_N == wanted])
+        for part, wanted in (('train', False), ('test', True))
+    }
 
 
 def _dataset_folder(places: Places, path: str) -> Path:
