@@ -5,7 +5,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
 
-.PHONY: install quickstart suite suite-plumage suite-others test test-portable mutants lint clean
+.PHONY: install quickstart suite suite-aviary suite-others test test-portable mutants lint clean
 
 install: $(INSTALLED)
 
@@ -24,22 +24,22 @@ quickstart: $(INSTALLED)
 # resumable: cells that have a record are not run again. The committed records were made by: make suite RESULTS=results.
 RESULTS ?= out/suite
 SUITE := OMP_NUM_THREADS=1 $(RUN) -m bench.run --results_dir=$(RESULTS)
-ANALYSES := transfer alignment ablation spurious embedding neighbors
+ANALYSES := transfer alignment ablation spurious embedding neighbors pattern
 
 suite: $(INSTALLED)
-	$(MAKE) -j2 suite-plumage suite-others
+	$(MAKE) -j2 suite-aviary suite-others
 	for name in $(ANALYSES); do \
 	  $(RUN) -m bench.analyze --gin_file=gin/analysis/$$name.gin --results_dir=$(RESULTS) || exit; \
 	done
 	$(RUN) -m bench.leaderboard --results_dir=$(RESULTS)
 	$(RUN) -m bench.claims --results_dir=$(RESULTS)
 
-suite-plumage: $(INSTALLED)
-	$(SUITE) --gin_file=gin/suites/plumage.gin
+suite-aviary: $(INSTALLED)
+	$(SUITE) --gin_file=gin/suites/aviary.gin
 	$(SUITE) --gin_file=gin/suites/convex.gin
 
 suite-others: $(INSTALLED)
-	for name in ablation spurious families; do $(SUITE) --gin_file=gin/suites/$$name.gin || exit; done
+	for name in ablation spurious coarse; do $(SUITE) --gin_file=gin/suites/$$name.gin || exit; done
 
 test: lint
 	$(RUN) -m pytest

@@ -9,7 +9,7 @@ import pytest
 from bench.core.types import Places
 from bench.datasets.plumage import aviary as module
 from bench.datasets.plumage import kinds
-from bench.datasets.plumage.aviary import aviary, draw
+from bench.datasets.plumage.aviary import aviary, aviary_coarse, draw
 from bench.datasets.plumage.kinds import KIND_NAMES, KINDS, individual
 from bench.datasets.plumage.render import render
 from bench.datasets.plumage.species import MARKS
@@ -87,3 +87,14 @@ def test_every_kind_is_seen_on_every_background(monkeypatch):
     assert len(shown) == 30 * 3 and min(shown.values()) >= 3
     share = sum(count for (_, ground), count in shown.items() if ground is None) / 1350
     assert 0.45 < share < 0.55
+
+
+def test_coarse_labels_are_groups_of_all_kinds_on_the_same_pictures(places):
+    sizes = {'train_per_class': 2, 'test_per_class': 1}
+    fine, coarse = aviary(places, **sizes), aviary_coarse(places, **sizes)
+    assert coarse.name == fine.coarse == 'aviary_coarse' and not coarse.coarse
+    assert sorted(kind for group in kinds.GROUPS.values() for kind in group) == sorted(KIND_NAMES)
+    named = dict(zip(coarse.train.labels_N, fine.train.labels_N, strict=True))
+    assert all(KIND_NAMES[kind] in kinds.GROUPS[coarse.train.class_names[group]] for group, kind in named.items())
+    assert coarse.train.images.path == fine.train.images.path
+    assert coarse.train.fingerprint != fine.train.fingerprint

@@ -559,7 +559,7 @@ def test_the_command_judges_the_suite_of_a_file_and_uses_each_of_its_bindings(pa
 @pytest.mark.parametrize(
     ('line', 'said'),
     [
-        ("claims.dataset = ''", 'claims.dataset: expected the dataset of a suite, as in gin/claims/embedded.gin; got none'),
+        ("claims.dataset = ''", 'claims.dataset: expected the dataset of a suite, as in gin/claims/aviary.gin; got none'),
         ("claims.backbones = 'tiny_moco'", "claims.backbones: expected a list, got 'tiny_moco'"),
         ("claims.datasets = 'plumage'", "claims has no parameter 'datasets'"),
         ('lgm.num_updates = 3', 'nothing in this run uses the binding lgm.num_updates'),

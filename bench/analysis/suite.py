@@ -98,7 +98,7 @@ class Suite:
     def __post_init__(self) -> None:
         for name in ('name', 'method', 'dataset', 'backbones'):
             if not getattr(self, name) and not (name == 'backbones' and self.stress):
-                raise InputError(f'claims.{name}: expected the {name} of a suite, as in gin/claims/embedded.gin; got none')
+                raise InputError(f'claims.{name}: expected the {name} of a suite, as in gin/claims/aviary.gin; got none')
 
     def without_stress_tests(self) -> 'Suite':
         """Return the suite without the backbones that the gate found to be stress tests on its data set (`stress`)."""

@@ -29,6 +29,12 @@ ROWS = (
         'bench.datasets.plumage.aviary:aviary',
         'procedural birds, 30 kinds that differ in build, silhouette and colours; no download',
     ),
+    Row(
+        'aviary_coarse',
+        'bench.datasets.plumage.aviary:aviary_coarse',
+        'the aviary pictures with coarse labels, 10 groups of three kinds; no download',
+        base='aviary',
+    ),
     Row('folder', 'bench.datasets.folder:folder', 'your own images: <data_root>/<folder.path>/<split>/<class>/<image>'),
     Row(
         'hf', 'bench.datasets.hugging_face:hf', 'any image classification dataset on the Hugging Face hub',

@@ -9,6 +9,7 @@ split of seed 1), so that relative scores are like published ones (`bench.analys
 Shape suffixes: N images, H height, W width, C colour channels.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from bench.core.hashing import numpy_generator, short_hash
 from bench.core.ranges import Count, PositiveInt
 from bench.core.types import Dataset, Places, Split
 from bench.datasets.plumage.drawn import Drawing, RenderedImages
-from bench.datasets.plumage.kinds import KIND_NAMES, KINDS, individual
+from bench.datasets.plumage.kinds import GROUPS, KIND_NAMES, KINDS, individual
 from bench.datasets.plumage.render import RENDER_VERSION, render
 from bench.datasets.plumage.scenes import GROUNDS, SCENE_VERSION
 
@@ -58,6 +59,32 @@ def aviary(
         test=_split(places, 'test', seed, test_per_class),
         licence='Apache-2.0',
         source=f'drawn by bench.datasets.plumage.aviary, versions {", ".join(map(str, _VERSIONS))}, seed {seed}',
+        coarse='aviary_coarse',
+    )
+
+
+def aviary_coarse(
+    places: Places, *, seed: Count = 0, train_per_class: PositiveInt = 45, test_per_class: PositiveInt = 200
+) -> Dataset:
+    """Return the aviary pictures in the same order and from the same cache, with ten labels: groups of three kinds.
+
+    Args:
+      places: as for aviary; nothing is drawn twice.
+      seed: as for aviary.
+      train_per_class: training images per kind, as for aviary; a group has three times as many.
+      test_per_class: test images per kind.
+    """
+    fine = aviary(places, seed=seed, train_per_class=train_per_class, test_per_class=test_per_class)
+    return replace(fine, name='aviary_coarse', train=_by_group(fine.train), test=_by_group(fine.test), coarse='')
+
+
+def _by_group(split: Split) -> Split:
+    group_of = {kind: label for label, kinds in enumerate(GROUPS.values()) for kind in kinds}
+    return replace(
+        split,
+        labels_N=np.array([group_of[kind] for kind in KIND_NAMES], dtype=np.int64)[split.labels_N],
+        class_names=tuple(GROUPS),
+        fingerprint=short_hash(['aviary_coarse', split.fingerprint]),
     )
 
 

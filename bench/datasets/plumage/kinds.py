@@ -122,6 +122,21 @@ KINDS = (
           belly=(240, 240, 236)),
 )  # fmt: skip
 KIND_NAMES = tuple(kind.build.name for kind in KINDS)
+# Two or three kinds each; every kind is in one group.
+GROUPS = {
+    'songbird': ('robin', 'goldfinch', 'cardinal'),
+    'crow': ('crow', 'magpie', 'jay'),
+    'heron': ('heron', 'egret', 'stork'),
+    'red wader': ('flamingo', 'ibis'),
+    'parrot': ('parrot', 'macaw', 'cockatoo'),
+    'duck': ('mallard', 'goose'),
+    'white swimmer': ('swan', 'pelican'),
+    'diver': ('penguin', 'puffin'),
+    'glider': ('gull', 'swallow'),
+    'tree bird': ('woodpecker', 'toucan', 'kingfisher'),
+    'hunter': ('owl', 'eagle'),
+    'ground bird': ('pigeon', 'pheasant', 'hoopoe'),
+}
 
 # How the oddest bird of a kind may look; most birds are much less odd. Odd birds are drab: their colours are mixed with a
 # common brown.
