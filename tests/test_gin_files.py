@@ -17,12 +17,12 @@ from tests.conftest import ROOT
 RUNS = sorted((ROOT / 'gin').glob('*.gin'))
 # the files that run something, with the command in the head; they include the others
 SUITE = [
-    path for path in sorted((ROOT / 'gin' / 'suites').glob('*.gin'))
-    if f'--gin_file=gin/suites/{path.name}' in path.read_text()
+    path for folder in ('suites', 'tuning') for path in sorted((ROOT / 'gin' / folder).glob('*.gin'))
+    if f'--gin_file=gin/{folder}/{path.name}' in path.read_text()
 ]  # fmt: skip
 PAPER = [path for path in SUITE if path.stem.startswith('paper_')]
 # of one method: what it is compared with stands in the file that they belong to
-LGM_ALONE = ('ablation', 'noise_mean', 'paper_table3', 'paper_table6')
+LGM_ALONE = ('ablation', 'grocery_rivals', 'noise_mean', 'paper_table3', 'paper_table6')
 ALL = sorted((ROOT / 'gin').rglob('*.gin'))
 # by folder; of the other files it is bench.run
 COMMANDS = {'analysis': ANALYZE, 'claims': SUITE_ROW, 'pretrain': PRETRAIN}
@@ -50,7 +50,7 @@ def small(path, *more):
 def test_every_folder_of_gin_files_is_tested():
     """`analysis`, `claims` and `pretrain` in the tests of that name, `worlds` through the files that include them."""
     folders = {path.parent.name for path in ALL}
-    assert folders == {'gin', 'methods', 'suites', 'worlds', 'analysis', 'claims', 'pretrain', 'differences'}
+    assert folders == {'gin', 'methods', 'suites', 'worlds', 'analysis', 'claims', 'pretrain', 'differences', 'tuning'}
     named = ''.join(path.read_text() for path in ALL)
     for path in [*(ROOT / 'gin' / 'worlds').glob('*.gin'), *(ROOT / 'gin' / 'suites').glob('*.gin')]:
         assert path in SUITE or f"include '{path.relative_to(ROOT)}'" in named
