@@ -172,6 +172,14 @@ def test_csv_has_the_agreed_columns_first(tmp_path):
     assert (row['ipc'], row['top1_mean'], row['status']) == ('', '97.5000', 'ok')
 
 
+def test_cost_counts_the_views_of_a_methods_updates(tmp_path):
+    put(tmp_path, 'random', (0.5,), images_encoded=1000)
+    put(tmp_path, 'lgm', (0.5,), source='tiny_a', images_encoded=1000, settings={'num_updates': 500, 'num_augmentations': 3})
+    board = summary.read(tmp_path)
+    assert {row['method']: row['images_encoded'] for row in board.rows} == {'random': 1000, 'lgm': 1000 + 500 * 3 * 2}
+    assert '| lgm | 1 | 50.0 ± 24.0† | 1 x 1 | 4k images, 2 s |' in tables.markdown(board)
+
+
 def test_statistics_worked_by_hand(tmp_path):
     put(tmp_path, 'random', (0.5, 0.6), seed=0, images_encoded=30)
     put(tmp_path, 'random', (0.7, 0.8), seed=1, images_encoded=10)

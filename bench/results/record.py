@@ -346,7 +346,7 @@ class Record:
     device: str | None
     """`cpu`, or the name of the GPU."""
     images_encoded: Count | None
-    """Number of images encoded by a backbone for this cell."""
+    """Number of real images and of probe views encoded by a backbone for this cell, without those of a method's updates."""
     n_train_images: IfOk[Count]
     """Number of images that the probe was trained on."""
     distilled: IfOk[DistilledFacts]
@@ -381,6 +381,13 @@ class Record:
             probes=(self.cell.eval_backbone, self.protocol.hash, *(self.probe_seeds or ())),
             images=(self.cell.dataset, splits.get('test'), self.n_test),
         )  # fmt: skip
+
+    @property
+    def images_of_updates(self) -> int:
+        """Number of views of synthetic images that the updates of the method sent through the backbone."""
+        settings = self.cell.settings.get('method_settings') or {}
+        updates, views = (settings.get(name) or 0 for name in ('num_updates', 'num_augmentations'))
+        return updates * views * (self.n_train_images or 0)
 
     @property
     def correct_RN(self) -> np.ndarray:

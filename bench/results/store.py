@@ -158,7 +158,7 @@ COLUMNS: dict[str, Callable[[Record], Any]] = {
     'seconds_method': lambda r: r.seconds.method,
     'seconds_probe': lambda r: r.seconds.probe,
     'peak_memory_mb': lambda r: r.peak_memory_mb,
-    'images_encoded': lambda r: r.images_encoded,
+    'images_encoded': lambda r: None if r.images_encoded is None else r.images_encoded + r.images_of_updates,
     'scored': lambda r: r.scored,
     'distilled_hash': lambda r: r.distilled and r.distilled.hash,
     'distilled_kind': lambda r: r.distilled and r.distilled.kind,

@@ -14,7 +14,7 @@ Columns of a row, accuracies in percent (`bench.results.statistics` says how int
                             backbone, ipc and protocol, images made through that backbone. Empty for full data and one_set
   recovered, _low, _high    share of the way from random images to full data, in percent; empty if it is below 30 points
   std_sets, std_probes      standard deviation of the means of the sets, and over the probe seeds of a set (mean over sets)
-  images_encoded            by backbones, for method and probe; mean over records, like seconds_method and seconds_probe
+  images_encoded            by backbones, for method (updates included) and probe, like seconds_*; mean over records
   worst_group               minimum over groups of the mean over records
   peak_memory_mb            maximum over records; n_train_images likewise
   status                    ok, failed (no record of the row finished) or partial (some failed; numbers are of the others)

@@ -29,7 +29,8 @@ _MEANING = (
     'Top-1 test accuracy in percent ± half of its 95 % interval, which covers the choice of distilled sets, probe seeds and '
     'test images. In parentheses the first and last rank that a method can have in its column at its number of images per '
     'class: all pairs are compared on the same test images, at 5 % after Holm. † One set of a method that draws its sets: ± '
-    'leaves out how much sets differ, and there is no rank. Full data is a reference and has none.'
+    'leaves out how much sets differ, and there is no rank. Full data is a reference and has none. Cost: images sent '
+    'through a backbone and seconds, for a set and its probes, mean over the columns; what was cached does not count.'
 )
 _NO_TRANSFER = (
     'Rows with images made through another backbone (transfer) are not shown here; they have no ranks.'
@@ -153,7 +154,7 @@ def _tables(rows: Sequence[Row], *, transfer: bool = True) -> list[_Table]:
         gated = {row['eval_backbone']: (row['gate'], row.get('gate_numbers')) for row in group if row['gate']}
         stressed = {name for name, (verdict, _) in gated.items() if verdict == STRESS_TEST}
         head = ['published' if theirs else f'{name} ‡' if name in stressed else name for name, theirs in columns]
-        table = _Table((labels, dataset, protocol, digest), title, remark, ['method', 'ipc', *head, 'sets x probes'])
+        table = _Table((labels, dataset, protocol, digest), title, remark, ['method', 'ipc', *head, 'sets x probes', 'cost'])
         placed = grouped(group, lambda row: (ipc_order(row['ipc']), row['method'], _origin(row), row['settings']))
         for (_, method, origin, settings), line in sorted(placed.items()):
             name = method + (f' (from {origin})' if origin else '') + (f' ({settings})' if settings else '')
@@ -164,10 +165,21 @@ def _tables(rows: Sequence[Row], *, transfer: bool = True) -> list[_Table]:
                 if row['published_mean'] is not None:
                     cells[backbone, True] = f'{row["published_mean"]:.1f}{_plus_minus(row["published_std"])}'
             n = [_range(row[name] for row in line if row[name]) for name in ('n_sets', 'n_probes')]
-            table.body.append([name, ipc_text(line[0]['ipc']), *cells.values(), ' x '.join(filter(None, n))])
+            table.body.append([name, ipc_text(line[0]['ipc']), *cells.values(), ' x '.join(filter(None, n)), _cost(line)])
         table.notes += _gate_notes(gated)
         found.append(table)
     return found
+
+
+def _cost(line: Sequence[Row]) -> str:
+    """Return the mean images encoded, in thousands, and seconds of a set and its probes; '' if no record is finished."""
+    done = [row for row in line if row['seconds_probe'] is not None]
+    if not done:
+        return ''
+    seconds = sum((row['seconds_method'] or 0) + row['seconds_probe'] for row in done) / len(done)
+    encoded = [row['images_encoded'] for row in done if row['images_encoded'] is not None]
+    images = f'{sum(encoded) / len(encoded) / 1000:,.0f}k images, ' if encoded else ''
+    return f'{images}{seconds:,.0f} s'
 
 
 def _range(counts: Iterable[int]) -> str:
