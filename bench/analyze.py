@@ -64,7 +64,7 @@ def loaders(config: Any) -> Any:
     session = cache(_session)
     return Loaders(
         dataset=lambda name: session().dataset(config.choose('dataset', name)),
-        backbone=lambda name: session().backbone(config.choose('backbone', name)),
+        backbone=lambda name, data: session().backbone(config.choose('backbone', name), data),
         store=lambda: session().store,
         protocol=lambda name: config.choose('protocol', name).call,
     )

@@ -45,8 +45,10 @@ def main() -> int:
     gate.load(session.results_dir)  # a damaged table ends the command before the work, not after it
     pairs = []
     for dataset in datasets:
-        train = session.dataset(dataset).train
-        for backbone in map(session.backbone, backbones):
+        data = session.dataset(dataset)
+        train = data.train
+        for choice in backbones:
+            backbone = session.backbone(choice, data)
             f_ND = session.store.features(train, backbone, CenterView(backbone.input_side, backbone.interpolation))[0]
             named_so = {'dataset': dataset.label, 'backbone': backbone.name, 'weights': backbone.fingerprint}
             pairs.append(measure(f_ND, train, **named_so))

@@ -420,7 +420,7 @@ def features_world(results_dir, data, backbones):
     common = {'input_side': 8, 'interpolation': 'bilinear', 'device': torch.device('cpu')}
     made = {name: SimpleNamespace(matrix=np.asarray(matrix, np.float32), **common) for name, matrix in backbones.items()}
     store = SimpleNamespace(features=features)
-    load = Loaders(dataset=lambda name: data, backbone=made.__getitem__, store=lambda: store, protocol=protocol)
+    load = Loaders(dataset=lambda name: data, backbone=lambda name, data: made[name], store=lambda: store, protocol=protocol)
     return Evidence(results_dir, made_by='x.gin', load=load)
 
 
@@ -448,7 +448,7 @@ def test_alignment_correlates_as_scipy_does(tmp_path):
     found = alignment.alignment(evidence, dataset='toy', backbones=ABC, neighbors=3)
     pairs, correlations = found.tables['Pairs'], found.tables['Correlation'].set_index(['measure', 'with'])
     assert len(pairs) == 6 and len(correlations) == 4 and list(pairs['source'][:2]) == ['a', 'a']
-    features = {name: np.asarray(evidence.features(data.test, evidence.backbone(name))) for name in ABC}
+    features = {name: np.asarray(evidence.features(data.test, evidence.backbone(name, data))) for name in ABC}
     first = pairs.iloc[0]  # a to b
     assert first.mutual_knn == alignment.mutual_knn(features['a'], features['b'], count=3)
     assert first.cka == pytest.approx(alignment.linear_cka(features['a'], features['b']))

@@ -70,8 +70,8 @@ def alignment(
     }
     evidence.require(cell_name(dataset, method, *pair, ipc) for pair, found in scores.items() if found is None)
     accuracy = {pair: found.accuracy() for pair, found in scores.items() if found}
-    test = evidence.dataset(dataset).test
-    features = {name: np.asarray(evidence.features(test, evidence.backbone(name))) for name in backbones}
+    data = evidence.dataset(dataset)
+    features = {name: np.asarray(evidence.features(data.test, evidence.backbone(name, data))) for name in backbones}
     alike = {
         'mutual_knn': _matrix(features, lambda a, b: mutual_knn(a, b, count=neighbors)),
         'cka': _matrix(features, linear_cka),
@@ -91,7 +91,9 @@ def alignment(
         for measure in MEASURES
         for target in ('transfer', 'percent_of_own')
     ])
-    text = _meaning(dataset, len(test), method, neighbors=neighbors, ipc=ipc, protocol=protocol, backbones=len(backbones))
+    text = _meaning(
+        dataset, len(data.test), method, neighbors=neighbors, ipc=ipc, protocol=protocol, backbones=len(backbones)
+    )
     is_it = (dataset, protocol, method, ipc, relative) == (_ITS_DATA, _ITS_PROTOCOL, 'lgm', 1, True)
     text += f' The published experiment is {"this" if is_it else "another"} one: {PUBLISHED}.'
     formats = dict.fromkeys(('mutual_knn', 'cka', 'p_pearson', 'p_spearman'), '.3f') | {'pearson': '.2f', 'spearman': '.2f'}

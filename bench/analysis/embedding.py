@@ -44,10 +44,11 @@ def embedding(
     """
     check_backbones(backbones, least=1, analysis='embedding')
     sets = evidence.distilled_sets(dataset, method, backbones, ipc=ipc, seed=seed, protocol=protocol)
-    train = evidence.dataset(dataset).train
+    data = evidence.dataset(dataset)
+    train = data.train
     found, drawn = [], {}
     for name, distilled in sets.items():
-        backbone = evidence.backbone(name)
+        backbone = evidence.backbone(name, data)
         f_ND = np.asarray(evidence.features(train, backbone), np.float64)
         f_MD = np.asarray(evidence.features(distilled.split(train), backbone), np.float64)
         drawn[name] = (f_ND, f_MD, distilled)

@@ -35,7 +35,7 @@ class Loaders:
     """
 
     dataset: Callable[[str], Any]
-    backbone: Callable[[str], Any]
+    backbone: Callable[[str, Any], Any]
     store: Callable[[], Any]
     protocol: Callable[[str], Callable[[Any], Any]]
 
@@ -180,9 +180,9 @@ class Evidence:
         """Return a data set by name."""
         return self._loaders.dataset(name)
 
-    def backbone(self, name: str) -> Any:
-        """Return a backbone by name."""
-        return self._loaders.backbone(name)
+    def backbone(self, name: str, dataset: Any) -> Any:
+        """Return a backbone by name, for the images of a data set."""
+        return self._loaders.backbone(name, dataset)
 
     def features(self, split: Any, backbone: Any) -> Any:
         """Return features f_ND of a split in the test view, from the feature store."""

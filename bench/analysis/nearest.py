@@ -44,10 +44,11 @@ def nearest(
     """
     check_backbones(backbones, least=1, analysis='nearest')
     sets = evidence.distilled_sets(dataset, method, backbones, ipc=ipc, seed=seed, protocol=protocol)
-    train = evidence.dataset(dataset).train
+    data = evidence.dataset(dataset)
+    train = data.train
     rows, pictures, chosen = [], {}, {}
     for name, distilled in sets.items():
-        backbone = evidence.backbone(name)
+        backbone = evidence.backbone(name, data)
         first_C = [int(np.flatnonzero(distilled.labels_N == label)[0]) for label in range(train.num_classes)]
         f_CD = unit(evidence.features(distilled.split(train), backbone)[first_C])
         cosine_CN = f_CD @ unit(evidence.features(train, backbone)).T

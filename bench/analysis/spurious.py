@@ -116,7 +116,7 @@ def _tells_background(evidence: Evidence, data: Any, distilled: Any, backbone: s
     test = replace(data.test, labels_N=data.backgrounds_of(data.test.groups_N), class_names=data.backgrounds)
     score = evidence.probe(
         protocol, train=distilled.split(data.train), targets_NC=targets_NC, is_full=False, test=test,
-        backbone=evidence.backbone(backbone),
+        backbone=evidence.backbone(backbone, data),
     )
     return float(score.correct_RN.mean())
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.backbones.freeze import freeze
+from bench.backbones.readout import Readout
 from bench.core.errors import InputError
 from bench.core.hashing import hash_bytes
 from bench.core.types import Precision
@@ -21,7 +22,8 @@ class Backbone:
 
     `input_side` is in pixels, `mean` and `std` are per RGB channel for images in [0, 1], `interpolation` is the resize
     filter the weights were trained with. `fingerprint` is a hash of the loaded weights; it does not depend on the file they
-    came from. `source` says where the weights came from. `feature` describes the output (CLS token, mean of patches, ...).
+    came from. `source` says where the weights came from. `feature` describes the output of the network (CLS token, mean of
+    patches, ...); `readout` is applied to it.
     """
 
     name: str
@@ -36,6 +38,12 @@ class Backbone:
     feature_dim: int
     fingerprint: str
     precision: Precision
+    readout: Readout = Readout()
+
+    @property
+    def output(self) -> str:
+        """A description of the features that `encode` returns."""
+        return f'{self.feature}{self.readout}'
 
     @property
     def dtype(self) -> torch.dtype:
@@ -49,12 +57,12 @@ class Backbone:
         x_NCHW = ((x_NCHW - mean) / std).contiguous(memory_format=torch.channels_last)
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.precision == 'bfloat16'):
             f_ND = self.network(x_NCHW)
-        return f_ND.to(self.dtype)
+        return self.readout(f_ND.to(self.dtype))
 
     def facts(self) -> dict[str, object]:
         """Return the facts that a record keeps of the backbone."""
-        keys = ('source', 'input_side', 'mean', 'std', 'interpolation', 'feature', 'feature_dim', 'fingerprint', 'precision')
-        return {key: getattr(self, key) for key in keys}
+        keys = ('source', 'input_side', 'mean', 'std', 'interpolation', 'feature_dim', 'fingerprint', 'precision')
+        return {'feature': self.output, **{key: getattr(self, key) for key in keys}}
 
 
 def frozen_backbone(

@@ -1,6 +1,7 @@
 """Any repository on the Hugging Face hub that timm or open_clip can read."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import torch
 
 from bench.backbones import open_clip_source, timm_source
 from bench.backbones.base import Backbone
+from bench.backbones.readout import Readout, ReadoutKind
 from bench.backbones.remembered import weights_in
 from bench.backbones.weights import Origin, Weights, commit_of
 from bench.core.errors import InputError
@@ -35,6 +37,7 @@ def hf_hub(
     *,
     input_side: PositiveInt | None = None,
     precision: Precision = 'float32',
+    readout: ReadoutKind = 'none',
 ) -> Backbone:
     """Return the model of a repository as a frozen feature extractor, with the preprocessing that the repository states.
 
@@ -48,6 +51,7 @@ def hf_hub(
       device: where it runs.
       input_side: in pixels; None takes the model's own.
       precision: of the network's arithmetic; features are float64 with `float64`, else float32.
+      readout: what is done to the features (`bench.backbones.readout`); the label of the backbone has to name it.
 
     Raises:
       InputError: if the repository is of neither kind, or cannot be downloaded.
@@ -62,11 +66,12 @@ def hf_hub(
         if 'architecture' in config:
             fixed = config.get('pretrained_cfg', config).get('fixed_input_size')
             kwargs = {'img_size': input_side} if input_side and fixed else {}
-            return timm_source.load(
+            backbone = timm_source.load(
                 f'hf-hub:{argument}', weights, device, model_kwargs=kwargs, input_side=input_side, precision=precision
             )
+            return replace(backbone, readout=Readout(readout))
         if 'model_cfg' in _config(repository, _OPEN_CLIP, revision):
-            return _open_clip(repository, weights, device, input_side, precision)
+            return replace(_open_clip(repository, weights, device, input_side, precision), readout=Readout(readout))
     except InputError:
         raise
     except Exception as error:

@@ -9,6 +9,7 @@ import torch
 from bench.backbones import mocov3, open_clip_source, timm_source
 from bench.backbones.base import Backbone
 from bench.backbones.catalogue import CATALOGUE, PublishedBackbone
+from bench.backbones.readout import Readout, ReadoutKind
 from bench.backbones.remembered import weights_in
 from bench.backbones.weights import Weights, fetch, local_file, of_checkpoint, without_revisions
 from bench.core.ranges import PositiveInt, Since
@@ -35,6 +36,7 @@ def named(
     input_side: PositiveInt | None = None,
     precision: Precision = 'float32',
     interpolation: Annotated[Interpolation | None, Since('2026-11', neutral=None)] = None,
+    readout: ReadoutKind = 'none',
 ) -> Backbone:
     """Return a published backbone with the feature, pooling and preprocessing of the catalogue (docs/backbones.md).
 
@@ -50,6 +52,7 @@ def named(
       input_side: in pixels; None takes the catalogue's.
       precision: of the network's arithmetic; features are float64 with `float64`, else float32.
       interpolation: filter that resizes images, for selection, distillation and probes alike; None takes the catalogue's.
+      readout: what is done to the features (`bench.backbones.readout`); the label of the backbone has to name it.
 
     Raises:
       InputError: if the checkpoint is missing, keys or shapes do not match, or the weights cannot be downloaded.
@@ -59,7 +62,9 @@ def named(
     load = LOADERS[published.loader]
     backbone = load(published.argument, weights, device, input_side=side, precision=precision, **published.settings)
     _check_facts(published, backbone, side)
-    return replace(backbone, feature=published.feature, interpolation=interpolation or published.interpolation)
+    return replace(
+        backbone, feature=published.feature, interpolation=interpolation or published.interpolation, readout=Readout(readout)
+    )
 
 
 def _weights(published: PublishedBackbone, checkpoint: str, revision: str, places: Places) -> Weights:

@@ -3,12 +3,14 @@
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from bench.backbones.base import Backbone, frozen_backbone
+from bench.backbones.readout import Readout, ReadoutKind
 from bench.backbones.remembered import weights_in
 from bench.backbones.state_dicts import load_checkpoint
 from bench.backbones.weights import Origin, Weights, is_offline, open_weights
@@ -38,6 +40,7 @@ def open_clip(
     *,
     checkpoint: str = '',
     precision: Precision = 'float32',
+    readout: ReadoutKind = 'none',
 ) -> Backbone:
     """Return the image tower of an open_clip model: the projected image embedding, not normalised.
 
@@ -49,13 +52,14 @@ def open_clip(
       checkpoint: file (safetensors or torch) with the weights of the whole model or of its image tower, relative to
         `weights_root`; '' takes the tag's weights from the hub's cache or the network.
       precision: of the network's arithmetic; features are float64 with `float64`, else float32.
+      readout: what is done to the features (`bench.backbones.readout`); the label of the backbone has to name it.
 
     Raises:
       InputError: if the architecture or tag is unknown, the checkpoint is missing or does not match, or the weights cannot
         be downloaded.
     """
     wanted, weights = open_weights('open_clip', argument, checkpoint=checkpoint, root=places.weights_root)
-    return load(wanted, weights, device, precision=precision)
+    return replace(load(wanted, weights, device, precision=precision), readout=Readout(readout))
 
 
 def load(

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from bench.backbones.base import Backbone, frozen_backbone
+from bench.backbones.readout import Readout, ReadoutKind
 from bench.backbones.remembered import weights_in
 from bench.backbones.state_dicts import Conversion, load_checkpoint
 from bench.backbones.weights import Origin, Weights, is_offline, open_weights, without_revisions
@@ -40,6 +41,7 @@ def timm(
     pretrained_cfg: Mapping[str, Any] | None = None,
     input_side: PositiveInt | None = None,
     precision: Precision = 'float32',
+    readout: ReadoutKind = 'none',
 ) -> Backbone:
     """Return a timm model as a frozen feature extractor: the input of its classifier, pooled as timm's default does.
 
@@ -55,6 +57,7 @@ def timm(
         with other preprocessing.
       input_side: in pixels; None takes the model's own.
       precision: of the network's arithmetic; features are float64 with `float64`, else float32.
+      readout: what is done to the features (`bench.backbones.readout`); the label of the backbone has to name it.
 
     Raises:
       InputError: if the model is unknown, the checkpoint is missing or does not match, or the weights cannot be downloaded.
@@ -63,10 +66,11 @@ def timm(
         raise InputError(f'timm:{argument}: expected a timm model; for a repository on the hub use the name {argument}')
     # the revision is part of the name, not a setting, because settings enter the keys of records
     model, weights = open_weights('timm', argument, checkpoint=checkpoint, root=places.weights_root)
-    return load(
+    backbone = load(
         model, weights, device, model_kwargs=model_kwargs, pretrained_cfg=pretrained_cfg, input_side=input_side,
         precision=precision,
     )
+    return replace(backbone, readout=Readout(readout))
 
 
 def load(

@@ -10,6 +10,7 @@ shown as `label`. `run.methods = ['lgm', 'no_pyramid=lgm']` with `no_pyramid/lgm
 
 import inspect
 import os
+import re
 import tokenize
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -100,7 +101,16 @@ class Config:
         row, argument = registry.find(kind, target)
         if label and not config_parser.IDENTIFIER_RE.match(label):
             raise InputError(f'{kind} {name!r}: a label is one word of letters, digits and underscores, got {label!r}')
-        return Choice(kind, label or target, row, argument, self.settings(kind, row, scope=label, follow=follow))
+        settings = self.settings(kind, row, scope=label, follow=follow)
+        choice = Choice(kind, label or target, row, argument, settings)
+        # two readouts of a network are two backbones in every table
+        if kind == 'backbone' and (readout := settings.get('readout', 'none')) not in ('none', *choice.label.split('_')):
+            better = re.sub(r'\W+', '_', choice.label)
+            raise InputError(
+                f'backbone {name!r} has the readout {readout!r}: expected a label that ends in it, such as '
+                f'{better}_{readout}={target}, and its settings bound under that label'
+            )
+        return choice
 
     def settings(self, kind: str, row: Row, *, scope: str = '', follow: str = '') -> dict[str, Any]:
         """Return all settings of a row: its defaults, then the settings and scoped bindings of its bases, then its own."""

@@ -55,7 +55,7 @@ class FeatureStore:
             'source': backbone.source,
             'weights': backbone.fingerprint,
             'mean_std': [backbone.mean, backbone.std],
-            'feature': backbone.feature,
+            'feature': backbone.output,
             'precision': backbone.precision,
             'device': backbone.device.type,
             'view': view.key(),

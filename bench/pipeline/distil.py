@@ -67,8 +67,9 @@ def distil(session: Session, cell: Cell, *, force: bool, logs: CellLogs) -> tupl
         logs.show(step, x_NCHW)
         film.add(step, x_NCHW)
 
+    backbone = session.backbone(cell.source, session.dataset(cell.dataset)) if cell.source else None
     task = Task(
-        train=plan.train, ipc=cell.ipc or 0, seed=cell.seed, backbone=plan.backbone, store=store if plan.backbone else None,
+        train=plan.train, ipc=cell.ipc or 0, seed=cell.seed, backbone=backbone, store=store if backbone else None,
         log=logs.log, show=show, title=f'{cell.method.label} on {cell.dataset.label}' if world.leads else '',
         source_set=None if kept else _source_set(session, cell, force=force), checkpoint=checkpoint, world=world,
     )

@@ -38,7 +38,8 @@ def probe(
     Raises:
       Exception: any exception of the protocol.
     """
-    store, dataset, backbone = session.store, session.dataset(cell.dataset), session.backbone(cell.eval)
+    store, dataset = session.store, session.dataset(cell.dataset)
+    backbone = session.backbone(cell.eval, dataset)
     encoded = store.images_encoded
     with measured(session.device) as cost:
         score = cell.protocol.call(_task(cell, distilled, dataset, backbone, store))

@@ -7,9 +7,11 @@ from typing import Any
 
 from bench.backbones import remembered
 from bench.backbones.base import Backbone
+from bench.backbones.readout import Readout
 from bench.config.gin_files import Choice
 from bench.core.types import Dataset, Places
 from bench.features.store import FeatureStore
+from bench.features.views import CenterView
 from bench.machine.processes import ALONE, World
 
 
@@ -40,13 +42,27 @@ class Session:
             self._datasets[choice.label] = replace(choice.call(self.places), name=choice.label)
         return self._datasets[choice.label]
 
-    def backbone(self, choice: Choice) -> Backbone:
-        """Return a backbone on the session's device, named by its label."""
+    def backbone(self, choice: Choice, dataset: Dataset | None = None) -> Backbone:
+        """Return a backbone on the session's device, named by its label.
+
+        A readout with statistics takes those of the training images of `dataset`. Without a data set it waits, which is
+        enough for the facts of the backbone.
+        """
         if choice.label not in self._backbones:
             made = choice.call(self.places, self.device)
             self._backbones[choice.label] = replace(made, name=choice.label)
             remembered.remember(self._memo(choice), made.fingerprint)
-        return self._backbones[choice.label]
+        backbone = self._backbones[choice.label]
+        return self._fitted(backbone, dataset) if dataset and backbone.readout.waits else backbone
+
+    def _fitted(self, backbone: Backbone, dataset: Dataset) -> Backbone:
+        key = f'{backbone.name} for {dataset.name}'
+        if key not in self._backbones:
+            train, view = dataset.train, CenterView(backbone.input_side, backbone.interpolation)
+            f_ND = self.store.features(train, replace(backbone, readout=Readout()), view)[0]
+            readout = backbone.readout.fitted(f_ND, of=train.fingerprint, device=backbone.device, dtype=backbone.dtype)
+            self._backbones[key] = replace(backbone, readout=readout)
+        return self._backbones[key]
 
     def weights(self, choice: Choice) -> str:
         """Return the fingerprint of a backbone's weights. If it is not known from the files, the backbone is built."""

@@ -575,7 +575,7 @@ PROBES = (
     ),
     Mutant(
         'tested_on_source', 'a probe is trained and tested on the backbone that made the images',
-        'bench/pipeline/probe.py', 'session.backbone(cell.eval)\n', 'session.backbone(cell.source or cell.eval)\n', (_RUN,),
+        'bench/pipeline/probe.py', 'session.backbone(cell.eval, ', 'session.backbone(cell.source or cell.eval, ', (_RUN,),
     ),
     Mutant(
         'other_photographs', 'the probe is trained on the first images of the split and not on the chosen ones',

@@ -5,6 +5,7 @@ contrast). They ship with the project, so that everything can be tried without a
 """
 
 import textwrap
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from bench.backbones.base import Backbone, frozen_backbone
+from bench.backbones.readout import Readout, ReadoutKind
 from bench.backbones.remembered import weights_in
 from bench.backbones.tiny.facts import (
     ARCHITECTURES,
@@ -34,7 +36,9 @@ def _weights(name: str, places: Places, **settings: Any) -> list[Path]:
 
 
 @weights_in(_weights)
-def tiny(name: str, places: Places, device: torch.device, *, precision: Precision = 'float32') -> Backbone:
+def tiny(
+    name: str, places: Places, device: torch.device, *, precision: Precision = 'float32', readout: ReadoutKind = 'none'
+) -> Backbone:
     """Return an embedded encoder, frozen.
 
     Args:
@@ -43,8 +47,10 @@ def tiny(name: str, places: Places, device: torch.device, *, precision: Precisio
       device: where it runs.
       precision: `bfloat16` runs convolutions and matrix products in bfloat16; features are float64 with `float64`, else
         float32.
+      readout: what is done to the features (`bench.backbones.readout`); the label of the backbone has to name it.
     """
-    return encoder_from_file(WEIGHTS_DIR / f'{name}.safetensors', name=name, device=device, precision=precision)
+    encoder = encoder_from_file(WEIGHTS_DIR / f'{name}.safetensors', name=name, device=device, precision=precision)
+    return replace(encoder, readout=Readout(readout))
 
 
 def encoder_from_file(
