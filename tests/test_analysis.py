@@ -767,7 +767,7 @@ def test_the_command_writes_the_analysis_of_a_results_folder(tmp_path):
         (['transfer'], ["analyze.analysis = 'transfr'"], "unknown analysis 'transfr'; did you mean transfer?"),
         (['transfer'], ["analyze.analysis = ''"], 'expected analyze.analysis = NAME, see python -m bench.list --analyses'),
         (['transfer'], [], 'of the required cells have no record in'),
-        (['transfer'], [], 'python -m bench.run --gin_file=gin/suites/plumage.gin --results_dir='),
+        (['transfer'], [], 'python -m bench.run --gin_file=gin/suites/aviary.gin --results_dir='),
         (['ablation'], [], '--gin_file=gin/suites/ablation.gin'),
         (['spurious'], [], '--gin_file=gin/suites/spurious.gin'),
         (['transfer'], ['transfer.ipc = 0'], 'transfer.ipc: expected an integer >= 1, got 0'),
@@ -820,7 +820,7 @@ def test_every_cell_that_an_analysis_reads_is_made_by_the_file_it_names(path):
         analysis = config.choose('analysis', chosen['analysis'])
     made_by = ROOT / chosen['made_by']
     assert made_by.is_file()
-    evidence = Planned(ROOT / 'gin' / 'suites' / 'plumage.gin', made_by, made_by=chosen['made_by'])
+    evidence = Planned(ROOT / 'gin' / 'suites' / 'aviary.gin', made_by, made_by=chosen['made_by'])
     with contextlib.suppress(EverythingIsThere):
         assert analysis.call(evidence).tables
     # and the check would notice: without one cell, or without the file, it is missing
