@@ -28,9 +28,10 @@ from bench.results import gate, published
 from bench.results.statistics import Estimate
 from tests import commands
 
-FILES = sorted((ROOT / 'gin' / 'claims').glob('*.gin'))
+MADE_UP = ROOT / 'tests' / 'claims.gin'
+FILES = [MADE_UP, *sorted((ROOT / 'gin' / 'claims').glob('*.gin'))]
 CLIP, DINO, MIM, MOCO = BACKBONES = ('tiny_clip', 'tiny_dino', 'tiny_mim', 'tiny_moco')
-LGM = 'lgm_fast'  # the method of the embedded suite
+LGM = 'lgm_fast'  # the method of the made-up suite
 COUNT = 200  # test images: a difference of 10 of them is settled
 REAL = {'random': 0.4, 'centroid': 0.6, 'herding': 0.6, 'k_center': 0.58, 'neighbors': 0.55}
 # on its own backbone, on the others; the number of views is judged on its own backbone alone
@@ -134,8 +135,8 @@ def suite_of(path, evidence):
 
 
 def suites(folder):
-    """Return the suites of gin/claims, the embedded one first."""
-    return sorted((suite_of(path, Evidence(folder)) for path in FILES), key=lambda suite: suite.dataset != 'plumage')
+    """Return the made-up suite and those of gin/claims."""
+    return [suite_of(path, Evidence(folder)) for path in FILES]
 
 
 @pytest.fixture(scope='module')
@@ -464,7 +465,7 @@ def test_two_records_for_one_cell_are_an_error_and_no_verdict(results):
 
 def test_the_suites_gin_files_make_every_record_that_a_claim_reads():
     evidence = Planned(*suite_files())
-    suite = replace(suites(ROOT / 'nowhere')[0], evidence=evidence)
+    suite = replace(suite_of(ROOT / 'gin' / 'claims' / 'aviary.gin', evidence), evidence=evidence)
     for claim in CLAIMS:
         if claim.number == 13:
             with pytest.raises(EverythingIsThere):
@@ -487,7 +488,7 @@ def test_the_page_and_the_brief_table(made):
     page = verdicts.markdown([(first, judged)], others)
     lines = page.splitlines()
     assert lines[0] == '# The claims of arXiv 2511.16674, checked'
-    assert '## embedded: plumage through four small encoders' in lines
+    assert '## made up: plumage through four small encoders' in lines
     assert 'Of 3 claims, 2 hold, 1 lack records. LGM is `lgm_fast` here, a preset.' in lines
     second = CLAIMS[1]
     row = f'| 2 | {second.text} | **holds** | effect 2 | {second.published_for(first)} | numbers 2 | {second.rule} |'
@@ -503,7 +504,7 @@ def test_the_page_and_the_brief_table(made):
 
 
 def run_main(monkeypatch, **values):
-    values = {'into': None, 'gin_file': [], 'gin_bindings': [], 'plugin': [], **values}
+    values = {'into': None, 'gin_file': [str(path) for path in FILES], 'gin_bindings': [], 'plugin': [], **values}
     monkeypatch.setattr(claims.flags, 'FLAGS', SimpleNamespace(**values))
     return claims.main()
 
@@ -514,7 +515,7 @@ def test_a_document_shows_the_verdicts_between_its_markers(results, monkeypatch)
     document.write_text('# Mine\n<!-- claims:start -->\nstale\n<!-- claims:end -->\nafter\n')
     assert run_main(monkeypatch, results_dir=str(results), into=str(document)) == 0
     shown = document.read_text()
-    assert shown.startswith('# Mine\n<!-- claims:start -->\n\nSuite: embedded')
+    assert shown.startswith('# Mine\n<!-- claims:start -->\n\nSuite: made up')
     assert shown.endswith('<!-- claims:end -->\nafter\n')
     assert 'stale' not in shown and shown.count('| holds |') == 15
     page = (results / 'claims.md').read_text()
@@ -545,7 +546,7 @@ def test_nothing_to_judge_is_one_line_and_writes_nothing(tmp_path, monkeypatch, 
 @pytest.mark.parametrize('path', FILES, ids=lambda path: path.stem)
 def test_the_command_judges_the_suite_of_a_file_and_uses_each_of_its_bindings(path, results):
     suite = suite_of(path, Evidence(results))
-    assert suite.has_records() == (path.stem == 'embedded') and (ROOT / suite.made_by).is_file()
+    assert suite.has_records() == (path == MADE_UP) and (ROOT / suite.made_by).is_file()
     first = suite.backbones[0]
     put(results, suite.method, right(0.5, count=COUNT), source=first, on=first, dataset=suite.dataset, seed=9)
     done = commands.run('bench.claims', f'--gin_file={path}', f'--results_dir={results}')
@@ -567,6 +568,6 @@ def test_the_command_judges_the_suite_of_a_file_and_uses_each_of_its_bindings(pa
 )
 def test_a_file_that_describes_no_suite_is_one_line(line, said, results):
     before = files_below(results)
-    arguments = [f'--gin_file={ROOT / "gin" / "claims" / "embedded.gin"}', f'--gin_bindings={line}']
+    arguments = [f'--gin_file={MADE_UP}', f'--gin_bindings={line}']
     done = commands.run('bench.claims', *arguments, f'--results_dir={results}')
     assert done.status == 2 and said in done.err and done.err.count('\n') == 1 and files_below(results) == before
