@@ -7,10 +7,12 @@
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from absl import flags
 
+from bench.config import registry
 from bench.core import cli
 from bench.core.errors import InputError
 from bench.results.summary import counted, read
@@ -22,7 +24,8 @@ def run(results_dir: Path | str, into: Sequence[Path | str] = (), *, with_publis
 
     The tables are also written into the documents `into`, between their leaderboard markers.
     """
-    board = read(results_dir, with_published=with_published)
+    tuned = {name: row.tuned for name, row in registry.rows('method').items()}
+    board = replace(read(results_dir, with_published=with_published), tuned=tuned)
     for problem in board.problems:
         print(f'ignored: {problem}', file=sys.stderr)
     ignored = f'{counted(len(board.problems), "file")} ignored, see above' if board.problems else ''

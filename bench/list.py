@@ -21,7 +21,7 @@ from bench.core.tables import aligned, replace_block
 def listing(kinds: Sequence[str] = registry.KINDS, *, weights_root: Path | None = None) -> str:
     """Return the names of these kinds in aligned columns, one block per kind; open names appear as `timm:<model name>`.
 
-    Backbones have an additional column that says where their weights are.
+    Backbones have an additional column that says where their weights are, methods one with their tuning budget.
     """
     blocks = []
     for kind in kinds:
@@ -29,6 +29,8 @@ def listing(kinds: Sequence[str] = registry.KINDS, *, weights_root: Path | None 
         columns = [[_shown(row) for row in rows], [row.summary for row in rows]]
         if kind == 'backbone':
             columns.insert(1, [whereabouts(row.name, weights_root) for row in rows])
+        if kind == 'method':
+            columns.append([f'tuned: {row.tuned or "not stated"}' for row in rows])
         blocks.append(f'{registry.plural(kind)}\n{aligned(zip(*columns, strict=True), indent="  ")}\n')
     return '\n'.join(blocks)
 

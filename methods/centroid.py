@@ -5,6 +5,8 @@ import numpy as np
 from bench.distillation.distilled_set import DistilledSet
 from bench.distillation.task import Task, method
 
+TUNED = 'nothing to tune'
+
 
 @method(seed=False, real=True)
 def centroid(task: Task) -> DistilledSet:

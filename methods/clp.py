@@ -13,6 +13,7 @@ from bench.core.ranges import Positive, PositiveInt
 from methods._synthesis import Loss, RealFeatures, Synthetic, synthesis
 
 FOLLOWS = 'lgm_fast'
+TUNED = 'strength and temperature; number of settings not recorded'
 
 
 @synthesis

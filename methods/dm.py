@@ -8,6 +8,7 @@ from torch import Tensor
 from methods._synthesis import Loss, RealFeatures, Synthetic, synthesis
 
 FOLLOWS = 'lgm_fast'
+TUNED = 'nothing of its own'
 
 
 @synthesis

@@ -6,6 +6,10 @@ from bench.distillation.distilled_set import DistilledSet
 from bench.distillation.task import Task, method
 
 # Candidates whose distances differ by less than this share of the largest squared norm are compared by the exact formula.
+
+TUNED = 'nothing to tune'
+
+
 _ROUNDING = 1e-10
 
 

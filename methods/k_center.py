@@ -11,6 +11,10 @@ from bench.distillation.distilled_set import DistilledSet
 from bench.distillation.task import Task, method
 
 # Number of images whose features are held in float64 at a time.
+
+TUNED = 'nothing to tune'
+
+
 _BLOCK = 4096
 # Size of the pool of farthest images, in which the next choices are searched without a pass over all images, and the maximum
 # number of choices from one pool.

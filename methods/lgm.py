@@ -13,6 +13,8 @@ from bench.core.ranges import NonNegative, PositiveInt, Since
 from methods._synthesis import Loss, RealFeatures, Synthetic, synthesis
 from methods._synthesis.gradient import gradient_distance, probe_gradient, random_probes
 
+TUNED = 'nothing, the released settings'
+
 
 @synthesis
 def lgm(

@@ -7,6 +7,8 @@ from bench.distillation.distilled_set import DistilledSet
 from bench.distillation.task import Task, method
 from bench.features.similarity import nearest_in_class
 
+TUNED = 'nothing of its own'
+
 
 @method(seed=False, of=lambda settings: settings['of'], real=True)
 def neighbors(task: Task, *, of: str = 'lgm') -> DistilledSet:

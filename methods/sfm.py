@@ -10,6 +10,7 @@ from torch import Tensor
 from methods._synthesis import Loss, RealFeatures, Synthetic, synthesis
 
 FOLLOWS = 'lgm_fast'
+TUNED = 'nothing, one view per update as published'
 
 
 @synthesis

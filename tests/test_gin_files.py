@@ -103,6 +103,12 @@ def test_a_file_of_the_suite_runs_on_the_toy_world(path, run_bench):
     assert 'toy_data' in outcome.out and 'FAILED' not in outcome.out
 
 
+@pytest.mark.parametrize('path', METHODS, ids=lambda path: path.stem)
+def test_the_head_of_a_methods_file_says_how_it_was_tuned(path):
+    name = 'lgm' if path.stem == 'lgm_released' else path.stem
+    assert f'# Tuned: {registry.find("method", name)[0].tuned}.\n' in path.read_text()
+
+
 def includes(path):
     """Return the paths of the files that a file includes, by way of others too."""
     text = Path(path).read_text()

@@ -180,6 +180,12 @@ def test_cost_counts_the_views_of_a_methods_updates(tmp_path):
     assert '| lgm | 1 | 50.0 ± 24.0† | 1 x 1 | 4k images, 2 s |' in tables.markdown(board)
 
 
+def test_tuning_budgets_are_listed_for_the_methods_of_the_board(tmp_path):
+    put(tmp_path, 'lgm', (0.5,), source='tiny_a')
+    board = replace(summary.read(tmp_path), tuned={'lgm': 'two settings', 'dm': 'three'})
+    assert tables.markdown(board).endswith('\n\n- lgm: two settings\n')
+
+
 def test_statistics_worked_by_hand(tmp_path):
     put(tmp_path, 'random', (0.5, 0.6), seed=0, images_encoded=30)
     put(tmp_path, 'random', (0.7, 0.8), seed=1, images_encoded=10)

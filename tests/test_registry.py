@@ -46,6 +46,11 @@ def test_names_are_unique_across_kinds_and_summaries_are_one_line():
         assert row.summary and '\n' not in row.summary, row.name
 
 
+def test_every_method_states_its_tuning_budget():
+    for row in registry.rows('method').values():
+        assert row.tuned and '\n' not in row.tuned, f'{row.name}: write TUNED = ... in its file'
+
+
 def test_every_kind_has_names_of_its_own_that_are_no_commands():
     assert registry.KINDS == ('method', 'dataset', 'backbone', 'protocol', 'recipe', 'analysis')
     assert [registry.plural(kind) for kind in ('method', 'recipe', 'analysis')] == ['methods', 'recipes', 'analyses']

@@ -44,7 +44,8 @@ class Row:
     defaults. `argument` describes the part after the colon of an open name such as `timm:<model name>`; `fixed` is the
     argument that a plain name stands for. `base` names another row: its settings and gin bindings, and those of its own
     base, apply to this row too, unless this row has its own (`lineage`). A variant has its base's function, a follower has
-    another one. `rules` is the frozen name of a protocol's rules. Keys contain it instead of the code's location; if it is
+    another one. `tuned` is a method's tuning budget (TUNED in its file): what was chosen, on which images, of how many
+    settings. `rules` is the frozen name of a protocol's rules. Keys contain it instead of the code's location; if it is
     '', keys contain the row's name. `version` is raised when the code gives different numbers than before (a method's file
     declares VERSION). `input_side` is a backbone's input in pixels, if it is known without loading the network.
     """
@@ -59,6 +60,7 @@ class Row:
     rules: str = ''
     input_side: int | None = None
     version: int = 1
+    tuned: str = ''
 
     @property
     def identifier(self) -> str:
@@ -111,7 +113,7 @@ def register_method(function: Callable[..., Any] | None = None, *, base: str = '
         declared = _declared(getattr(module, '__file__', None))
         register('method', Row(
             function.__name__, function, lines[0] if lines else '', settings={**declared.settings, **settings},
-            base=base or declared.follows,
+            base=base or declared.follows, tuned=declared.tuned,
         ))  # fmt: skip
         return function
 
@@ -220,7 +222,7 @@ def _method_rows(folder: Path) -> dict[str, Row]:
                 raise InputError(f'VARIANT_OF of {folder / line[-1]}: expected another method of this folder, but {wrong}')
             line.append(base)
         target = f'methods.{line[-1]}:{line[-1]}'
-        found[name] = Row(name, target, own.summary, own.settings, base=own.variant_of or own.follows)
+        found[name] = Row(name, target, own.summary, own.settings, base=own.variant_of or own.follows, tuned=own.tuned)
     return found
 
 
@@ -229,7 +231,7 @@ def _entry_point_row(kind: str, name: str, value: str) -> Row:
     """Return the row of an entry point. A method's file is read for its constants, but not run."""
     declared = _declared(_file_of(value.partition(':')[0]) if kind == 'method' else None)
     summary = declared.summary or f'plug-in from {value}'
-    return Row(name, value, summary, settings=declared.settings, base=declared.follows)
+    return Row(name, value, summary, settings=declared.settings, base=declared.follows, tuned=declared.tuned)
 
 
 def _file_of(module: str) -> str | None:
@@ -249,6 +251,7 @@ class _Declared:
     summary: str = ''
     follows: str = ''
     variant_of: str = ''
+    tuned: str = ''
     settings: dict[str, Any] = field(default_factory=dict)
 
 
@@ -269,7 +272,7 @@ def _declared(path: Path | str | None) -> _Declared:
         if not isinstance(node, (ast.Assign, ast.AnnAssign, ast.AugAssign)):
             continue
         targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-        for name in {getattr(target, 'id', '') for target in targets} & {'VARIANT_OF', 'FOLLOWS', 'SETTINGS'}:
+        for name in {getattr(target, 'id', '') for target in targets} & {'VARIANT_OF', 'FOLLOWS', 'SETTINGS', 'TUNED'}:
             kind = dict if name == 'SETTINGS' else str
             try:
                 found[name.lower()] = ast.literal_eval(node.value) if node.value else None

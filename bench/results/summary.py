@@ -25,8 +25,8 @@ Columns of a row, accuracies in percent (`bench.results.statistics` says how int
 import json
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from operator import itemgetter
 from pathlib import Path
@@ -56,13 +56,15 @@ COLUMNS = (
 class Board:
     """The leaderboard: rows and standings of `summarise`, warnings about them, and one message for each ignored file.
 
-    `standings` maps what identifies a table (`table_of`) to the standings of its methods.
+    `standings` maps what identifies a table (`table_of`) to the standings of its methods, `tuned` methods to their tuning
+    budgets.
     """
 
     rows: list[Row]
     standings: dict[tuple[str, ...], list[Standing]]
     warnings: list[str]
     problems: list[str]
+    tuned: Mapping[str, str] = field(default_factory=dict)
 
 
 # --- records -> rows --------------------------------------------------------------------------------------------------

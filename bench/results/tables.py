@@ -44,6 +44,7 @@ _OVERALL = (
     f'A task is a data set and an eval backbone; the test needs {LEAST_TASKS}. Tasks of one data set share their images, so '
     'the p-values are somewhat too small.'
 )
+_TUNED = 'What was chosen for a method before the tables, and on which images.'
 _SOFT = (
     'Trained on soft labels: not comparable with any table of hard labels, because a soft label carries more information '
     'per image, one float per class instead of one class.'
@@ -94,7 +95,7 @@ def markdown(board: Board, *, transfer: bool = True) -> str:
         lines.append(tables.markdown(list(map(markdown_escape, table.head)), body, right=range(2, len(table.head))))
         lines += ['', *(f'- {markdown_escape(note)}' for note in table.notes)] if table.notes else []
         lines += _standings(board.standings.get(table.where, []))
-    lines += _overall(board.rows)
+    lines += _overall(board.rows) + _tuned(board)
     if board.warnings:
         lines += ['', '## Warnings', '', *(f'- {markdown_escape(warning)}' for warning in board.warnings)]
     return '\n'.join(lines) + '\n'
@@ -131,6 +132,13 @@ def _overall(rows: Sequence[Row]) -> list[str]:
             f'{found.p:.2g}. Different by Nemenyi at 5 %: {differs}.'
         )
     return ['', '## Over all data sets', '', _OVERALL, '', *map(markdown_escape, lines)] if lines else []
+
+
+def _tuned(board: Board) -> list[str]:
+    """Return the lines with the tuning budget of each method that is on the board under its own name."""
+    shown = sorted({row['method'] for row in board.rows} & board.tuned.keys())
+    lines = [f'- {markdown_escape(name)}: {markdown_escape(board.tuned[name] or "not stated")}' for name in shown]
+    return ['', '## Tuning budgets', '', _TUNED, '', *lines] if lines else []
 
 
 def text(board: Board) -> str:
