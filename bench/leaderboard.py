@@ -15,8 +15,14 @@ from absl import flags
 from bench.config import registry
 from bench.core import cli
 from bench.core.errors import InputError
-from bench.results.summary import counted, read
+from bench.results.summary import Board, counted, read
 from bench.results.tables import text, update, write
+
+
+def board_of(results_dir: Path | str, *, with_published: bool = True) -> Board:
+    """Return the leaderboard of a results folder, with the tuning budgets of all methods that are known here."""
+    tuned = {name: row.tuned for name, row in registry.rows('method').items()}
+    return replace(read(results_dir, with_published=with_published), tuned=tuned)
 
 
 def run(results_dir: Path | str, into: Sequence[Path | str] = (), *, with_published: bool = True) -> int:
@@ -24,8 +30,7 @@ def run(results_dir: Path | str, into: Sequence[Path | str] = (), *, with_publis
 
     The tables are also written into the documents `into`, between their leaderboard markers.
     """
-    tuned = {name: row.tuned for name, row in registry.rows('method').items()}
-    board = replace(read(results_dir, with_published=with_published), tuned=tuned)
+    board = board_of(results_dir, with_published=with_published)
     for problem in board.problems:
         print(f'ignored: {problem}', file=sys.stderr)
     ignored = f'{counted(len(board.problems), "file")} ignored, see above' if board.problems else ''

@@ -17,13 +17,13 @@ def main() -> int:
     from bench.config import plugins
     from bench.config.gin_files import loaded
     from bench.core.progress import remark
+    from bench.leaderboard import board_of
     from bench.machine.device import choose_device
     from bench.machine.processes import join, leave
     from bench.pipeline.execute import execute
     from bench.pipeline.grid import RUN, grid
     from bench.pipeline.prepare import prepare
     from bench.pipeline.session import Session
-    from bench.results.summary import read
     from bench.results.tables import text, write
 
     if not FLAGS.gin_file and not FLAGS.gin_bindings:
@@ -50,7 +50,7 @@ def main() -> int:
     if not world.leads:
         return 0
 
-    board = read(results_dir)
+    board = board_of(results_dir)
     write(board, results_dir=results_dir)
     print(text(board))
     print(f'leaderboard: {results_dir / "leaderboard.md"}; pictures: {results_dir / "distilled"}/.../contact_sheet.png')

@@ -420,7 +420,7 @@ def test_the_leaderboard_imports_neither_torch_nor_gin():
 if __name__ == '__main__':
     shutil.rmtree(GOLDEN / 'records', ignore_errors=True)
     make_golden_records(GOLDEN)
-    tables.write(summary.read(GOLDEN), results_dir=GOLDEN)
+    assert _command(GOLDEN).returncode == 0
 
 
 def test_a_document_shows_the_tables_between_its_markers(tmp_path):
