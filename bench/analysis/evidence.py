@@ -266,7 +266,7 @@ def with_others(asked: Sequence[str], others: Iterable[str]) -> list[str]:
 
 def short_name(backbone: str) -> str:
     """Return a shortened name of a backbone for plots and lists."""
-    return backbone.removeprefix('tiny_').partition('_vit')[0]
+    return backbone.removeprefix('tiny_').removeprefix('wild_').partition('_vit')[0]
 
 
 def cell_name(dataset: str, method: str, source: str, tested: str, ipc: int | None = 1) -> str:
