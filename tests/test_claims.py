@@ -457,6 +457,19 @@ def test_the_worst_group_is_told(made_suite):
     assert numbers.startswith('lgm_fast minus the best real baseline: clip -5.0 [')
 
 
+def test_the_published_method_is_judged_where_its_records_suffice(results):
+    assert {verdict_of(number, results).of for number in (1, 3)} == {''}
+    for on in BACKBONES:
+        write_cell(results, own('lgm', on), [0.82, 0.83, 0.84])
+        assert verdict_of(3, results).of == ('lgm' if on == BACKBONES[-1] else '')
+    verdicts_now = [(claim, verdict_of(claim.number, results)) for claim in CLAIMS]
+    # transfer, other data sets and variants have records of the preset alone
+    judged_so = [claim.number for claim, verdict in verdicts_now if verdict.of == 'lgm']
+    assert judged_so == [1, 2, 3, 14] and 'lgm 83.0' in dict(enumerate(v.numbers for _, v in verdicts_now))[1]
+    page = verdicts.markdown([(suites(results)[0], verdicts_now)], [])
+    assert 'LGM is `lgm_fast` here, a preset; on claims 1, 2, 3, 14 the published `lgm`.' in page
+
+
 def test_two_records_for_one_cell_are_an_error_and_no_verdict(results):
     put(results, LGM, right(0.5, count=COUNT), source=MIM, on=MIM, dataset='plumage', settings={'rate': 2})
     with pytest.raises(InputError, match='two records of one cell and seed'):

@@ -36,12 +36,13 @@ CLAIMS: list[Claim] = []
 
 
 def claim(
-    number: int, text: str, *, rule: str, published: str | Callable[[Suite], str], in_tables: bool = False
+    number: int, text: str, *, rule: str, published: str | Callable[[Suite], str], in_tables: bool = False,
+    variants: bool = False,
 ) -> Callable[[Callable[[Suite], Verdict]], Callable[[Suite], Verdict]]:
     """Decorator that adds a function to CLAIMS."""
 
     def add(decided: Callable[[Suite], Verdict]) -> Callable[[Suite], Verdict]:
-        CLAIMS.append(Claim(number, text, rule, published, decided, in_tables))
+        CLAIMS.append(Claim(number, text, rule, published, decided, in_tables, variants))
         return decided
 
     return add
@@ -151,6 +152,7 @@ def _published_ablation() -> str:
 
 @claim(
     7, 'Removing augmentation hurts most, then the pyramid, then decorrelation, same-model and cross-model',
+    variants=True,
     rule=f'each difference between successive variants above 0, same-model and cross-model, {_EACH}; effect: LGM without '
     'augmentation - LGM, same-model',
     published=_published_ablation(), in_tables=True,
@@ -170,6 +172,7 @@ def ablation_order(suite: Suite) -> Verdict:
 
 @claim(
     8, 'The pyramid matters more cross-model than same-model',
+    variants=True,
     rule='difference of the two accuracy losses above 0, at 5 %; effect: that difference',
     published='ImageNet-100, accuracy loss without pyramid: same model 1.5, other models 10.7 (difference 9.2)',
     in_tables=True,
@@ -182,6 +185,7 @@ def pyramid_matters_across(suite: Suite) -> Verdict:
 
 @claim(
     9, 'More augmented views per update help (A = 1, 3, 10)',
+    variants=True,
     rule=f'each difference between successive variants above 0, {_EACH}; effect: ten views - one view',
     published='stated without a table',
 )

@@ -1,5 +1,6 @@
 """A suite: data sets and backbones whose records are judged together, with the queries that claims make, and verdicts."""
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -27,11 +28,13 @@ class Verdict:
     """The outcome of a claim, the effect that it is about with its interval, and the results in detail.
 
     The outcome is `HOLDS`, 'holds on k of n', `OPEN` with the difference that could have been seen, `REVERSED` or `UNKNOWN`.
+    `of` is the label of the method that stood for LGM, '' if it is the suite's.
     """
 
     outcome: str
     effect: str
     numbers: str = ''
+    of: str = ''
 
 
 def decide(cases: Mapping[str, Estimate]) -> tuple[str, list[str]]:
@@ -66,6 +69,9 @@ def _open(detectable: float) -> str:
     return f'{OPEN} ({100 * detectable:.1f} points could have been seen)'
 
 
+PUBLISHED = 'lgm'  # the method that the claims are about
+
+
 class NotEnough(Exception):
     """A record or an input that a claim needs is missing; the message names it."""
 
@@ -74,9 +80,9 @@ class NotEnough(Exception):
 class Suite:
     """Data sets and backbones, given by labels; gin binds all fields except `evidence` as `claims.dataset` and so on.
 
-    `method` is the label of the method that stands for LGM, and `baselines` are the choices of real images that claims name:
-    all of them must have records before one can be called the best. `stress` are backbones that the gate found to be stress
-    tests on this data set; they are in no verdict. `coarse` is a data set of the same images with coarser labels,
+    `method` is the label of the method that stands for LGM where there are no records of `lgm` itself. `baselines` are the
+    choices of real images that claims name: all of them must have records before one can be called the best. `stress` are
+    backbones that the gate found to be stress tests on this data set; they are in no verdict. `coarse` is a data set of the same images with coarser labels,
     `spurious` a data set with misleading backgrounds, `distiller` the backbone of the DINO family; '' if there is none.
     `convex` is the protocol for the second ranking of claim 15. `made_by` is the gin file of the run that makes the records.
     """
@@ -256,7 +262,8 @@ class Suite:
 class Claim:
     """One claim: its text, the rule in words, the published result, and the function that decides it by the rule.
 
-    `in_tables` says that the published tables hold all that the rule needs.
+    `in_tables` says that the published tables hold all that the rule needs, `variants` that it compares variants of the
+    suite's method, for which no other method can stand.
     """
 
     number: int
@@ -265,6 +272,7 @@ class Claim:
     published: str | Callable[[Suite], str]
     decide: Callable[[Suite], Verdict]
     in_tables: bool = False
+    variants: bool = False
 
     def published_for(self, suite: Suite) -> str:
         """Return the published result for the data closest to the suite's."""
@@ -272,8 +280,14 @@ class Claim:
 
 
 def judge(claim: Claim, suite: Suite) -> Verdict:
-    """Return the verdict on a claim, UNKNOWN if a record is missing."""
+    """Return the verdict on a claim, UNKNOWN if a record is missing.
+
+    The published method is judged where its records suffice, and the suite's own, a preset, elsewhere.
+    """
     try:
+        if suite.method != PUBLISHED and not claim.variants:
+            with contextlib.suppress(NotEnough):
+                return replace(claim.decide(replace(suite, method=PUBLISHED)), of=PUBLISHED)
         return claim.decide(suite)
     except NotEnough as error:
         return Verdict(UNKNOWN, '', f'missing: {error}')

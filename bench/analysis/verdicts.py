@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from bench.analysis.suite import HOLDS, OPEN, REVERSED, UNKNOWN, Claim, Suite, Verdict
+from bench.analysis.suite import HOLDS, OPEN, PUBLISHED, REVERSED, UNKNOWN, Claim, Suite, Verdict
 from bench.core import tables
 
 _MEANING = (
@@ -34,7 +34,7 @@ def markdown(judged: Sequence[Judged], without: Sequence[Suite], in_tables: InTa
             (str(c.number), c.text, f'**{v.outcome}**', v.effect, c.published_for(suite), v.numbers, c.rule)
             for c, v in verdicts
         ]
-        lines += [f'## {suite.name}', '', f'{_counts(verdicts)} {_stand_in(suite)}', '']
+        lines += [f'## {suite.name}', '', f'{_counts(verdicts)} {_stand_in(suite, verdicts)}', '']
         lines += [tables.markdown(head, rows, right={0}), '']
     if in_tables:
         names = sorted({name for _, verdicts in in_tables for name in verdicts})
@@ -63,8 +63,12 @@ def _counts(verdicts: Sequence[tuple[Claim, Verdict]]) -> str:
     return f'Of {len(verdicts)} claims, {", ".join(parts)}.'
 
 
-def _stand_in(suite: Suite) -> str:
-    said = 'LGM is the published method here.' if suite.method == 'lgm' else f'LGM is `{suite.method}` here, a preset.'
+def _stand_in(suite: Suite, verdicts: Sequence[tuple[Claim, Verdict]]) -> str:
+    said = 'LGM is the published method here.'
+    if suite.method != PUBLISHED:
+        own = [str(claim.number) for claim, verdict in verdicts if verdict.of == PUBLISHED]
+        where = f'; on claims {", ".join(own)} the published `lgm`' if own else ''
+        said = f'LGM is `{suite.method}` here, a preset{where}.'
     return said + (f' Stress tests, left out: {", ".join(suite.stress)}.' if suite.stress else '')
 
 
@@ -77,5 +81,5 @@ def _reason(suite: Suite) -> str:
 def brief(suite: Suite, verdicts: list[tuple[Claim, Verdict]]) -> str:
     """Return the verdicts of a suite as a short table for a README."""
     rows = [(str(claim.number), claim.text, verdict.outcome, verdict.effect) for claim, verdict in verdicts]
-    head = f'Suite: {suite.name}. {_stand_in(suite)} {_counts(verdicts)}'
+    head = f'Suite: {suite.name}. {_stand_in(suite, verdicts)} {_counts(verdicts)}'
     return f'{head}\n\n' + tables.markdown(('', 'claim', 'verdict', 'effect'), rows, right={0})
