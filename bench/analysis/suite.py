@@ -82,8 +82,9 @@ class Suite:
 
     `method` is the label of the method that stands for LGM where there are no records of `lgm` itself. `baselines` are the
     choices of real images that claims name: all of them must have records before one can be called the best. `stress` are
-    backbones that the gate found to be stress tests on this data set; they are in no verdict. `coarse` is a data set of the same images with coarser labels,
-    `spurious` a data set with misleading backgrounds, `distiller` the backbone of the DINO family; '' if there is none.
+    backbones that the gate found to be stress tests on this data set; they are in no verdict. `coarse` is a data set of the
+    same images with coarser labels, `spurious` a data set with misleading backgrounds, `distiller` the backbone of the DINO
+    family; '' if there is none.
     `convex` is the protocol for the second ranking of claim 15. `made_by` is the gin file of the run that makes the records.
     """
 
