@@ -314,7 +314,7 @@ def test_the_committed_lines_of_embedded_pairs_are_of_the_present_pictures_and_w
         row, argument = registry.find(kind, name)
         return row.load()(*([argument] if argument else []), places, *given)
 
-    pairs = [pair for pair in gate.load(ROOT / 'results').values() if pair.backbone.startswith('tiny_')]
+    pairs = [pair for pair in gate.load(ROOT / 'results').values() if pair.backbone.startswith(('tiny_', 'wild_'))]
     data, weights = {pair.dataset: pair.data for pair in pairs}, {pair.backbone: pair.weights for pair in pairs}
     assert len(data) > 1 and len(weights) > 1
     assert {name: made('dataset', name).train.fingerprint for name in data} == data, 'run python -m bench.gate'

@@ -29,6 +29,14 @@ def test_the_published_pattern():
     assert min(distances) > 0.04 and max(distances) < 0.22
 
 
+def test_committed_records_of_aviary_are_as_near_as_a_published_cell():
+    from bench.analysis.evidence import Evidence
+
+    names = ['wild_clip', 'wild_dino', 'wild_moco']
+    table = pattern.pattern(Evidence(ROOT / 'results'), dataset='aviary', backbones=names, method='lgm_fast').tables['Cells']
+    assert table.set_index('cell').distance['mean of these'] < 0.15
+
+
 def test_committed_records_of_the_hard_set_are_far_and_those_of_families_near():
     from bench.analysis.evidence import Evidence
 

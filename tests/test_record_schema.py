@@ -5,6 +5,7 @@ After a wanted change of the class: `python -m tests.test_record_schema` writes 
 
 import copy
 import json
+import re
 
 import pytest
 from jsonschema import Draft202012Validator
@@ -52,6 +53,15 @@ def test_every_committed_record_is_read_and_written_again_with_nothing_lost(comm
     for path, content in committed.items():
         record = parse(content)
         assert json.loads(dumps(record)) == content, path
+
+
+def test_committed_records_say_where_they_come_from_and_can_be_made_again():
+    for path in COMMITTED:
+        record = parse(json.loads(path.read_text(encoding='utf-8')))
+        origin = record.provenance
+        assert origin.commit and origin.dirty is False and origin.cpu and origin.threads, path
+        file = re.search(r'--gin_file=(\S+)', origin.command)
+        assert file and (ROOT / file[1]).is_file(), path
 
 
 def test_committed_records_of_every_version_fit_the_schema(committed, validator):
