@@ -1,5 +1,7 @@
 """python -m bench.analyze --gin_file=gin/analysis/transfer.gin: run an analysis and write its tables, text and figure."""
 
+from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,10 @@ def settings(*, analysis: str = '', name: str = '', made_by: str = '') -> dict[s
     return {'analysis': analysis, 'name': name, 'made_by': made_by}
 
 
+# Settings of analyses and suites that name data sets and backbones.
+_NAMING = {
+    'dataset': 'dataset', 'coarse': 'dataset', 'spurious': 'dataset', 'backbones': 'backbone', 'distiller': 'backbone',
+}  # fmt: skip
 ANALYZE = Row('analyze', settings, 'which analysis, and what made its records')
 
 
@@ -44,8 +50,9 @@ def main() -> int:
         if not chosen['analysis']:
             raise InputError(f'{values.gin_file[0]}: expected analyze.analysis = NAME, see python -m bench.list --analyses')
         analysis = config.choose('analysis', chosen['analysis'])
-        evidence = Evidence(results_dir, made_by=chosen['made_by'] or 'FILE', load=loaders(config))
-        found = analysis.call(evidence)
+        by_label, names = labelled(analysis.settings, config)
+        evidence = Evidence(results_dir, made_by=chosen['made_by'] or 'FILE', load=loaders(config, names))
+        found = replace(analysis, settings=by_label).call(evidence)
         config.check_all_used(chosen_in='analyze.analysis', narrowed_by=analysis.row.identifier)
     name = chosen['name'] or analysis.name
     paths = report.write(found, results_dir / 'analysis', name, command=cli.gin_command('bench.analyze'))
@@ -53,18 +60,44 @@ def main() -> int:
     return 0
 
 
-def loaders(config: Any) -> Any:
+def labelled(settings: Mapping[str, Any], config: Any) -> tuple[dict[str, Any], dict[str, str]]:
+    """Replace names of the form `label=name` by their labels, which records have.
+
+    Args:
+      settings: of an analysis or a suite.
+      config: a `bench.config.gin_files.Config`; the names' own bindings count as used.
+
+    Returns:
+      The settings with labels, and the full names by label, for `loaders`.
+    """
+    names: dict[str, str] = {}
+
+    def label(kind: str, name: Any) -> Any:
+        if not isinstance(name, str) or '=' not in name:
+            return name
+        names[config.choose(kind, name).label] = name
+        return name.partition('=')[0]
+
+    found = dict(settings)
+    for key in found.keys() & _NAMING.keys():
+        value = found[key]
+        found[key] = [label(_NAMING[key], each) for each in value] if isinstance(value, list) else label(_NAMING[key], value)
+    return found, names
+
+
+def loaders(config: Any, names: Mapping[str, str] | None = None) -> Any:
     """Return loaders of data sets, backbones and protocols with the settings of a config. Torch is imported on first use.
 
     Args:
       config: a `bench.config.gin_files.Config` that stays valid while the loaders are used.
+      names: full names by label, see `labelled`.
     """
     from bench.analysis.evidence import Loaders
 
-    session = cache(_session)
+    session, full = cache(_session), names or {}
     return Loaders(
-        dataset=lambda name: session().dataset(config.choose('dataset', name)),
-        backbone=lambda name, data: session().backbone(config.choose('backbone', name), data),
+        dataset=lambda name: session().dataset(config.choose('dataset', full.get(name, name))),
+        backbone=lambda name, data: session().backbone(config.choose('backbone', full.get(name, name)), data),
         store=lambda: session().store,
         protocol=lambda name: config.choose('protocol', name).call,
     )

@@ -61,12 +61,13 @@ def judged(file: str, results_dir: Path, bindings: list[str]) -> tuple:
     from bench.analysis.claims import CLAIMS
     from bench.analysis.evidence import Evidence
     from bench.analysis.suite import SUITE, Suite, judge
-    from bench.analyze import loaders
+    from bench.analyze import labelled, loaders
     from bench.config import registry
     from bench.config.gin_files import loaded
 
     with loaded([file], bindings, command=SUITE) as config:
-        suite = Suite(evidence=Evidence(results_dir, load=loaders(config)), **config.command_settings())
+        by_label, names = labelled(config.command_settings(), config)
+        suite = Suite(evidence=Evidence(results_dir, load=loaders(config, names)), **by_label)
         for name in suite.backbones:
             if name in registry.rows('backbone'):  # for a label of a run (`label=name`), records suffice
                 config.choose('backbone', name)

@@ -23,7 +23,7 @@ from bench.analysis.evidence import Evidence, Loaders, Missing
 from bench.analysis.nearest import nearest
 from bench.analysis.spurious import spurious
 from bench.analysis.transfer import transfer
-from bench.analyze import ANALYZE
+from bench.analyze import ANALYZE, labelled
 from bench.config import registry
 from bench.config.gin_files import loaded
 from bench.core.errors import InputError
@@ -818,6 +818,7 @@ def test_every_cell_that_an_analysis_reads_is_made_by_the_file_it_names(path):
     with loaded([str(path)], [], command=ANALYZE) as config:
         chosen = config.command_settings()
         analysis = config.choose('analysis', chosen['analysis'])
+        analysis = replace(analysis, settings=labelled(analysis.settings, config)[0])
     made_by = ROOT / chosen['made_by']
     assert made_by.is_file()
     evidence = Planned(ROOT / 'gin' / 'suites' / 'aviary.gin', made_by, made_by=chosen['made_by'])

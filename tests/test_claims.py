@@ -20,6 +20,7 @@ from bench.analysis.claims import CLAIMS
 from bench.analysis.evidence import Evidence
 from bench.analysis.report import Report
 from bench.analysis.suite import HOLDS, OPEN, REVERSED, SUITE, UNKNOWN, Suite, Verdict, decide, decide_no_advantage, judge
+from bench.analyze import labelled
 from bench.config.gin_files import loaded
 from bench.core import cli
 from bench.core.errors import InputError
@@ -131,7 +132,7 @@ def aligned(monkeypatch):
 
 def suite_of(path, evidence):
     with loaded([str(path)], [], command=SUITE) as config:
-        return Suite(evidence=evidence, **config.command_settings())
+        return Suite(evidence=evidence, **labelled(config.command_settings(), config)[0])
 
 
 def suites(folder):
@@ -507,7 +508,7 @@ def test_the_page_and_the_brief_table(made):
     row = f'| 2 | {second.text} | **holds** | effect 2 | {second.published_for(first)} | numbers 2 | {second.rule} |'
     assert row in lines and lines[-1] == 'Made by `python -m bench.claims`.'
     assert '- CUB-200 through four large backbones: no records (`gin/suites/paper_table5.gin` makes them)' in lines
-    assert '- grocery through MobileNetV2: no records (`gin/grocery_mobilenetv2.gin` makes them)' in lines
+    assert '- grocery through four real encoders: no records (`gin/suites/grocery.gin` makes them)' in lines
     assert 'No verdicts' not in verdicts.markdown([(first, judged)], [])
     brief = verdicts.brief(first, judged).splitlines()
     said = 'LGM is `lgm_fast` here, a preset. Of 3 claims, 2 hold, 1 lack records.'
@@ -523,7 +524,7 @@ def run_main(monkeypatch, **values):
 
 
 def test_a_document_shows_the_verdicts_between_its_markers(results, monkeypatch):
-    put(results, LGM, right(0.5), source='mobilenetv2_100', on='mobilenetv2_100', dataset='grocery')
+    put(results, LGM, right(0.5), source='mobilenetv2_112px', on='mobilenetv2_112px', dataset='grocery')
     document = results / 'README.md'
     document.write_text('# Mine\n<!-- claims:start -->\nstale\n<!-- claims:end -->\nafter\n')
     assert run_main(monkeypatch, results_dir=str(results), into=str(document)) == 0
