@@ -159,7 +159,7 @@ def test_the_table_names_what_the_suites_and_published_tables_name():
         assert rows[name].fixed == name and rows[name].summary == entry.summary and entry.loader in named.LOADERS
         assert rows[name].defaults() == {
             'checkpoint': '', 'revision': '', 'input_side': entry.input_side, 'precision': 'float32',
-            'interpolation': None,
+            'interpolation': None, 'readout': 'none',
         }  # fmt: skip
         assert entry.licence and 'arXiv' in entry.citation and entry.origin.address.startswith('https://')
 

@@ -131,9 +131,10 @@ def test_keys_change_with_every_setting():
     }  # fmt: skip
     lasting = base.config['method_settings']
     assert base.method.settings.keys() - lasting.keys() == {
-        'chunk_size', 'log_every', 'checkpoint_every', 'compile_backbone'
-    }  # what a run costs, not what comes out
-    for name, value in lasting.items():
+        'chunk_size', 'log_every', 'checkpoint_every', 'compile_backbone',  # what a run costs, not what comes out
+        'moments',  # newer than the first records, and in the key unless it is 0
+    }  # fmt: skip
+    for name, value in (lasting | {'moments': 0.0}).items():
         if isinstance(value, bool):
             other = not value
         elif isinstance(value, (int, float)):
@@ -143,7 +144,7 @@ def test_keys_change_with_every_setting():
         lines[name] = f'lgm.{name} = {other!r}'
     keys = {name: cell_of(line).key for name, line in lines.items()}
     assert len({base.key, *keys.values()}) == len(keys) + 1, keys
-    assert len(keys) == 7 + len(lasting)
+    assert len(keys) == 7 + len(lasting) + 1
 
 
 def test_what_only_the_probe_sees_leaves_the_distilled_set_alone():

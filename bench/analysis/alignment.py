@@ -203,9 +203,11 @@ def _figure(rows: Any, shown: str) -> Any:
             ends = [part[shown] - part.low, part.high - part[shown]]
             axis.errorbar(part[measure], part[shown], yerr=ends, fmt='o', capsize=2, markersize=5, label=f'from {source}')
             for _, row in part.iterrows():
+                # A pair and its reverse share their alignment: one label on each side of it.
+                at, anchor = ((-4, 3), 'right') if row.source < row['eval'] else ((4, 3), 'left')
                 axis.annotate(f'on {short_name(row["eval"])}', (row[measure], row[shown]), fontsize=7,
-                              xytext=(4, 3), textcoords='offset points')  # fmt: skip
-        axis.margins(x=0.15)
+                              xytext=at, textcoords='offset points', ha=anchor)  # fmt: skip
+        axis.margins(x=0.25)
         axis.set_xlabel({'mutual_knn': 'mutual k-NN', 'cka': 'CKA'}[measure])
     figure.axes[0].set_ylabel(_AXES[shown])
     figure.axes[0].legend(fontsize=7)
