@@ -16,6 +16,7 @@ def main() -> int:
     """Flags -> config -> cells -> records -> leaderboard; returns the exit status."""
     from bench.config import plugins
     from bench.config.gin_files import loaded
+    from bench.core import leases
     from bench.core.progress import remark
     from bench.leaderboard import board_of
     from bench.machine.device import choose_device
@@ -24,6 +25,7 @@ def main() -> int:
     from bench.pipeline.grid import RUN, grid
     from bench.pipeline.prepare import prepare
     from bench.pipeline.session import Session
+    from bench.pipeline.share import agreed, shard
     from bench.results.tables import text, write
 
     if not FLAGS.gin_file and not FLAGS.gin_bindings:
@@ -37,13 +39,17 @@ def main() -> int:
     with loaded(FLAGS.gin_file, FLAGS.gin_bindings, command=RUN) as config:
         cells = grid(config)
         asked = config.asked()
+    if FLAGS.shard:
+        cells = shard(cells, FLAGS.shard)
     if FLAGS.dry_run:
         tell(cells, results_dir, settings=FLAGS.settings)
         return 0
+    if FLAGS.shard:
+        leases.switch_off()
     device = choose_device(FLAGS.device)
     world = join(device)
     session = Session(cli.places(), results_dir, device, world=world, say=remark if world.leads else _silent)
-    todo = prepare(session, cells, force=FLAGS.force)
+    todo = agreed(session, cells, prepare(session, cells, force=FLAGS.force))
     session.say(f'{len(cells)} cells, {len(cells) - len(todo)} of them done')
     failed = execute(session, todo, force=FLAGS.force, asked=asked)
     leave()
@@ -87,5 +93,6 @@ if __name__ == '__main__':
         'gin_file', 'gin_bindings', 'plugin', 'results_dir', 'cache_dir', 'data_root', 'weights_root', 'device', 'force'
     )
     flags.DEFINE_bool('dry_run', False, 'print the cells with their keys: done, or why they are to do; downloads nothing')
+    flags.DEFINE_string('shard', '', 'i/n: run only the i-th of n parts of the grid, and take no leases')
     flags.DEFINE_bool('settings', False, 'with --dry_run: print also every setting of the methods, backbones and so on')
     cli.start(main)

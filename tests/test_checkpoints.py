@@ -1,6 +1,7 @@
 """A killed run resumes and ends with identical bits; a checkpoint of another computation is refused."""
 
 import pytest
+import torch
 from conftest import TOY_LINES, all_records, files_below, methods_where
 
 from bench.core import cli
@@ -89,11 +90,29 @@ def test_a_damaged_checkpoint_is_refused_and_a_save_replaces_it_whole(tmp_path):
     checkpoint.save({'step': 3})
     assert checkpoint.load() == {'step': 3}
     assert [path.name for path in tmp_path.iterdir()] == ['a.checkpoint']
-    checkpoint.path.write_bytes(checkpoint.path.read_bytes()[:100])
+    whole = checkpoint.path.read_bytes()
+    checkpoint.path.write_bytes(whole[:100])
     with pytest.raises(InputError, match=r'a.checkpoint is damaged .* delete it to start over'):
         checkpoint.load()
     checkpoint.delete()
     assert checkpoint.load() is None
+
+
+def test_a_flipped_bit_is_noticed_or_changes_nothing(tmp_path):
+    checkpoint, state = Checkpoint(tmp_path / 'a.checkpoint', {'seed': 0}), {'x': torch.arange(64.0), 'step': 7}
+    checkpoint.save(state)
+    whole, noticed = checkpoint.path.read_bytes(), 0
+    for position in range(0, len(whole), 7):
+        flipped = bytearray(whole)
+        flipped[position] ^= 1 << position % 8
+        checkpoint.path.write_bytes(flipped)
+        try:
+            loaded = checkpoint.load()
+        except InputError:
+            noticed += 1
+        else:
+            assert torch.equal(loaded['x'], state['x']) and loaded['step'] == 7 and checkpoint.earlier < 60
+    assert noticed > 20
 
 
 def test_seconds_of_a_killed_run_are_counted(tmp_path):

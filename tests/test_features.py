@@ -3,6 +3,7 @@
 import json
 import os
 import threading
+import time
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -13,7 +14,7 @@ from conftest import Pictures
 from PIL import Image
 from scipy import stats
 
-from bench.core import progress
+from bench.core import leases, progress
 from bench.core.types import Split
 from bench.features import crops
 from bench.features import encode as encoding
@@ -179,18 +180,9 @@ def test_released_pages_are_read_again(store, backbone):
     np.testing.assert_array_equal(f_VND, before)
 
 
-def test_two_writers_of_one_entry_at_once_both_get_it(store, backbone):
-    meet = threading.Barrier(2, timeout=30)
-
-    class Meeting(Pictures):
-        def __getitem__(self, i):
-            if i == 0:
-                meet.wait()  # neither has renamed its entry yet
-            return super().__getitem__(i)
-
-    split = make_split()
-    split = replace(split, images=Meeting(split.images.images_NHWC))
-    found = {}
+def written_twice_at_once(store, backbone, images_of):
+    split, found = make_split(), {}
+    split = replace(split, images=images_of(split.images.images_NHWC))
     writers = [
         threading.Thread(target=lambda i=i: found.update({i: store.features(split, backbone, VIEW)})) for i in range(2)
     ]
@@ -199,7 +191,33 @@ def test_two_writers_of_one_entry_at_once_both_get_it(store, backbone):
     for writer in writers:
         writer.join()
     np.testing.assert_array_equal(found[0], found[1])
-    assert [path.name.startswith('.') for path in entries(store)] == [False]
+    return store.images_encoded // len(split)
+
+
+def test_of_two_that_need_an_entry_one_encodes_it(store, backbone, monkeypatch, capsys):
+    monkeypatch.setattr(leases, 'POLL', 0.01)
+
+    class Waited(Pictures):
+        def __getitem__(self, i):
+            while 'waiting for its features' not in (said := getattr(self, 'said', '') + capsys.readouterr().out):
+                time.sleep(0.01)
+            self.said = said
+            return super().__getitem__(i)
+
+    assert written_twice_at_once(store, backbone, Waited) == 1
+
+
+def test_two_writers_of_one_entry_at_once_both_get_it(store, backbone, monkeypatch):
+    monkeypatch.setattr(leases, '_OFF', True)
+    meet = threading.Barrier(2, timeout=30)
+
+    class Meeting(Pictures):
+        def __getitem__(self, i):
+            if i == 0:
+                meet.wait()  # neither has renamed its entry yet
+            return super().__getitem__(i)
+
+    assert written_twice_at_once(store, backbone, Meeting) == 2
 
 
 def test_an_image_that_cannot_be_read_leaves_no_entry(store, backbone):

@@ -3,7 +3,6 @@
 import csv
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -230,19 +229,23 @@ def test_a_loss_that_is_not_finite_fails_the_cell_and_names_the_update(run_bench
     assert not list((tmp_path / 'results').rglob('set.json'))
 
 
-def test_a_damaged_distilled_set_fails_its_cell_with_a_clear_line(run_bench, tmp_path):
+@pytest.mark.parametrize('name', ['set.safetensors', 'set.json', 'cost.json'])
+def test_a_damaged_distilled_set_is_moved_aside_and_made_again(run_bench, tmp_path, name):
     lines = ["run.methods = ['centroid']", "run.protocol = ['paper-v1', 'ridge-v1']"]
     assert run_bench(bind=[lines[0]]).status == 0
-    (file,) = (tmp_path / 'results').rglob('set.safetensors')
-    content = bytearray(file.read_bytes())
-    content[-1] ^= 1
-    file.write_bytes(content)
+    (file,) = (tmp_path / 'results').rglob(name)
+    whole = file.read_bytes()
+    damaged = bytearray(whole)
+    damaged[-1] ^= 1
+    file.write_bytes(damaged)
     outcome = run_bench(bind=lines)
-    assert outcome.status == 1
-    assert f'distilled set {file.parent} is damaged' in outcome.out and 'delete the folder' in outcome.out
-    assert file.read_bytes() == content
-    shutil.rmtree(file.parent)
-    assert run_bench(bind=lines).status == 0
+    assert outcome.status == 0
+    (said,) = (line for line in outcome.out.splitlines() if 'is damaged' in line)
+    assert f'distilled set {file.parent} is damaged' in said and 'made again' in said
+    (aside,) = file.parent.parent.glob('.*.damaged-*')
+    assert aside.name in said and (aside / name).read_bytes() == damaged
+    assert name == 'cost.json' or file.read_bytes() == whole
+    assert 'is damaged' not in run_bench('--force', bind=lines).out
 
 
 # --- what is found on disk --------------------------------------------------------------------------------------------
@@ -317,7 +320,7 @@ def test_an_interrupted_run_keeps_finished_cells_and_the_same_command_goes_on(co
     assert 'Traceback' not in err and 'bench.run: interrupted; finished work is kept' in err
     assert [r.cell.method for r in all_records(tmp_path / 'results')] == ['random']
     left = [name for name in files_below(tmp_path) if '.unfinished' in name or '.tmp' in name]
-    assert left == [] and not list((tmp_path / 'results' / 'distilled').rglob('lgm'))
+    assert left == [] and not [name for name in files_below(tmp_path / 'results' / 'distilled') if '/lgm/' in name]
     short = [flag.replace('= 100000', '= 2') for flag in flags]
     rest = command(*short)
     assert rest.status == 0 and '2 cells, 1 of them done' in rest.out

@@ -1,46 +1,109 @@
 """Atomic writes: a file or folder is complete or does not exist."""
 
+import errno
 import os
 import re
 import secrets
 import shutil
+import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 
 @contextmanager
-def new_folder(folder: Path) -> Iterator[Path]:
+def new_folder(folder: Path, *, replace: bool = False) -> Iterator[Path]:
     """Yield a temporary folder. It becomes `folder` if the block succeeds, and is removed if the block fails.
 
-    If another process has created `folder` in the meantime, that one stays: names are hashes of content, so both are equal.
+    If `folder` exists by then, that one stays: names are hashes of content, so both are equal. With `replace` it is moved
+    aside first, and removed when the new one is in place, so that what another process reads is complete.
     """
-    unfinished = folder.with_name(f'.unfinished-{os.getpid()}-{secrets.token_hex(4)}')
+    unfinished = folder.with_name(_temporary(folder.name, 'unfinished'))
     unfinished.mkdir(parents=True)
+    aside = folder.with_name(_temporary(folder.name, 'replaced'))
     try:
         yield unfinished
+        for path in (*unfinished.rglob('*'), unfinished):
+            sync(path)
+        if replace:
+            with suppress(FileNotFoundError):
+                os.rename(folder, aside)
         try:
-            os.replace(unfinished, folder)
+            os.rename(unfinished, folder)
         except OSError:
             if not folder.is_dir():
                 raise
+        sync(folder.parent)
     finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
+        for path in (unfinished, aside):
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def write_atomic(path: Path, content: str | bytes) -> None:
     """Write a file atomically (text as UTF-8): readers and crashes see the complete old content or the complete new one."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f'.{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp')
+    with new_file(path) as file:
+        file.write(content.encode() if isinstance(content, str) else content)
+
+
+@contextmanager
+def new_file(path: Path) -> Iterator[BinaryIO]:
+    """Yield a temporary file, open for reading and writing. It becomes `path` if the block succeeds."""
+    temporary = path.with_name(_temporary(path.name, 'unfinished'))
     try:
-        with open(temporary, 'xb') as file:
-            file.write(content.encode() if isinstance(content, str) else content)
+        with open(temporary, 'x+b') as file:
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
+        sync(path.parent)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def set_aside(path: Path, reason: str) -> Path:
+    """Rename a file or folder that cannot be used, such as a damaged one; return its new, hidden path beside the old one."""
+    aside = path.with_name(f'.{path.name}.{reason}-{secrets.token_hex(4)}')
+    os.rename(path, aside)
+    return aside
+
+
+def sync(path: Path) -> None:
+    """Wait until a file, or the list of a folder's entries, is on the disk; a rename is lasting only then."""
+    number = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # file systems that cannot sync a folder
+            raise
+    finally:
+        os.close(number)
+
+
+def checksum(path: Path, size: int | None = None) -> int:
+    """Return the CRC-32 of a file's first `size` bytes, or of all."""
+    value, left = 0, path.stat().st_size if size is None else size
+    with open(path, 'rb') as file:
+        while left > 0 and (chunk := file.read(min(left, 1 << 22))):
+            value, left = zlib.crc32(chunk, value), left - len(chunk)
+    return value
+
+
+_TEMPORARY = re.compile(r'\.(?P<target>.+)\.(unfinished|replaced)-\d+-[0-9a-f]{8}')
+
+
+def _temporary(name: str, state: str) -> str:
+    """Return a hidden name for something on its way to `name`, or away from it; see `leftovers`."""
+    return f'.{name}.{state}-{os.getpid()}-{secrets.token_hex(4)}'
+
+
+def leftovers(folder: Path) -> Iterator[tuple[Path, Path]]:
+    """Yield (path, target) of the temporary files and folders directly below a folder, of live and of killed processes."""
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        if found := _TEMPORARY.fullmatch(path.name):
+            yield path, path.with_name(found['target'])
 
 
 def safe_name(name: str) -> str:

@@ -4,7 +4,6 @@ Shape suffixes: N images, C classes (in `NCHW`: channels), H height, W width.
 """
 
 import json
-import shutil
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -87,19 +86,23 @@ class DistilledSet:
         assert self.images_NHWC is not None, 'a set holds one of both'
         return Split('distilled', _Pictures(self.images_NHWC), self.labels_N, train.class_names, self.hash)
 
-    def save(self, folder: Path, *, cost: dict[str, Any] | None = None) -> None:
-        """Write the set atomically to a new folder, together with its cost."""
+    def save(self, folder: Path, *, cost: dict[str, Any] | None = None, replace: bool = False) -> 'DistilledSet':
+        """Write the set atomically to a folder, together with its cost, and return the set that the folder holds then.
+
+        If another process saved the same set meanwhile, that one stays, unless it is to `replace` what is there.
+        """
         from safetensors.numpy import save
 
         names = ('labels_N', 'images_NHWC', 'indices_N', 'soft_labels_NC')
         arrays = {name: np.ascontiguousarray(getattr(self, name)) for name in names if getattr(self, name) is not None}
         meta = {'format': FORMAT_VERSION, 'hash': self.hash, 'facts': self.facts, 'curves': self.curves}
-        shutil.rmtree(folder, ignore_errors=True)
-        with new_folder(folder) as unfinished:
+        with new_folder(folder, replace=replace) as unfinished:
             # `save_file` ignores the umask and creates a file that only its owner can read
             (unfinished / 'set.safetensors').write_bytes(save(arrays))
             (unfinished / 'set.json').write_text(json.dumps(meta, indent=1))
             (unfinished / 'cost.json').write_text(json.dumps(cost or {}))
+        kept = DistilledSet.load(folder)
+        return self if kept.hash == self.hash else kept
 
     @classmethod
     def load(cls, folder: Path) -> 'DistilledSet':
@@ -118,9 +121,9 @@ class DistilledSet:
             curves = {tag: [tuple(point) for point in points] for tag, points in meta['curves'].items()}
             loaded = cls(**load_file(folder / 'set.safetensors'), facts=meta['facts'], curves=curves)
         except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
-            raise InputError(f'distilled set {folder} is damaged ({error}); delete the folder to make it again') from error
+            raise InputError(f'distilled set {folder} is damaged ({error})') from error
         if loaded.hash != meta['hash']:
-            raise InputError(f'distilled set {folder} is damaged (its hash differs); delete the folder to make it again')
+            raise InputError(f'distilled set {folder} is damaged (its hash differs)')
         return loaded
 
 

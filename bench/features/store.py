@@ -5,8 +5,10 @@ Shape suffixes: V views, N images, M rows of views x images, D feature width.
 
 import json
 import shutil
-import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +17,10 @@ from absl import logging
 from torch import Tensor
 
 from bench.backbones.base import Backbone
-from bench.core.disk import new_folder
+from bench.core import leases
+from bench.core.disk import checksum, new_folder, set_aside
 from bench.core.hashing import short_hash
+from bench.core.progress import remark
 from bench.core.types import Split
 from bench.features.encode import encode
 from bench.features.views import CenterView, RandomView, View
@@ -31,9 +35,10 @@ class FeatureStore:
     """A cache of features, addressed by content: equal data, weights and view share one cache entry.
 
     An entry is a folder with `features.npy` ((V, N, D), of the backbone's `dtype`) and `key.json` (the fields of the key,
-    the array's size and its checksum). It is written under a temporary name and renamed when complete, so two processes may
-    create the same entry. `images_encoded` counts the images that this store sent through a backbone. The processes of a
-    `world` request the same entries in the same order; each encodes a share, and all read one shared cache folder.
+    the array's size and its checksum). It is written under a temporary name and renamed when complete. Runs that share the
+    folder wait for the one that encodes an entry. `images_encoded` counts the images that this store sent through a
+    backbone. The processes of a `world` request the same entries in the same order; each encodes a share, and all read one
+    shared cache folder.
     """
 
     cache_dir: Path
@@ -63,13 +68,14 @@ class FeatureStore:
         }
         folder = self.cache_dir / 'features' / short_hash(key)
         shape = (num_views, len(split), backbone.feature_dim)
-        if not self.world.agree(self.world.leads and self._has(folder, shape)):
-            if self.world.leads:
-                self._fill(folder, key, split, backbone, view, shape)
-                self._sound[folder] = _look(folder)
-            else:
-                self._encode_share(self.world.agree(None), split, backbone, view, shape)
-            self.world.wait()
+        with self._turn(folder, shape, title=f'{split.name} x {backbone.name}') as found:
+            if not self.world.agree(found):
+                if self.world.leads:
+                    self._fill(folder, key, split, backbone, view, shape)
+                    self._sound[folder] = _look(folder)
+                else:
+                    self._encode_share(self.world.agree(None), split, backbone, view, shape)
+                self.world.wait()
         return np.load(folder / 'features.npy', mmap_mode='r')
 
     def fresh(self, split: Split, backbone: Backbone, view: View, *, views: range) -> Tensor:
@@ -82,6 +88,16 @@ class FeatureStore:
         self.images_encoded += total
         f_MD = self.world.gather(f_MD.clone(), first=rows.start, count=total)
         return f_MD.cpu().unflatten(0, (len(views), len(split)))
+
+    @contextmanager
+    def _turn(self, folder: Path, shape: tuple, *, title: str) -> Iterator[bool]:
+        """Yield whether an entry exists. If not, other runs wait for the block to end, as this one did for theirs."""
+        if not self.world.leads or self._has(folder, shape):
+            yield self.world.leads
+            return
+        tell = partial('{1} encodes {0}: waiting for its features'.format, title)
+        with leases.hold(leases.path_for(folder), waiting=lambda holder: remark(tell(holder))):
+            yield self._has(folder, shape)
 
     def _has(self, folder: Path, shape: tuple) -> bool:
         """Return whether an entry exists and is valid. Its checksum is verified once, which is slow for large entries."""
@@ -141,7 +157,7 @@ def _is_whole(folder: Path, shape: tuple[int, ...]) -> bool:
     problem = _damage(folder, shape)
     if problem:
         logging.warning('feature cache entry %s is damaged (%s): it is computed again', folder, problem)
-        shutil.rmtree(folder)
+        shutil.rmtree(set_aside(folder, 'damaged'))
     return not problem
 
 
@@ -157,12 +173,3 @@ def _damage(folder: Path, shape: tuple[int, ...]) -> str:
     except (OSError, ValueError, KeyError, TypeError) as error:
         return f'{type(error).__name__}: {error}'
     return ''
-
-
-def checksum(path: Path) -> int:
-    """Return the CRC-32 of a file's bytes."""
-    value = 0
-    with open(path, 'rb') as file:
-        while chunk := file.read(1 << 22):
-            value = zlib.crc32(chunk, value)
-    return value

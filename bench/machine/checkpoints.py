@@ -1,12 +1,12 @@
 """Checkpoints of long computations, so that a killed run can resume."""
 
-import io
 import time
+import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bench.core.disk import write_atomic
+from bench.core.disk import new_file
 from bench.core.errors import InputError
 from bench.core.hashing import differences
 
@@ -34,6 +34,10 @@ class Checkpoint:
         if not self.path.exists():
             return None
         try:
+            # torch writes a zip archive with a CRC-32 of each entry, and does not check them when it reads
+            with zipfile.ZipFile(self.path) as archive:
+                if wrong := archive.testzip():
+                    raise ValueError(f'the checksum of {wrong} differs')
             saved = torch.load(self.path, map_location='cpu', weights_only=True)
             made_for, state, self.earlier = saved['made_for'], saved['state'], saved['seconds']
         except Exception as error:
@@ -52,10 +56,10 @@ class Checkpoint:
         """Replace the saved state atomically: the old or the new state is on disk at any time."""
         import torch
 
-        buffer = io.BytesIO()
         seconds = self.earlier + time.perf_counter() - self._started
-        torch.save({'made_for': self.made_for, 'seconds': seconds, 'state': state}, buffer)
-        write_atomic(self.path, buffer.getvalue())
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with new_file(self.path) as file:
+            torch.save({'made_for': self.made_for, 'seconds': seconds, 'state': state}, file)
 
     def delete(self) -> None:
         """Remove the file, once the result of the computation is saved."""

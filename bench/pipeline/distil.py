@@ -1,12 +1,15 @@
 """The first stage: load the distilled set from disk, or make and save it. Its pictures are drawn once."""
 
 import json
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from bench.backbones.base import Backbone
 from bench.config.gin_files import Choice
+from bench.core import leases
+from bench.core.disk import set_aside
+from bench.core.errors import InputError
 from bench.core.hashing import short_hash
 from bench.core.types import Split
 from bench.distillation.distilled_set import DistilledSet, folder_of
@@ -20,13 +23,14 @@ from bench.pipeline.grid import Cell
 from bench.pipeline.session import Session
 from bench.pipeline.tensorboard import CellLogs
 
+_COSTS = ('seconds', 'peak_memory_mb')
+
 
 @dataclass(frozen=True)
 class Plan:
     """The inputs of a cell's distilled set and its folder; `made_from` describes the inputs in plain values."""
 
     train: Split
-    backbone: Backbone | None
     folder: Path
     made_from: dict[str, Any]
 
@@ -38,13 +42,12 @@ class Plan:
 def plan_of(session: Session, cell: Cell) -> Plan:
     """Return the plan of a cell's distilled set. The folder depends on data, weights and settings."""
     train = session.dataset(cell.dataset).train
-    backbone = session.backbone(cell.source) if cell.source else None
-    weights = backbone.fingerprint if backbone else None
+    weights = session.weights(cell.source) if cell.source else None
     folder = folder_of(
         session.results_dir, dataset=cell.dataset.label, source=cell.config['source_backbone'], method=cell.method.label,
         ipc=cell.ipc, seed=cell.seed, made_from=short_hash([cell.distilled_config, train.fingerprint, weights]),
     )  # fmt: skip
-    return Plan(train, backbone, folder, {**cell.distilled_config, 'train': train.fingerprint, 'weights': weights})
+    return Plan(train, folder, {**cell.distilled_config, 'train': train.fingerprint, 'weights': weights})
 
 
 def distil(session: Session, cell: Cell, *, force: bool, logs: CellLogs) -> tuple[DistilledSet, dict[str, Any]]:
@@ -60,7 +63,8 @@ def distil(session: Session, cell: Cell, *, force: bool, logs: CellLogs) -> tupl
       Exception: any exception of the method.
     """
     plan, store, world = plan_of(session, cell), session.store, session.world
-    kept = world.agree(plan.folder.exists() and (not force or plan.folder in session.made))
+    found = _found(plan, session) if world.leads and (not force or plan.folder in session.made) else None
+    kept = world.agree(found is not None)
     film, checkpoint = Timelapse(), plan.checkpoint()
 
     def show(step: int, x_NCHW: Any) -> None:
@@ -77,7 +81,7 @@ def distil(session: Session, cell: Cell, *, force: bool, logs: CellLogs) -> tupl
     own = replace(task, store=replace(store, world=ALONE) if task.store else None, world=ALONE)
 
     if kept:
-        distilled, cost = DistilledSet.load(plan.folder), json.loads((plan.folder / 'cost.json').read_text())
+        distilled, cost = found or _load(plan.folder)
         logs.log_curves(distilled.curves)
     else:
         if force and world.leads:
@@ -88,7 +92,7 @@ def distil(session: Session, cell: Cell, *, force: bool, logs: CellLogs) -> tupl
         if world.leads:
             if (spread := diversity_of(distilled, task=own)) is not None:
                 distilled = replace(distilled, facts={**distilled.facts, 'diversity': spread})
-            distilled.save(plan.folder, cost=cost)
+            distilled = distilled.save(plan.folder, cost=cost, replace=force)
             checkpoint.delete()
         session.made.add(plan.folder)
 
@@ -99,6 +103,41 @@ def distil(session: Session, cell: Cell, *, force: bool, logs: CellLogs) -> tupl
             session.say(f'    {title} of {cell.method.label}: {path}')
     world.wait()
     return distilled, cost
+
+
+def _found(plan: Plan, session: Session) -> tuple[DistilledSet, dict[str, Any]] | None:
+    """Return the set on disk and its cost, or None if there is none. A damaged one is moved aside, to be made again."""
+    if not plan.folder.exists():
+        return None
+    try:
+        return _load(plan.folder)
+    except InputError as error:
+        session.say(f'    {error}: made again; it is kept as {set_aside(plan.folder, "damaged").name}')
+        return None
+
+
+def _load(folder: Path) -> tuple[DistilledSet, dict[str, Any]]:
+    """Return a saved set and its cost.
+
+    Raises:
+      InputError: if one of them is damaged.
+    """
+    distilled = DistilledSet.load(folder)
+    try:
+        cost = json.loads((folder / 'cost.json').read_text())
+        return distilled, {name: float(cost[name]) for name in _COSTS} | {'images_encoded': int(cost['images_encoded'])}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f'the cost of distilled set {folder} is damaged ({type(error).__name__})') from error
+
+
+def _turn_to_make(session: Session, cell: Cell, *, force: bool) -> AbstractContextManager[Any]:
+    """Wait while another run makes a cell's set; return the lease, or nothing if the set exists."""
+    folder = plan_of(session, cell).folder
+    if not session.world.leads or (folder.exists() and not force):
+        return nullcontext()
+    return leases.hold(
+        leases.path_for(folder), waiting=lambda holder: session.say(f'waiting for {holder}, which works on {cell}')
+    )
 
 
 def _made(
@@ -118,6 +157,7 @@ def _source_set(session: Session, cell: Cell, *, force: bool) -> DistilledSet | 
     if source is None:
         return None
     try:
-        return distil(session, source, force=force, logs=CellLogs(session.results_dir, []))[0]
+        with _turn_to_make(session, source, force=force):
+            return distil(session, source, force=force, logs=CellLogs(session.results_dir, []))[0]
     except Exception as error:
         raise RuntimeError(f'{source.method.label}, whose images it starts from, failed: {error}') from error

@@ -1,18 +1,18 @@
 """The run: one distilled set per group of cells, then one probe and one record per cell.
 
 Results are written to disk as soon as they are finished, and are not computed again. If a cell fails, its record holds the
-error, and the run continues with the other cells.
+error, and the run continues with the other cells. Runs that share a results folder share its cells (`bench.pipeline.share`).
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from itertools import groupby
 from typing import Any
 
 from bench.pipeline.distil import distil
 from bench.pipeline.grid import Cell
 from bench.pipeline.probe import probe, record_of_failure
 from bench.pipeline.session import Session
+from bench.pipeline.share import turns
 from bench.pipeline.tensorboard import CellLogs
 from bench.results.record import Record
 from bench.results.store import write
@@ -34,12 +34,18 @@ def execute(
     """
     world, asked = session.world, asked or {}
     failed = done = 0
-    for cells in _groups(todo):
-        with closing(CellLogs(session.results_dir, cells if world.leads else [])) as logs:
-            # The distilled set: load it, or make, save and draw it.
-            made, no_set = _tried(distil, session, cells[0], force=force, logs=logs)
+    for turn in turns(session, todo):
+        # What other runs did meanwhile.
+        for cell, theirs in turn.elsewhere:
+            done += 1
+            failed += theirs.status == 'failed'
+            session.say(f'[{done}/{len(todo)}] {cell}: {_outcome(theirs)}, by another run')
 
-            for cell in cells:
+        with turn.lease, closing(CellLogs(session.results_dir, turn.cells if world.leads else [])) as logs:
+            # The distilled set: load it, or make, save and draw it.
+            made, no_set = _tried(distil, session, turn.cells[0], force=force, logs=logs) if turn.cells else (None, None)
+
+            for cell in turn.cells:
                 # The probe: train and test it.
                 record, error = None, no_set
                 if made is not None:
@@ -58,18 +64,9 @@ def execute(
                 session.say(f'[{done}/{len(todo)}] {cell}: {_outcome(record)}')
 
                 # Other processes may wait for this one. When it exits, the launcher stops them.
-                if error is not None and world.size > 1 and (error is not no_set or cell is cells[-1]):
+                if error is not None and world.size > 1 and (error is not no_set or cell is turn.cells[-1]):
                     raise error
     return failed
-
-
-def _groups(todo: Sequence[Cell]) -> Iterator[list[Cell]]:
-    """Yield groups of cells that share one distilled set, ordered by the first cell of each group."""
-    first: dict[str, int] = {}
-    for position, cell in enumerate(todo):
-        first.setdefault(cell.distilled_key, position)
-    together = sorted(todo, key=lambda cell: first[cell.distilled_key])
-    yield from (list(cells) for _, cells in groupby(together, key=lambda cell: cell.distilled_key))
 
 
 def _tried(stage: Callable[..., Any], *given: Any, **settings: Any) -> tuple[Any, Exception | None]:

@@ -15,10 +15,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from bench.core.progress import progress
+from bench.core import leases
+from bench.core.disk import checksum, new_file
+from bench.core.progress import progress, remark
 from bench.datasets.plumage.pen import SIDE
 
 _CHUNK = 50  # images per job: few enough for a smooth progress bar, enough to hide the cost of the pipe
+_CRC_BYTES = 4
 _POOL_FROM = 400  # below this many images, drawing in this process is faster than starting workers
 
 
@@ -71,18 +74,25 @@ class RenderedImages:
         return self._pixels_NHWC
 
     def prepare(self) -> None:
-        """Draw and cache the pictures unless a complete cache file exists."""
-        if not _is_whole(self.path, self.size):
-            _draw_file(self)
+        """Draw and cache the pictures unless a complete cache file exists. Other processes wait for the one that draws."""
+        if _is_whole(self.path, self.size):
+            return
+        with leases.hold(leases.path_for(self.path), waiting=lambda holder: remark(f'{holder} draws {self.path}: waiting')):
+            if not _is_whole(self.path, self.size):
+                _draw_file(self)
 
 
 def _is_whole(path: Path, count: int) -> bool:
-    """Return whether the cache file opens and has the right shape; log a warning if it is damaged."""
+    """Return whether the cache file has the right shape and checksum; log a warning if it is damaged."""
     if not path.exists():
         return False
     try:
         pixels_NHWC = np.load(path, mmap_mode='r')
         whole = pixels_NHWC.shape == (count, SIDE, SIDE, 3) and pixels_NHWC.dtype == np.uint8
+        end = path.stat().st_size - _CRC_BYTES
+        with open(path, 'rb') as file:
+            file.seek(end)
+            whole = whole and checksum(path, end) == int.from_bytes(file.read(), 'little')
     except (ValueError, OSError, EOFError):
         whole = False
     if not whole:
@@ -91,24 +101,30 @@ def _is_whole(path: Path, count: int) -> bool:
 
 
 def _draw_file(images: RenderedImages) -> None:
-    """Draw a split into a temporary file, then rename it. Two processes may do this at the same time."""
-    path, split, count, drawing = images.path, images.split, images.size, images.drawing
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f'{path.name}.{os.getpid()}.tmp')
+    """Draw a split into a temporary file, then rename it.
+
+    The file is a .npy file followed by the CRC-32 of its bytes, which readers of .npy files do not see. It is written with
+    plain writes: on a full disk these fail, while a memory map kills the process.
+    """
+    split, count, drawing = images.split, images.size, images.drawing
     codes_N = drawing.codes_of(images.seed, split, count)
     starts = range(0, count, _CHUNK)
     jobs = [(drawing.draw, images.seed, split, start, codes_N[start : start + _CHUNK]) for start in starts]
-    try:
-        pixels_NHWC = np.lib.format.open_memmap(temporary, 'w+', dtype=np.uint8, shape=(count, SIDE, SIDE, 3))
-        with progress(total=count, title=f'{drawing.name}: drawing {split}', unit='image') as advance:
-            for start, part_NHWC in _drawn(jobs, count):
-                pixels_NHWC[start : start + len(part_NHWC)] = part_NHWC
-                advance(len(part_NHWC))
-        pixels_NHWC.flush()
-        del pixels_NHWC
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    images.path.parent.mkdir(parents=True, exist_ok=True)
+    with (
+        new_file(images.path) as file,
+        progress(total=count, title=f'{drawing.name}: drawing {split}', unit='image') as advance,
+    ):
+        shape = (count, SIDE, SIDE, 3)
+        np.lib.format.write_array_header_1_0(file, {'descr': '|u1', 'fortran_order': False, 'shape': shape})
+        first = file.tell()
+        for start, part_NHWC in _drawn(jobs, count):
+            file.seek(first + start * SIDE * SIDE * 3)
+            file.write(part_NHWC.data)
+            advance(len(part_NHWC))
+        end = file.seek(0, os.SEEK_END)
+        file.flush()
+        file.write(checksum(Path(file.name), end).to_bytes(_CRC_BYTES, 'little'))
 
 
 def _drawn(jobs: list[tuple], count: int) -> Iterator[tuple[int, np.ndarray]]:
