@@ -40,7 +40,7 @@ def parsed(module: str, *arguments: str) -> dict:
 def _started(module: str, arguments: tuple[str, ...], go: Callable) -> Outcome:
     out, err = io.StringIO(), io.StringIO()
     name = module if not hasattr(sys.modules.get(module), '__path__') else f'{module}.__main__'
-    terminate = signal.getsignal(signal.SIGTERM)
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)}
 
     def start(main, *, flags_parser=flags.FLAGS):
         sys.exit(go(main, flags_parser(sys.argv)))
@@ -56,7 +56,8 @@ def _started(module: str, arguments: tuple[str, ...], go: Callable) -> Outcome:
         except SystemExit as error:
             status = error.code
         finally:
-            signal.signal(signal.SIGTERM, terminate)
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
             if imported is not None:
                 sys.modules[name] = imported
     return Outcome(status or 0, out.getvalue(), err.getvalue())

@@ -1,10 +1,14 @@
 """A killed run resumes and ends with identical bits; a checkpoint of another computation is refused."""
 
+import os
+import signal
+
 import pytest
 import torch
 from conftest import TOY_LINES, all_records, files_below, methods_where
 
-from bench.core import cli
+import methods.lgm
+from bench.core import cli, interrupts
 from bench.core.errors import InputError
 from bench.distillation.distilled_set import DistilledSet
 from bench.machine.checkpoints import Checkpoint
@@ -82,6 +86,52 @@ def test_a_checkpoint_of_another_configuration_is_refused_and_both_are_named(run
     assert expected in outcome.err and str(ours) in outcome.err and outcome.err.count('\n') == 1
     assert files_below(tmp_path / 'results') == before
     assert run_bench('--force', bind=other).status == 0
+
+
+@pytest.mark.parametrize(('number', 'at'), [(signal.SIGTERM, 17), (signal.SIGUSR1, 20), (signal.SIGINT, 3)])
+def test_a_signal_ends_the_run_after_the_update_with_a_checkpoint(command, toy, tmp_path, monkeypatch, number, at):
+    lines, calls, distance = [*TOY_LINES, *lines_of('lgm')], [], methods.lgm.gradient_distance
+
+    def run(folder):
+        places = [f'--results_dir={tmp_path / folder}', f'--cache_dir={tmp_path / "cache"}']
+        return command(*places, *[f'--gin_bindings={line}' for line in lines])
+
+    def counted(*given):
+        calls.append(1)
+        if len(calls) == at:
+            os.kill(os.getpid(), number)
+        return distance(*given)
+
+    assert run('whole').status == 0
+    with monkeypatch.context() as patched:
+        patched.setattr(methods.lgm, 'gradient_distance', counted)
+        outcome = run('stopped')
+    assert outcome.status == 130 and 'the same command resumes it' in outcome.err and len(calls) == at
+    (path,) = (tmp_path / 'stopped').rglob('*.checkpoint')
+    assert torch.load(path, weights_only=True)['state']['step'] == at
+    assert not [name for name in files_below(tmp_path / 'stopped') if '.lease' in name or 'unfinished' in name]
+    assert run('stopped').status == 0
+    (whole,), (resumed,) = (all_records(tmp_path / name) for name in ('whole', 'stopped'))
+    assert whole.distilled.hash == resumed.distilled.hash and whole.correct == resumed.correct
+    curves = [DistilledSet.load(path.parent).curves for path in tmp_path.rglob('set.json')]
+    assert curves[0] == curves[1]
+
+
+def test_a_second_signal_does_not_wait():
+    interrupts.install()
+    with pytest.raises(KeyboardInterrupt), interrupts.deferred() as asked:
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert asked()
+        os.kill(os.getpid(), signal.SIGTERM)
+        pytest.fail('not reached')
+    with pytest.raises(KeyboardInterrupt):
+        os.kill(os.getpid(), signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt), interrupts.deferred():  # nobody asks
+        os.kill(os.getpid(), signal.SIGTERM)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    interrupts.install()
+    assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def test_a_damaged_checkpoint_is_refused_and_a_save_replaces_it_whole(tmp_path):

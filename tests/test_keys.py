@@ -369,7 +369,7 @@ def test_a_record_tells_versions_and_the_file_of_a_plugin(run_bench, edit, tmp_p
     assert run_bench(bind=["run.methods = ['neighbors']", "neighbors.of = 'lgm'", 'lgm.num_updates = 1', 'lgm.num_views = 1',
                            "lgm.parameterization = 'pixels'"]).status == 0  # fmt: skip
     mine, near = sorted(all_records(tmp_path / 'results'), key=lambda record: record.cell.method)
-    assert mine.schema_version == 3 and mine.provenance.version == bench.__version__
+    assert mine.schema_version == 4 and mine.provenance.version == bench.__version__
     code = mine.provenance.code
     mine_hash = mine.cell.settings['code']['method'].removeprefix('source ')
     assert code['method'] == CodeFacts(file='mine.py', hash=mine_hash)

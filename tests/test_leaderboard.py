@@ -45,19 +45,19 @@ def put(results_dir, method, top1=None, *, source='any', on='tiny_a', ipc=1, see
     groups = changes.pop('groups', None)
     cell = {
         'dataset': dataset, 'method': method, 'source_backbone': source, 'eval_backbone': on, 'ipc': ipc, 'seed': seed,
-        'protocol': protocol, 'method_name': method, 'method_settings': settings,
+        'protocol': protocol, 'method_name': method, 'method_settings': settings, 'protocol_hash': digest,
+        'drawn': data_print,
     }  # fmt: skip
     if of := changes.pop('of', None):
         cell['of'] = {'label': of, 'name': of, 'settings': {}}
-    # Readable here; in a run it is a hash.
-    key = '-'.join(map(str, [method, source, on, ipc, seed, digest, data_print, *settings.values()]))
+    distilled = '-'.join(map(str, [method, source, on, ipc, seed, digest, data_print, *settings.values()]))
     names = ('land', 'sea') if groups is not None else ()
     splits = (
         Split(name, (), np.arange(N) % 2, ('ant', 'bee'), f'{data_print}-{name}', groups, names)
         for name in ('train', 'test')
     )
     common = {
-        'key': key, 'cell': cell, 'protocol_hash': digest, 'dataset': Dataset(dataset, *splits, 'MIT', 'made up'),
+        'cell': cell, 'protocol_hash': digest, 'dataset': Dataset(dataset, *splits, 'MIT', 'made up'),
         'provenance': ORIGIN,
     }  # fmt: skip
     if top1 is None:
@@ -67,7 +67,7 @@ def put(results_dir, method, top1=None, *, source='any', on='tiny_a', ipc=1, see
         score = ProbeScore(np.arange(N) < np.round(np.array(top1)[:, None] * N), None, {}, {})
         defaults = {
             'probe_seeds': list(range(len(top1))), 'n_train_images': 2, 'source_weights': None,
-            'eval_weights': f'{on}-w', 'distilled': {'hash': key, 'bytes': 10, 'kind': 'real', 'facts': {}},
+            'eval_weights': f'{on}-w', 'distilled': {'hash': distilled, 'bytes': 10, 'kind': 'real', 'facts': {}},
             'peak_memory_mb': 100.0 + seed, 'seconds': Seconds(method=1.0 + seed, probe=0.5), 'device': 'cpu',
         }  # fmt: skip
         wanted = {**defaults, **changes}

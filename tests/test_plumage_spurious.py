@@ -191,7 +191,7 @@ def record_of(data, correct_N):
         'protocol': 'ridge-v1', 'method_name': 'random', 'method_settings': {},
     }  # fmt: skip
     return make_record(
-        ProbeScore(np.asarray(correct_N)[None], None, {}, {}), key='k', cell=cell, protocol_hash='p', dataset=data,
+        ProbeScore(np.asarray(correct_N)[None], None, {}, {}), cell=cell, protocol_hash='p', dataset=data,
         probe_seeds=[0], distilled=DistilledFacts(hash='d', bytes=9, kind='real', facts={}), n_train_images=4,
         source_weights=None, eval_weights='w', seconds=Seconds(method=1.0, probe=1.0), peak_memory_mb=None, device='cpu',
         provenance=ORIGIN,

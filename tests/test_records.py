@@ -1,5 +1,6 @@
 """Records: what goes in comes out, statistics worked by hand, and files that are no records."""
 
+import contextlib
 import json
 import os
 import sys
@@ -11,17 +12,27 @@ from test_leaderboard import ORIGIN
 
 from bench.core import disk
 from bench.core.disk import safe_name
+from bench.core.hashing import short_hash
 from bench.core.types import Dataset, ProbeScore, Split
 from bench.results import provenance
 from bench.results.check import RecordError
 from bench.results.make import failed_record, make_record
-from bench.results.record import Correct, DistilledFacts, MethodFacts, Seconds, Skipped, WorstGroup
+from bench.results.record import (
+    SCHEMA_VERSION,
+    Correct,
+    DistilledFacts,
+    MethodFacts,
+    Seconds,
+    Skipped,
+    WorstGroup,
+)
 from bench.results.store import as_json, find, load, load_table, path_of, write
 
 CELL = {
     'dataset': 'toy', 'method': 'random', 'source_backbone': 'any', 'eval_backbone': 'timm:a/b', 'ipc': 1, 'seed': 3,
     'protocol': 'ridge-v1', 'method_name': 'random', 'method_settings': {},
 }  # fmt: skip
+KEY = short_hash(CELL)
 HARD = DistilledFacts(hash='d', bytes=9, kind='real', facts={})
 
 
@@ -32,22 +43,22 @@ def _dataset():
     return Dataset('toy', train, test, 'MIT', 'made up')
 
 
-def _record(rows=((1, 1, 0, 0), (1, 1, 1, 0)), key='k1', cell=CELL, **changes):
+def _record(rows=((1, 1, 0, 0), (1, 1, 1, 0)), cell=CELL, version=SCHEMA_VERSION, **changes):
     score = ProbeScore(np.array(rows, dtype=bool), None, {}, {'strength': np.float32(2), 'loss': float('nan')})
     arguments = {
-        'key': key, 'cell': cell, 'protocol_hash': 'p', 'dataset': _dataset(), 'probe_seeds': range(len(rows)),
+        'cell': cell, 'protocol_hash': 'p', 'dataset': _dataset(), 'probe_seeds': range(len(rows)),
         'distilled': HARD, 'n_train_images': 3,
         'source_weights': None, 'eval_weights': 'w', 'seconds': Seconds(method=1.0, probe=2.0), 'peak_memory_mb': None,
         'device': 'cpu', 'provenance': ORIGIN,
     }  # fmt: skip
-    return make_record(score, **{**arguments, **changes})
+    return replace(make_record(score, **{**arguments, **changes}), schema_version=version)
 
 
 def test_a_record_comes_back_as_it_was_written(tmp_path):
     record = _record()
     path = write(record, results_dir=tmp_path)
-    assert path == tmp_path / 'records' / 'toy' / 'timm_a_b' / 'random' / 'k1.json'
-    assert load(path) == record == find(tmp_path, cell=CELL, key='k1')
+    assert path == tmp_path / 'records' / 'toy' / 'timm_a_b' / 'random' / f'{KEY}.json'
+    assert load(path) == record == find(tmp_path, cell=CELL, key=KEY)
     assert find(tmp_path, cell=CELL, key='other') is None
     assert record.probe_facts == {'strength': 2.0, 'loss': 'nan'}
     assert record.skipped['train'] == Skipped(1, ['x.jpg'])
@@ -73,7 +84,7 @@ def test_correctness_bits_survive_packing():
 
 
 def test_a_finished_record_is_not_overwritten(tmp_path):
-    good, failed = _record(), failed_record(ValueError('NaN'), key='k1', cell=CELL, protocol_hash='p')
+    good, failed = _record(), failed_record(ValueError('NaN'), cell=CELL, protocol_hash='p')
     path = write(failed, results_dir=tmp_path)
     assert load(path).error.message == 'NaN'
     write(good, results_dir=tmp_path)
@@ -86,7 +97,7 @@ def test_a_finished_record_is_not_overwritten(tmp_path):
 
 
 def test_a_damaged_file_in_the_way_is_not_touched(tmp_path):
-    path = path_of(tmp_path, CELL, 'k1')
+    path = path_of(tmp_path, CELL, KEY)
     disk.write_atomic(path, 'notes')
     with pytest.raises(RecordError, match='damaged JSON'):
         write(_record(), results_dir=tmp_path, force=True)
@@ -108,7 +119,7 @@ def test_a_crash_while_writing_leaves_the_old_file(tmp_path, monkeypatch):
 
 def test_a_record_of_version_1_says_nothing_of_labels_which_were_hard(tmp_path):
     record = _record()
-    assert (record.schema_version, record.distilled.labels) == (3, 'hard')
+    assert (record.schema_version, record.distilled.labels) == (4, 'hard')
     old = replace(
         record, schema_version=1, fingerprints=replace(record.fingerprints, contents=None),
         provenance=replace(record.provenance, version=None),
@@ -125,14 +136,14 @@ def test_records_of_every_schema_are_read_and_tell_facts_of_the_method(tmp_path)
     facts = MethodFacts(real=True, needs_backbone=False, needs_seed=True, needs_ipc=True)
     record = _record()
     assert record.method_facts == facts, 'of the method called random'
-    told = _record(key='k2', method_facts=replace(facts, needs_seed=False))
+    told = _record(cell={**CELL, 'seed': 4}, method_facts=replace(facts, needs_seed=False))
     assert told.method_facts.needs_seed is False
     for version in (1, 2):
-        path = write(replace(record, schema_version=version, key=f'v{version}'), results_dir=tmp_path)
+        path = write(_record(cell={**CELL, 'seed': version}, version=version), results_dir=tmp_path)
         assert 'method_facts' not in path.read_text() and load(path).method_facts == facts
     path = write(told, results_dir=tmp_path)
-    table = load_table(tmp_path)[0].set_index('key')
-    assert table.needs_seed.to_dict() == {'v1': True, 'v2': True, 'k2': False} and table.real.all()
+    table = load_table(tmp_path)[0].set_index('seed')
+    assert table.needs_seed.to_dict() == {1: True, 2: True, 4: False} and table.real.all()
     path.write_text(path.read_text().replace('"real": true', '"real": 1'))
     with pytest.raises(RecordError, match="field method_facts.real is '1', expected true or false"):
         load(path)
@@ -141,11 +152,11 @@ def test_records_of_every_schema_are_read_and_tell_facts_of_the_method(tmp_path)
 def test_the_labels_of_a_set_are_in_its_record_and_those_of_a_failed_cell_in_its_settings(tmp_path):
     soft = replace(HARD, labels='soft')
     # the set tells, not the settings
-    write(_record(key='k1', distilled=soft), results_dir=tmp_path)
-    for key, settings in (('k2', {'soft_labels': True}), ('k3', {'soft_labels': False}), ('k4', {})):
-        cell = {**CELL, 'method_settings': settings}
-        write(failed_record(OSError('disk'), key=key, cell=cell, protocol_hash='p'), results_dir=tmp_path)
-    assert list(load_table(tmp_path)[0]['labels']) == ['soft', 'soft', 'hard', 'hard']
+    write(_record(distilled=soft), results_dir=tmp_path)
+    for seed, settings in enumerate(({'soft_labels': True}, {'soft_labels': False}, {})):
+        cell = {**CELL, 'seed': seed, 'method_settings': settings}
+        write(failed_record(OSError('disk'), cell=cell, protocol_hash='p'), results_dir=tmp_path)
+    assert load_table(tmp_path)[0].set_index('seed')['labels'].to_dict() == {3: 'soft', 0: 'soft', 1: 'hard', 2: 'hard'}
 
 
 LABELLESS = {'hash': 'd', 'bytes': 9, 'kind': 'real', 'facts': {}}
@@ -175,9 +186,9 @@ BAD = {
 @pytest.mark.parametrize('kind', BAD)
 def test_what_is_no_record_is_named_and_left_alone(tmp_path, kind):
     make, reason = BAD[kind]
-    write(_record(key='k0'), results_dir=tmp_path)
-    path = path_of(tmp_path, CELL, 'k1')
-    content = make(as_json(_record(), version=3))
+    write(_record(cell={**CELL, 'seed': 4}), results_dir=tmp_path)
+    path = path_of(tmp_path, CELL, KEY)
+    content = make(as_json(_record(), version=4))
     path.write_text(content)
     with pytest.raises(RecordError) as caught:
         load(path)
@@ -187,9 +198,42 @@ def test_what_is_no_record_is_named_and_left_alone(tmp_path, kind):
     assert path.read_text() == content
 
 
+@pytest.mark.parametrize('version', [3, 4])
+def test_a_flipped_bit_is_noticed(tmp_path, version):
+    record = _record(version=version)
+    path = write(record, results_dir=tmp_path)
+    whole, silent = path.read_bytes(), []
+    for position in range(len(whole)):
+        flipped = bytearray(whole)
+        flipped[position] ^= 1 << position % 7
+        path.write_bytes(flipped)
+        with contextlib.suppress(RecordError):
+            if load(path) != record:
+                silent.append(position)
+    if version == 4:
+        assert silent == []
+    else:  # earlier schemas have no digest, but what makes the cell and the score is checked
+        told = [whole.rfind(b'\n', 0, position) for position in silent]
+        names = {whole[start + 1 : whole.index(b':', start)].strip(b'" ').decode() for start in told}
+        assert names.isdisjoint({'schema_version', 'key', 'cell', 'top1', 'status'}), names
+
+
+def test_an_edited_record_is_named(tmp_path):
+    path = write(_record(), results_dir=tmp_path)
+    whole = json.loads(path.read_text())
+    for change, reason in (
+        ({'cell': {**whole['cell'], 'ipc': 10}}, 'its key is not the hash of its cell'),
+        ({'top1': [0.75, 0.75]}, 'its accuracies are not those of its test images'),
+        ({'device': 'a better one'}, 'its digest is not that of its content'),
+    ):
+        path.write_text(json.dumps({**whole, **change}))
+        with pytest.raises(RecordError, match=f'{reason}; the file is damaged or was edited'):
+            load(path)
+
+
 def test_a_copy_in_a_folder_of_another_cell_is_not_counted_twice(tmp_path):
     path = write(_record(), results_dir=tmp_path)
-    copy = tmp_path / 'records' / 'toy' / 'timm_a_b' / 'old' / 'k1.json'
+    copy = tmp_path / 'records' / 'toy' / 'timm_a_b' / 'old' / f'{KEY}.json'
     copy.parent.mkdir()
     copy.write_bytes(path.read_bytes())
     table, problems = load_table(tmp_path)
@@ -199,7 +243,7 @@ def test_a_copy_in_a_folder_of_another_cell_is_not_counted_twice(tmp_path):
 def test_the_table_has_one_typed_row_per_record(tmp_path):
     write(_record(), results_dir=tmp_path)
     whole = {**CELL, 'ipc': None, 'method': 'full'}
-    write(failed_record(OSError('disk'), key='k2', cell=whole, protocol_hash='p'), results_dir=tmp_path)
+    write(failed_record(OSError('disk'), cell=whole, protocol_hash='p'), results_dir=tmp_path)
     table, problems = load_table(tmp_path)
     assert problems == [] and list(table['status']) == ['failed', 'ok']
     assert table['ipc'].isna().tolist() == [True, False] and table['ipc'][1] == 1

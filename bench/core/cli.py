@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from absl import app, flags, logging
 
+from bench.core import interrupts
 from bench.core.errors import InputError
 from bench.core.progress import UNREAD
 
@@ -52,7 +53,7 @@ def start(main: Callable[..., int], *, words: bool = False) -> None:
 
     With `words`, `main` receives the positional arguments; without it, positional arguments are an error.
 
-    Ctrl-C and SIGTERM both end the command. Work in progress is lost; finished work is on disk.
+    Ctrl-C, SIGTERM and SIGUSR1 end the command (`bench.core.interrupts`). Finished work is on disk.
     """
     name = module_name(sys.modules['__main__'])
 
@@ -105,7 +106,7 @@ def guarded(main: Callable[..., int], argv: list[str], *, name: str, words: bool
     logging.set_verbosity(logging.WARNING)
     # read when the hub's client is imported: a failed transfer is reported once, by our error, not at every retry
     os.environ.setdefault('HF_HUB_VERBOSITY', 'error')
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    interrupts.install()
     sys.unraisablehook = interrupt_again
     try:
         if argv[1:] and not words:

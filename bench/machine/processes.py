@@ -55,6 +55,10 @@ class World:
         dist.broadcast_object_list(box, src=0)
         return box[0]
 
+    def any(self, value: bool, device: torch.device) -> bool:
+        """Return whether the value is true in at least one process; waits for all processes."""
+        return bool(self.sum(torch.tensor(float(value), device=device)) > 0)
+
     def wait(self) -> None:
         """Wait until every process has reached this call."""
         self.agree(None)

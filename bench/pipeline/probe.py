@@ -93,7 +93,7 @@ def _facts(cell: Cell, *, dataset: Dataset, device: Any, asked: Mapping[str, Any
     operative = {f'{c.row.identifier}.{key}': value for c in chosen for key, value in c.settings.items()}
     code = {part: CodeFacts(**facts) for part, facts in cell.code_facts.items()}
     return {
-        'key': cell.key, 'cell': cell.config, 'protocol_hash': cell.protocol_hash, 'dataset': dataset,
+        'cell': cell.config, 'protocol_hash': cell.protocol_hash, 'dataset': dataset,
         'device': device_name(device), 'gin': GinBindings(asked=dict(asked), operative=operative),
         'method_facts': MethodFacts(**cell.method_facts), 'provenance': replace(provenance.collect(), code=code),
     }  # fmt: skip

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from bench.core.hashing import short_hash
 from bench.core.types import Dataset, ProbeScore
 from bench.results.check import cell_config, parse
 from bench.results.intervals import t_interval
@@ -40,7 +41,6 @@ _NAMES_KEPT = 20  # names of skipped images per split: a folder of broken images
 def make_record(
     score: ProbeScore,
     *,
-    key: str,
     cell: Mapping[str, Any],
     protocol_hash: str,
     dataset: Dataset,
@@ -61,7 +61,6 @@ def make_record(
 
     Args:
       score: the result of the protocol; its curves are not stored in the record.
-      key: hash of the cell's full configuration.
       cell: the full configuration, with the fields of `CellConfig`.
       protocol_hash: hash of the protocol's rules.
       dataset: the data set; its test split was scored, its training split gives the group sizes.
@@ -81,7 +80,7 @@ def make_record(
     correct_RN = np.asarray(score.correct_RN, dtype=bool)
     assert correct_RN.ndim == 2 and correct_RN.shape == (len(probe_seeds), len(dataset.test)), correct_RN.shape
     return _record(
-        status='ok', key=key, cell=cell, method_facts=method_facts, protocol_hash=protocol_hash,
+        status='ok', cell=cell, method_facts=method_facts, protocol_hash=protocol_hash,
         **_accuracies(correct_RN, dataset),
         top5=None if score.top5_R is None else [float(value) for value in score.top5_R],
         probe_seeds=[int(seed) for seed in probe_seeds], seconds=seconds, peak_memory_mb=peak_memory_mb, device=device,
@@ -98,7 +97,6 @@ def make_record(
 def failed_record(
     error: BaseException,
     *,
-    key: str,
     cell: Mapping[str, Any],
     protocol_hash: str,
     dataset: Dataset | None = None,
@@ -110,7 +108,6 @@ def failed_record(
     """Return the record of a failed cell. Fields of stages that were not reached are None."""
     return _record(
         status='failed',
-        key=key,
         cell=cell,
         method_facts=method_facts,
         protocol_hash=protocol_hash,
@@ -137,6 +134,8 @@ def _record(
         **dict.fromkeys(field.name for field in dataclasses.fields(Record)),
         **fields,
         'schema_version': SCHEMA_VERSION,
+        'digest': '',  # of what is written, made when it is written
+        'key': short_hash(made.config),
         'cell': made,
         'method_facts': method_facts or MethodFacts.of_old(made),
         'protocol': ProtocolRules(made.protocol, protocol_hash),

@@ -19,7 +19,7 @@ import numpy as np
 from bench.core.ranges import Count, Fraction, NonNegative
 
 # Version 2 exists because readers of version 1 would mix soft labels into the tables of hard labels.
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 ANY_SOURCE = 'any'
 # Records of schemas 1 and 2 have no method facts. These methods of that time chose real images, or used no seed.
 _REAL_OF_OLD = frozenset('random centroid herding k_center neighbors full'.split())
@@ -303,7 +303,7 @@ class GinBindings:
 class Record:
     """The result of one cell."""
 
-    schema_version: Literal[1, 2, 3]
+    schema_version: Literal[1, 2, 3, 4]
     """Version of this schema. Readers reject unknown versions."""
     key: str
     """Hash of `cell`, and the name of the file."""
@@ -361,6 +361,8 @@ class Record:
     """Code, packages, machine, command and time."""
     gin: GinBindings | None
     """The gin configuration of the run."""
+    digest: str = field(default='', compare=False, metadata={'since': 4})
+    """Hash of all other fields, by which a reader notices that the file was damaged or edited."""
 
     @property
     def accuracy(self) -> float:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.core.disk import safe_name, write_atomic
+from bench.core.hashing import short_hash
 from bench.results.check import RecordError, parse, problem_of
 from bench.results.record import Record
 
@@ -48,6 +49,8 @@ def write(record: Record, *, results_dir: Path | str, force: bool = False) -> Pa
 def dumps(record: Record) -> str:
     """Return a record as JSON with one line per field, so that diffs are short and show which field differs."""
     fields = as_json(record, version=record.schema_version)
+    if 'digest' in fields:
+        fields['digest'] = _digest_of(fields)
     lines = (f'{json.dumps(name)}: {json.dumps(value, allow_nan=False)}' for name, value in fields.items())
     return '{\n' + ',\n'.join(lines) + '\n}\n'
 
@@ -87,7 +90,8 @@ def load(path: Path | str) -> Record:
     """
     path = Path(path)
     try:
-        record = parse(_DECODER.decode(path.read_text(encoding='utf-8')))
+        content = _DECODER.decode(path.read_text(encoding='utf-8'))
+        record = parse(content)
     except OSError as error:
         raise RecordError(f'{path}: cannot be read: {error.strerror}') from error
     except RecordError as error:
@@ -96,7 +100,27 @@ def load(path: Path | str) -> Record:
         raise RecordError(f'{path}: damaged JSON: {error}') from error
     if record.key != path.stem:
         raise RecordError(f'{path}: its key {record.key!r} does not match its file name; do not rename records')
+    if problem := _change_of(record, content):
+        raise RecordError(f'{path}: {problem}; the file is damaged or was edited')
     return record
+
+
+def _change_of(record: Record, content: Mapping[str, Any]) -> str:
+    """Return what shows that a record is not as it was written, or ''. Records before schema 4 have no digest."""
+    if record.key != short_hash(record.cell.config):
+        return 'its key is not the hash of its cell'
+    try:
+        if record.top1 is not None and record.top1 != [float(share) for share in record.correct_RN.mean(axis=1)]:
+            return 'its accuracies are not those of its test images'
+    except ValueError as error:
+        return f'correct.bits cannot be read ({error})'
+    if record.schema_version >= 4 and record.digest != _digest_of(content):
+        return 'its digest is not that of its content'
+    return ''
+
+
+def _digest_of(content: Mapping[str, Any]) -> str:
+    return short_hash({name: value for name, value in content.items() if name != 'digest'})
 
 
 def _refuse_constant(name: str) -> None:

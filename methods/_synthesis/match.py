@@ -5,6 +5,7 @@ Shape suffixes: N images, A views per image, C colour channels, H height, W widt
 
 import math
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor
 
 from bench.backbones.base import Backbone
+from bench.core import interrupts
 from bench.core.errors import InputError
 from bench.core.progress import progress
 from bench.distillation.task import Task
@@ -131,7 +133,11 @@ def match(
         augmentation=augmentation, chunking=chunking, total=total, generator=generator,
     )
     pending: list[Tensor] = []
-    with progress(total=schedule.num_updates, title=task.title, unit='update') as advance:
+    keeps = bool(task.checkpoint and checkpoint_every)
+    with (
+        progress(total=schedule.num_updates, title=task.title, unit='update') as advance,
+        interrupts.deferred() if keeps else nullcontext(lambda: False) as interrupted,
+    ):
         advance(first)
         for step, loss, optimizer in updates:
             pending.append(loss)
@@ -142,8 +148,14 @@ def match(
                 pending = []
             if step % max(1, schedule.num_updates // _SHOWN) == 0:
                 task.show(step, _all_images(pyramid, chunking, task.world, total))
-            if checkpoint_every and (step + 1) % checkpoint_every == 0 and not pending:
+            # Several processes stop together, so they ask each other, and that only when they wait for the loss anyway.
+            stops = interrupted() if task.world.size == 1 else not pending and task.world.any(interrupted(), loss.device)
+            if stops or (checkpoint_every and (step + 1) % checkpoint_every == 0 and not pending):
+                if pending:
+                    _check_finite(pending, step)
                 _save(task, step + 1, curve, pyramid, optimizer, real, generator, total=total)
+            if stops:
+                raise KeyboardInterrupt
     images = _all_images(pyramid, chunking, task.world, total)
     task.show(schedule.num_updates, images)
     return images, curve
