@@ -48,7 +48,7 @@ def generate(results_dir: Path, *, count: int, seed: int = 0) -> int:
         train = Split('train', (), labels_N, class_names, short_hash([name, 'train']))
         record = make_record(
             ProbeScore(generator.random((REPEATS, tests)) < 0.7, np.full(REPEATS, 0.9), {}, {'steps': 1000}),
-            key=short_hash(cell), cell=cell, protocol_hash='0123456789abcdef',
+            cell=cell, protocol_hash='0123456789abcdef',
             dataset=Dataset(name, train, split, 'MIT', 'made up'), probe_seeds=range(REPEATS),
             distilled=DistilledFacts(hash=short_hash(i), bytes=10**6, kind='synthetic', facts={}), n_train_images=classes,
             source_weights=short_hash(BACKBONES[column]), eval_weights=short_hash(BACKBONES[column]),

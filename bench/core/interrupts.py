@@ -12,7 +12,7 @@ _asked = False
 
 
 def install() -> None:
-    """Turn the signals into KeyboardInterrupt from now on. A signal that is ignored, such as SIGINT under nohup, stays so."""
+    """Turn the signals into KeyboardInterrupt from now on. One that is ignored, such as SIGINT under nohup, stays so."""
     for name in _SIGNALS:
         number = getattr(signal, name, None)
         if number is not None and (name != 'SIGINT' or signal.getsignal(number) is not signal.SIG_IGN):
