@@ -1,6 +1,10 @@
 """Your own image folders, the many image formats, and the message for every bad input."""
 
+import os
 import pickle
+import struct
+import tracemalloc
+import zlib
 
 import numpy as np
 import pytest
@@ -255,3 +259,70 @@ def test_verify_images_remembers_and_notices_repairs(tmp_path, monkeypatch):
     assert reads == [[0, 1, 2], [0, 1, 2], [1], [1], []]
     next(cache.rglob('*.json')).write_text('{"images": 3')
     assert verify('stop') == () and reads[-1] == [0, 1, 2]
+
+
+# ---- hostile files ---------------------------------------------------------------------------------------------------
+
+
+def png_of(width, height):
+    """Return a PNG file that says it has this size and holds next to nothing."""
+
+    def chunk(kind, data):
+        return struct.pack('>I', len(data)) + kind + data + struct.pack('>I', zlib.crc32(kind + data))
+
+    head = chunk(b'IHDR', struct.pack('>IIBBBBB', width, height, 8, 2, 0, 0, 0))
+    return b'\x89PNG\r\n\x1a\n' + head + chunk(b'IDAT', zlib.compress(b'\0' * 100)) + chunk(b'IEND', b'')
+
+
+EPS = b'%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n'
+HOSTILE = {
+    'bomb.png': (lambda path: path.write_bytes(png_of(60_000, 60_000)), '60000 x 60000 px, more than max_pixels = 10000'),
+    'strip.png': (lambda path: path.write_bytes(png_of(30_000, 2)), 'sides further apart than max_aspect = 100'),
+    'thin.jpg': (lambda path: Image.new('RGB', (65_000, 1)).save(path), '65000 x 1 px, sides further apart'),
+    'program.png': (lambda path: path.write_bytes(EPS), 'something else'),
+    'gone.jpg': (lambda path: path.symlink_to('nowhere.jpg'), 'no such file or directory'),
+    'itself.jpg': (lambda path: path.symlink_to(path.name), 'too many levels of symbolic links'),
+    'pipe.jpg': (os.mkfifo, 'not a file'),
+}
+
+
+@pytest.mark.parametrize('name', HOSTILE)
+def test_a_hostile_file_is_refused_by_name_and_neither_run_nor_decoded(places, name, monkeypatch):
+    make, reason = HOSTILE[name]
+    root = places.data_root / 'mine'
+    make_folders(root)
+    make(root / 'train' / 'ant' / name)
+    monkeypatch.setattr('subprocess.Popen', lambda *_, **__: pytest.fail('a program'))  # EPS would start Ghostscript
+    tracemalloc.start()
+    with pytest.raises(InputError) as caught:
+        folder(places, path='mine')
+    assert tracemalloc.get_traced_memory()[1] < 30e6
+    tracemalloc.stop()
+    assert f'train/ant/{name}' in str(caught.value) and reason in str(caught.value)
+    data = folder(places, path='mine', on_error='skip')
+    assert data.train.skipped == (f'train/ant/{name}',) and len(data.train) == 4
+
+
+def test_the_limits_of_images_are_settings_and_outcomes_are_kept_by_them(places):
+    root = places.data_root / 'mine'
+    make_folders(root)
+    write_image(root / 'train' / 'ant' / 'wide.jpg', size=(60, 4))
+    assert len(folder(places, path='mine').train) == 5
+    for limit, said in (({'max_aspect': 10.0}, 'max_aspect = 10'), ({'max_pixels': 200}, 'max_pixels = 200')):
+        with pytest.raises(InputError, match=rf'wide.jpg \(60 x 4 px, .*{said}\)'):
+            folder(places, path='mine', **limit)
+    assert len(folder(places, path='mine', max_aspect=10.0, on_error='skip').train) == 4
+    assert len(folder(places, path='mine').train) == 5
+
+
+def test_a_folder_that_links_to_itself_holds_no_images(places):
+    root = places.data_root / 'mine'
+    make_folders(root)
+    (root / 'train' / 'ant' / 'again').symlink_to(root / 'train')
+    (root / 'train' / 'ant' / 'loop.jpg').symlink_to(root / 'train')
+    assert len(folder(places, path='mine').train) == 4
+    (root / 'train' / 'self').symlink_to('self')
+    assert len(folder(places, path='mine').train) == 4
+    (root / 'train' / 'up').symlink_to('..')
+    with pytest.raises(InputError, match='only in train: up'):
+        folder(places, path='mine')

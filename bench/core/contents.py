@@ -58,12 +58,17 @@ def digests(paths: Sequence[Path], *, memo: Path, title: str = '') -> list[bytes
 
 
 def _look(path: Path) -> tuple[int, ...]:
-    found = os.stat(path)
+    try:
+        found = os.stat(path)
+    except OSError:
+        found = os.lstat(path)  # a link that leads nowhere, whose content is b''
     return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 def _digest(path: Path) -> bytes:
     try:
+        if not path.is_file():
+            return b''  # opening a pipe would wait for somebody to write
         with open(path, 'rb') as file:
             return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=_DIGEST_BYTES)).digest()
     except OSError:

@@ -2,15 +2,24 @@
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path, PurePath
 from typing import Annotated, Literal
 
 import numpy as np
 
 from bench.core.errors import InputError
-from bench.core.ranges import Fraction, Since
+from bench.core.ranges import Fraction, Positive, PositiveInt, Since
 from bench.core.types import Dataset, Places, Split, data_root_of
-from bench.datasets.images import ImageFiles, fingerprints_of, image_extensions, verify_images
+from bench.datasets.images import (
+    MAX_ASPECT,
+    MAX_PIXELS,
+    ImageFiles,
+    Limits,
+    fingerprints_of,
+    image_extensions,
+    verify_images,
+)
 
 _LAYOUT = '<data_root>/<folder.path>/<split>/<class>/<image>'
 
@@ -25,6 +34,8 @@ def folder(
     licence: str = 'unknown',
     source: str = '',
     held_out: Annotated[Fraction, Since('2026-11', neutral=0.0)] = 0.0,
+    max_pixels: Annotated[PositiveInt, Since('2026-11', neutral=MAX_PIXELS)] = MAX_PIXELS,
+    max_aspect: Annotated[Positive, Since('2026-11', neutral=MAX_ASPECT)] = MAX_ASPECT,
 ) -> Dataset:
     """Load a dataset from class folders.
 
@@ -44,6 +55,8 @@ def folder(
       held_out: to choose settings without the test images: this share of the training images of each class, at equal
         distances in the order of files and at least one, becomes the test split, and `test_split` is not used. 0 holds out
         none.
+      max_pixels: width times height above which an image counts as unreadable; it is not decoded.
+      max_aspect: longer by shorter side above which an image counts as unreadable.
 
     Raises:
       InputError: for a missing data root or split, class folders that differ between training and test, a class
@@ -63,7 +76,10 @@ def folder(
         loaded = _held_out(*loaded['train'], held_out, class_names)
     made = {}
     for name, (files, labels_N) in loaded.items():
-        made[name] = _readable_split(name, root, files, labels_N, class_names, on_error, places.cache_dir)
+        made[name] = _readable_split(
+            name, ImageFiles(root, tuple(files), Limits(max_pixels, max_aspect)), labels_N, class_names, on_error,
+            places.cache_dir,
+        )  # fmt: skip
     return Dataset('folder', made['train'], made['test'], licence, source)
 
 
@@ -109,7 +125,7 @@ def _checked_splits(root: Path, train_splits: Sequence[str], test_split: str) ->
 
 
 def _class_folders(split: Path) -> set[str]:
-    found = {entry.name for entry in os.scandir(split) if entry.is_dir() and not entry.name.startswith('.')}
+    found = {name for name in os.listdir(split) if not name.startswith('.') and os.path.isdir(split / name)}
     if not found:
         raise InputError(f'folder: expected class folders in {split}, got none; the layout is {_LAYOUT}')
     return found
@@ -135,11 +151,11 @@ def _list_images(root: Path, splits: list[str], class_names: Sequence[str]) -> t
             if not class_folder.is_dir():
                 continue
             found = [
-                entry.name
-                for entry in os.scandir(class_folder)
-                if os.path.splitext(entry.name)[1].lower() in extensions
-                and not entry.name.startswith('.')
-                and entry.is_file()
+                name
+                for name in os.listdir(class_folder)
+                if os.path.splitext(name)[1].lower() in extensions
+                and not name.startswith('.')
+                and not os.path.isdir(class_folder / name)  # an unreadable image, such as a broken link, is named later
             ]
             files += [f'{split}/{name}/{file}' for file in sorted(found)]
             labels += [label] * len(found)
@@ -159,29 +175,28 @@ def _check_no_empty_class(labels_N: np.ndarray, class_names: Sequence[str], plac
 
 def _readable_split(
     name: str,
-    root: Path,
-    files: list[str],
+    images: ImageFiles,
     labels_N: np.ndarray,
     class_names: tuple[str, ...],
     on_error: Literal['stop', 'skip'],
     cache_dir: Path,
 ) -> Split:
     """Return the split without its unreadable images. With `on_error='stop'` an unreadable image raises instead."""
-    images = ImageFiles(root, tuple(files))
+    root, files = images.root, images.files
     title = '+'.join(sorted({file.partition('/')[0] for file in files}))
     prints = fingerprints_of(root, files, labels_N, cache_dir=cache_dir, title=title)
     bad = verify_images(images, on_error=on_error, cache_dir=cache_dir, fingerprint=prints['fingerprint'])
     if bad:
         labels_N = np.delete(labels_N, bad)
         left_out = set(bad)
-        images = ImageFiles(root, tuple(file for i, file in enumerate(files) if i not in left_out))
+        images = replace(images, files=tuple(file for i, file in enumerate(files) if i not in left_out))
         prints = fingerprints_of(root, images.files, labels_N, cache_dir=cache_dir, title=f'{title} readable')
         _check_no_empty_class(labels_N, class_names, [root], why='readable ')
     return Split(name, images, labels_N, class_names, skipped=tuple(files[i] for i in bad), **prints)
 
 
 def _names(folder: Path) -> str:
-    return _join(sorted(entry.name for entry in os.scandir(folder) if entry.is_dir())) or 'no folders'
+    return _join(sorted(name for name in os.listdir(folder) if os.path.isdir(folder / name))) or 'no folders'
 
 
 def _join(names: Sequence[str]) -> str:

@@ -13,7 +13,7 @@ from PIL import Image
 from bench.core.errors import InputError, near, reason_of
 from bench.core.online import give_up_soon
 from bench.core.types import Dataset, Fingerprints, Places, Split
-from bench.datasets.images import READING_RULES, to_rgb
+from bench.datasets.images import READING_RULES, read_image
 
 
 def hf(
@@ -98,8 +98,7 @@ class HubImages:
     def __getitem__(self, index: int) -> Image.Image:
         cell = self.table[int(index)][self.column]
         try:
-            with Image.open(io.BytesIO(cell['bytes']) if cell['bytes'] else cell['path']) as image:
-                return to_rgb(image)
+            return read_image(io.BytesIO(cell['bytes']) if cell['bytes'] else Path(cell['path']))
         except MemoryError:
             raise
         except Exception as error:  # on damaged files PIL's decoders raise almost any type

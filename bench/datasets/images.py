@@ -5,11 +5,13 @@ Shape suffixes: N samples, H height, W width.
 
 import json
 import os
+import stat
 from collections.abc import Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
+from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import BinaryIO, Literal
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -25,16 +27,61 @@ from bench.core.types import Fingerprints
 READING_RULES = 'files-v1'
 _SKIP_HINT = "repair or remove them, or leave them out with folder.on_error = 'skip'"
 _BATCH = 1024  # images handed to the thread pool at a time; bounds the queue's memory for sets of ImageNet's size
-_STUBS = {'BUFR', 'EPS', 'GRIB', 'HDF5', 'MPEG', 'WMF'}  # PIL recognises these formats but cannot decode them by itself
+# Formats of pixels that PIL decodes by itself. Of the others some start programs (EPS starts Ghostscript), whatever the
+# extension says.
+FORMATS = ('AVIF', 'BMP', 'DIB', 'GIF', 'JPEG', 'JPEG2000', 'PCX', 'PNG', 'PPM', 'QOI', 'SGI', 'TGA', 'TIFF', 'WEBP')
+MAX_PIXELS, MAX_ASPECT = 100_000_000, 100.0  # 300 MB decoded; a strip of 100:1 with its shorter side at 256 px has 20 MB
+
+Image.MAX_IMAGE_PIXELS = None  # `Limits` replaces PIL's own limit, which warns on the way
 
 
 # ---- reading ---------------------------------------------------------------------------------------------------------
 
 
 def image_extensions() -> frozenset[str]:
-    """Return the lower-case file extensions, dot included, of every format that PIL decodes."""
+    """Return the lower-case file extensions, dot included, of all `FORMATS`."""
+    known = _formats()
+    return frozenset(extension for extension, form in Image.EXTENSION.items() if form in known)
+
+
+@cache
+def _formats() -> tuple[str, ...]:
+    """Return those of `FORMATS` that this installation of PIL decodes."""
     Image.init()
-    return frozenset(e for e, form in Image.EXTENSION.items() if form in Image.OPEN and form not in _STUBS)
+    return tuple(form for form in FORMATS if form in Image.OPEN)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Sizes above which an image is refused before it is decoded: `pixels` in all, and its longer by its shorter side."""
+
+    pixels: int = MAX_PIXELS
+    aspect: float = MAX_ASPECT
+
+    def check(self, width: int, height: int) -> None:
+        """Check the size of an image.
+
+        Raises:
+          InputError: if it is above a limit; the message names the setting of `folder` that raises the limit.
+        """
+        if width * height > self.pixels:
+            raise InputError(f'{width} x {height} px, more than max_pixels = {self.pixels}')
+        if max(width, height) > self.aspect * min(width, height):
+            raise InputError(f'{width} x {height} px, sides further apart than max_aspect = {self.aspect:g}')
+
+
+def read_image(source: Path | BinaryIO, limits: Limits = Limits()) -> Image.Image:
+    """Read an image file as `to_rgb` returns it.
+
+    Raises:
+      InputError: if the image is above the limits, or the path is not that of a file.
+      Exception: almost any type, if the file is damaged or of another format than `FORMATS`.
+    """
+    if isinstance(source, Path) and not stat.S_ISREG(source.stat().st_mode):
+        raise InputError('not a file')  # opening a pipe would wait for somebody to write
+    with Image.open(source, formats=_formats()) as image:
+        limits.check(*image.size)
+        return to_rgb(image)
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
@@ -72,6 +119,7 @@ class ImageFiles:
 
     root: Path
     files: tuple[str, ...]
+    limits: Limits = Limits()
 
     def __len__(self) -> int:
         return len(self.files)
@@ -79,13 +127,17 @@ class ImageFiles:
     def __getitem__(self, index: int) -> Image.Image:
         path = self.root / self.files[index]
         try:
-            with Image.open(path) as image:
-                return to_rgb(image)
+            return read_image(path, self.limits)
         except MemoryError:
             raise
         except Exception as error:  # on damaged files PIL's decoders raise almost any type, even SyntaxError
             reason = reason_of(error)
             raise InputError(f'{path}: expected an image PIL can read, got {reason}; repair or remove it') from error
+
+
+def is_broken_link(path: Path) -> bool:
+    """Return whether a path is a link that leads nowhere or to itself: such an image is unreadable, not absent."""
+    return os.path.islink(path) and not os.path.exists(path)
 
 
 def files_fingerprint(root: Path, relative_paths: Sequence[str], labels: Collection[int]) -> str:
@@ -101,7 +153,7 @@ def files_fingerprint(root: Path, relative_paths: Sequence[str], labels: Collect
         yield READING_RULES.encode()
         for file, label in zip(relative_paths, labels, strict=True):
             try:
-                size = os.stat(root / file).st_size
+                size = (os.lstat if is_broken_link(root / file) else os.stat)(root / file).st_size
             except OSError as error:
                 raise InputError(f'{root / file}: expected an image file, got {reason_of(error)}; restore it') from error
             yield f'\n{file}\0{size}\0{label}'.encode('utf-8', 'surrogateescape')
@@ -164,7 +216,7 @@ def verify_images(
     Raises:
       InputError: with 'stop', naming the first unreadable files and how many there are.
     """
-    memo = cache_dir / 'verified' / f'{short_hash([fingerprint, str(images.root.resolve())])}.json'
+    memo = cache_dir / 'verified' / f'{short_hash([fingerprint, str(images.root.resolve()), *astuple(images.limits)])}.json'
     known = _recall(memo, len(images))
     # A file that failed before may have been repaired since, so these few are read again.
     unreadable = _read_all(images, range(len(images)) if known is None else known)
