@@ -17,6 +17,7 @@ def main() -> int:
     from bench.config import plugins
     from bench.config.gin_files import loaded
     from bench.core import leases
+    from bench.core.disk import check_folder
     from bench.core.progress import remark
     from bench.leaderboard import board_of
     from bench.machine.device import choose_device
@@ -46,6 +47,8 @@ def main() -> int:
         return 0
     if FLAGS.shard:
         leases.switch_off()
+    check_folder(results_dir, flag='results_dir')
+    check_folder(cli.cache_dir(), flag='cache_dir')
     device = choose_device(FLAGS.device)
     world = join(device)
     session = Session(cli.places(), results_dir, device, world=world, say=remark if world.leads else _silent)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from absl import app, flags, logging
 
 from bench.core import interrupts
-from bench.core.errors import InputError
+from bench.core.errors import InputError, unwritable
 from bench.core.progress import UNREAD
 
 if TYPE_CHECKING:
@@ -114,6 +114,11 @@ def guarded(main: Callable[..., int], argv: list[str], *, name: str, words: bool
         return main(argv[1:]) if words else main()
     except InputError as error:
         print(f'{name}: {error}', file=sys.stderr)
+        return 2
+    except Exception as error:
+        if not (reason := unwritable(error)):
+            raise
+        print(f'{name}: cannot write: {reason}; finished work is kept: make room, or use another folder', file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(f'\n{name}: interrupted; finished work is kept, and the same command resumes it', file=sys.stderr)

@@ -11,6 +11,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
+from bench.core.errors import InputError, reason_of
+
 
 @contextmanager
 def new_folder(folder: Path, *, replace: bool = False) -> Iterator[Path]:
@@ -61,6 +63,29 @@ def new_file(path: Path) -> Iterator[BinaryIO]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def check_folder(path: Path, *, flag: str) -> None:
+    """Check that the folder that a flag names exists or can be created. Nothing is left of the attempt.
+
+    Raises:
+      InputError: if it cannot.
+    """
+    created = []
+    try:
+        str(path).encode()
+        missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+        for folder in reversed(missing):
+            folder.mkdir()
+            created.append(folder)
+    except UnicodeEncodeError:
+        raise InputError(f'--{flag}={str(path)!r}: expected a name in UTF-8') from None
+    except OSError as error:
+        raise InputError(f'--{flag}={path}: expected a folder, or a new path; {reason_of(error)}') from error
+    finally:
+        for folder in reversed(created):
+            with suppress(OSError):  # another process may use it by now
+                folder.rmdir()
 
 
 def set_aside(path: Path, reason: str) -> Path:

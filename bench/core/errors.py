@@ -1,11 +1,30 @@
 """Errors that end in one clear line instead of a traceback, and helpers to phrase such lines."""
 
 import difflib
+import errno
 from collections.abc import Iterable
 
 
 class InputError(ValueError):
     """A mistake that the user can correct. The message says what was expected, what was found, and what to do."""
+
+
+# A place that cannot be written: no other cell of a run can be recorded either.
+_UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.ENAMETOOLONG}
+
+
+def unwritable(error: BaseException | None) -> str:
+    """Return why a place could not be written, such as 'no space left on device: FILE', or '' for any other error.
+
+    The error, or one that it came from, is an OSError whose number says so. An error about reading, which an `InputError`
+    names, is none.
+    """
+    while error is not None and not isinstance(error, InputError):
+        if isinstance(error, OSError) and error.errno in _UNWRITABLE:
+            place = f': {error.filename}' if error.filename else ''
+            return f'{reason_of(error)}{place}'
+        error = error.__cause__ or error.__context__
+    return ''
 
 
 def near(name: str, known: Iterable[str]) -> str:

@@ -82,6 +82,8 @@ def distil(session: Session, cell: Cell, *, force: bool, logs: CellLogs) -> tupl
 
     if kept:
         distilled, cost = found or _load(plan.folder)
+        if world.leads:
+            checkpoint.delete()  # of a run that ended just after it had saved the set
         logs.log_curves(distilled.curves)
     else:
         if force and world.leads:

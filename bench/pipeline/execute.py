@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from typing import Any
 
+from bench.core.errors import unwritable
 from bench.pipeline.distil import distil
 from bench.pipeline.grid import Cell
 from bench.pipeline.probe import probe, record_of_failure
@@ -70,10 +71,16 @@ def execute(
 
 
 def _tried(stage: Callable[..., Any], *given: Any, **settings: Any) -> tuple[Any, Exception | None]:
-    """Return (result, None) of a stage, or (None, error) if it raises."""
+    """Return (result, None) of a stage, or (None, error) if it raises.
+
+    Raises:
+      Exception: if a place cannot be written. The other cells would fail in the same way, and leave no records.
+    """
     try:
         return stage(*given, **settings), None
     except Exception as error:
+        if unwritable(error):
+            raise
         return None, error
 
 
