@@ -16,7 +16,7 @@ def main() -> int:
     """Flags -> config -> cells -> records -> leaderboard; returns the exit status."""
     from bench.config import plugins
     from bench.config.gin_files import loaded
-    from bench.core import leases
+    from bench.core import leases, leftovers
     from bench.core.disk import check_folder
     from bench.core.progress import remark
     from bench.leaderboard import board_of
@@ -24,7 +24,7 @@ def main() -> int:
     from bench.machine.processes import join, leave
     from bench.pipeline.execute import execute
     from bench.pipeline.grid import RUN, grid
-    from bench.pipeline.prepare import prepare
+    from bench.pipeline.prepare import places_of, prepare
     from bench.pipeline.session import Session
     from bench.pipeline.share import agreed, shard
     from bench.results.tables import text, write
@@ -53,6 +53,8 @@ def main() -> int:
     world = join(device)
     session = Session(cli.places(), results_dir, device, world=world, say=remark if world.leads else _silent)
     todo = agreed(session, cells, prepare(session, cells, force=FLAGS.force))
+    if world.leads:
+        leftovers.remove(places_of(session, todo))
     session.say(f'{len(cells)} cells, {len(cells) - len(todo)} of them done')
     failed = execute(session, todo, force=FLAGS.force, asked=asked)
     leave()
@@ -71,7 +73,8 @@ def main() -> int:
 
 
 def tell(cells: list[Any], results_dir: Path, *, settings: bool) -> None:
-    """Print for each cell whether it is done, or why it is to do, and all settings on request. Nothing is written."""
+    """Print for each cell whether it is done, or why it is to do, all settings on request, and what could be freed."""
+    from bench.core import leftovers
     from bench.pipeline.prepare import found
     from bench.pipeline.session import Session
     from bench.pipeline.settings import settings_of
@@ -83,6 +86,8 @@ def tell(cells: list[Any], results_dir: Path, *, settings: bool) -> None:
         print(f'{cell.key}  {"to do" if reason else "done"}  {cell}{f"  ({reason})" if reason else ""}')
     for line in settings_of(cells) if settings else ():
         print(line)
+    for left in leftovers.found(results_dir, cli.cache_dir()):
+        print(f'could be freed: {left.bytes / 1e6:.1f} MB, {left.what}: {left.path}', file=sys.stderr)
     for name in sorted(why.unseen):
         print(f'not compared with the records, because missing or not read yet: {name}', file=sys.stderr)
 

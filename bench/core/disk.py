@@ -116,19 +116,13 @@ def checksum(path: Path, size: int | None = None) -> int:
     return value
 
 
-_TEMPORARY = re.compile(r'\.(?P<target>.+)\.(unfinished|replaced)-\d+-[0-9a-f]{8}')
+# Names of files and folders that are being written, and of leases that are being taken (`bench.core.leases`).
+TEMPORARY = re.compile(r'\.(?P<target>.+)\.(?:(?:unfinished|replaced)-\d+-[0-9a-f]{8}|lease\.[0-9a-f]{16})')
 
 
 def _temporary(name: str, state: str) -> str:
-    """Return a hidden name for something on its way to `name`, or away from it; see `leftovers`."""
+    """Return a hidden name for something on its way to `name`, or away from it."""
     return f'.{name}.{state}-{os.getpid()}-{secrets.token_hex(4)}'
-
-
-def leftovers(folder: Path) -> Iterator[tuple[Path, Path]]:
-    """Yield (path, target) of the temporary files and folders directly below a folder, of live and of killed processes."""
-    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
-        if found := _TEMPORARY.fullmatch(path.name):
-            yield path, path.with_name(found['target'])
 
 
 def safe_name(name: str) -> str:

@@ -1,6 +1,6 @@
 """Preparation of a run: check all input, and select the cells to run."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from bench.core.errors import InputError
@@ -50,6 +50,14 @@ def prepare(session: Session, cells: list[Cell], *, force: bool = False) -> list
         if not force:
             plan_of(session, cell).checkpoint().load()
     return todo
+
+
+def places_of(session: Session, cells: Iterable[Cell]) -> set[Path]:
+    """Return the folders that a run of the cells writes files and folders to."""
+    places = {path_of(session.results_dir, cell.config, cell.key).parent for cell in cells}
+    places |= {plan_of(session, cell).folder.parent for cell in cells}
+    cache = session.places.cache_dir
+    return places | {cache / 'features'} | {path for path in cache.glob('*/*') if path.is_dir()}
 
 
 def finished(results_dir: Path, cell: Cell) -> Record | None:
