@@ -1,5 +1,6 @@
 """python -m bench.analyze --gin_file=gin/analysis/transfer.gin: run an analysis and write its tables, text and figure."""
 
+import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
@@ -54,6 +55,8 @@ def main() -> int:
         evidence = Evidence(results_dir, made_by=chosen['made_by'] or 'FILE', load=loaders(config, names))
         found = replace(analysis, settings=by_label).call(evidence)
         config.check_all_used(chosen_in='analyze.analysis', narrowed_by=analysis.row.identifier)
+    for problem in evidence.problems:
+        print(f'ignored: {problem}', file=sys.stderr)
     name = chosen['name'] or analysis.name
     paths = report.write(found, results_dir / 'analysis', name, command=cli.gin_command('bench.analyze'))
     print(f'{found.title}: {", ".join(str(path) for path in paths)}')

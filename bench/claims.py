@@ -37,6 +37,8 @@ def main() -> int:
         raise InputError(
             f'{results_dir} has no records of {methods} for any suite; run make suite or python -m bench.run first'
         )
+    for problem in dict.fromkeys(problem for suite, _ in with_records for problem in suite.evidence.problems):
+        print(f'ignored: {problem}', file=sys.stderr)
     for suite, verdicts in with_records:
         print(suite.name)
         for claim, verdict in verdicts:

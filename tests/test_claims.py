@@ -557,6 +557,14 @@ def test_nothing_to_judge_is_one_line_and_writes_nothing(tmp_path, monkeypatch, 
     assert capsys.readouterr() == ('', f'bench.claims: {said}\n') and files_below(tmp_path) == before
 
 
+def test_a_record_that_is_left_out_is_named(results, tmp_path):
+    results = shutil.copytree(results, tmp_path / 'results')
+    spoilt = next((results / 'records').rglob('*.json'))
+    spoilt.write_text(spoilt.read_text().replace('"status": "ok"', '"status": "fine"'))
+    done = commands.run('bench.claims', f'--gin_file={MADE_UP}', f'--results_dir={results}')
+    assert done.status == 0 and done.err.count('ignored: ') == 1 and str(spoilt) in done.err
+
+
 @pytest.mark.parametrize('path', FILES, ids=lambda path: path.stem)
 def test_the_command_judges_the_suite_of_a_file_and_uses_each_of_its_bindings(path, results):
     suite = suite_of(path, Evidence(results))

@@ -35,6 +35,14 @@ def frames_of(path):
         return shown, film.info.get('loop')
 
 
+def test_a_caption_may_be_any_text(tmp_path):
+    image = Image.new('RGB', (8, 8))
+    for name in ('two\nlines', '', '\x00\r', 'e\u0301 鸟 🐦', 'long ' * 100):
+        pictures.contact_sheet([image], [name], tmp_path / 'sheet.png')
+        neighbor_rows([([image, image], [name, '0.93'])], name, tmp_path / 'rows.png')
+        assert frames_of(tmp_path / 'sheet.png')
+
+
 def near(pixel, colour):
     return np.abs(np.array(pixel) - np.array(colour)).max() <= 12
 

@@ -13,6 +13,7 @@ from conftest import ROOT, TOY, TOY_LINES, all_records, files_below, methods_whe
 
 from bench.config import registry
 from bench.core import cli
+from bench.distillation import gallery
 from bench.distillation.distilled_set import DistilledSet
 from bench.results.store import load
 
@@ -246,6 +247,20 @@ def test_a_damaged_distilled_set_is_moved_aside_and_made_again(run_bench, tmp_pa
     assert aside.name in said and (aside / name).read_bytes() == damaged
     assert name == 'cost.json' or file.read_bytes() == whole
     assert 'is damaged' not in run_bench('--force', bind=lines).out
+
+
+def test_a_picture_that_cannot_be_drawn_fails_no_cell_and_one_that_was_lost_is_drawn_again(run_bench, tmp_path, monkeypatch):
+    def fails(*_, **__):
+        raise RuntimeError('no font')
+
+    lines = ["run.methods = ['centroid']"]
+    with monkeypatch.context() as patched:
+        patched.setattr(gallery, 'contact_sheet', fails)
+        outcome = run_bench(bind=lines)
+    assert outcome.status == 0 and 'pictures of centroid were not drawn: RuntimeError: no font' in outcome.out
+    assert not list(tmp_path.rglob('contact_sheet.png'))
+    assert run_bench('--force', bind=[*lines, "run.protocol = ['ridge-v1', 'paper-v1']"]).status == 0
+    assert len(list(tmp_path.rglob('contact_sheet.png'))) == 1
 
 
 # --- what is found on disk --------------------------------------------------------------------------------------------

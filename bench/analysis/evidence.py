@@ -55,8 +55,17 @@ class Evidence:
     @cached_property
     def table(self) -> Any:
         """Finished hard-label records as a data frame, see `store.load_table`."""
-        table, _ = load_table(self.results_dir)
+        table, _ = self._read
         return table[(table.status == 'ok') & (table.labels == 'hard')]
+
+    @property
+    def problems(self) -> list[str]:
+        """One message for each file that is no readable record, and is therefore left out."""
+        return self._read[1]
+
+    @cached_property
+    def _read(self) -> tuple[Any, list[str]]:
+        return load_table(self.results_dir)
 
     @cached_property
     def _facts(self) -> dict[str, dict[str, bool]]:

@@ -167,6 +167,7 @@ def _square(image: Image.Image, side: int) -> Image.Image:
 
 
 def _fit(caption: str, width: float, draw: ImageDraw.ImageDraw, font: _Font) -> str:
+    caption = ' '.join(caption.split())  # a class name may hold any character; PIL does not measure several lines
     if draw.textlength(caption, font=font) <= width:
         return caption
     while caption and draw.textlength(caption + '…', font=font) > width:

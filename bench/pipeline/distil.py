@@ -9,7 +9,7 @@ from typing import Any
 from bench.config.gin_files import Choice
 from bench.core import leases
 from bench.core.disk import set_aside
-from bench.core.errors import InputError
+from bench.core.errors import InputError, unwritable
 from bench.core.hashing import short_hash
 from bench.core.types import Split
 from bench.distillation.distilled_set import DistilledSet, folder_of
@@ -99,10 +99,15 @@ def distil(session: Session, cell: Cell, *, force: bool, logs: CellLogs) -> tupl
         session.made.add(plan.folder)
 
     if world.leads:
-        for title, path in draw(distilled, plan.folder, task=own, film=None if kept else film).items():
-            if path.suffix == '.png':
-                logs.show_picture(path)
-            session.say(f'    {title} of {cell.method.label}: {path}')
+        try:
+            for title, path in draw(distilled, plan.folder, task=own, film=None if kept else film).items():
+                if path.suffix == '.png':
+                    logs.show_picture(path)
+                session.say(f'    {title} of {cell.method.label}: {path}')
+        except Exception as error:  # a picture is no result: the cell goes on without it
+            if unwritable(error):
+                raise
+            session.say(f'    pictures of {cell.method.label} were not drawn: {type(error).__name__}: {error}')
     world.wait()
     return distilled, cost
 
