@@ -27,6 +27,7 @@ from bench.core.errors import InputError
 from bench.distillation.distilled_set import DistilledSet
 from bench.results import gate, published
 from bench.results.statistics import Estimate
+from bench.results.store import load
 from tests import commands
 
 MADE_UP = ROOT / 'tests' / 'claims.gin'
@@ -97,10 +98,8 @@ def write_cell(folder, at, shares):
 
 
 def cell_folder(folder, at):
-    return [
-        path for path in (folder / 'records' / at.dataset / at.on / at.method).glob('*.json')
-        if path.name.startswith(f'{at.method}-{at.source}-') and f'-{at.protocol}-' in path.name
-    ]  # fmt: skip
+    cells = {path: load(path).cell for path in (folder / 'records' / at.dataset / at.on / at.method).glob('*.json')}
+    return [path for path, cell in cells.items() if (cell.source_backbone, cell.protocol) == (at.source, at.protocol)]
 
 
 def correlations(*, spearman=0.9, p=0.02):

@@ -40,7 +40,9 @@ def test_a_caption_may_be_any_text(tmp_path):
     for name in ('two\nlines', '', '\x00\r', 'e\u0301 鸟 🐦', 'long ' * 100):
         pictures.contact_sheet([image], [name], tmp_path / 'sheet.png')
         neighbor_rows([([image, image], [name, '0.93'])], name, tmp_path / 'rows.png')
-        assert frames_of(tmp_path / 'sheet.png')
+        for written in tmp_path.iterdir():
+            with Image.open(written) as picture:
+                picture.load()
 
 
 def near(pixel, colour):
