@@ -26,7 +26,7 @@ def main() -> int:
     from bench.pipeline.grid import RUN, grid
     from bench.pipeline.prepare import places_of, prepare
     from bench.pipeline.session import Session
-    from bench.pipeline.share import agreed, shard
+    from bench.pipeline.share import agreed, looks, shard
     from bench.results.tables import text, write
 
     if not FLAGS.gin_file and not FLAGS.gin_bindings:
@@ -52,11 +52,12 @@ def main() -> int:
     device = choose_device(FLAGS.device)
     world = join(device)
     session = Session(cli.places(), results_dir, device, world=world, say=remark if world.leads else _silent)
+    before = looks(results_dir, cells)
     todo = agreed(session, cells, prepare(session, cells, force=FLAGS.force))
     if world.leads:
         leftovers.remove(places_of(session, todo))
     session.say(f'{len(cells)} cells, {len(cells) - len(todo)} of them done')
-    failed = execute(session, todo, force=FLAGS.force, asked=asked)
+    failed = execute(session, todo, before=before, force=FLAGS.force, asked=asked)
     leave()
     if not world.leads:
         return 0

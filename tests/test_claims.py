@@ -557,7 +557,7 @@ def test_nothing_to_judge_is_one_line_and_writes_nothing(tmp_path, monkeypatch, 
 
 
 def test_a_record_that_is_left_out_is_named(results, tmp_path):
-    results = shutil.copytree(results, tmp_path / 'results')
+    results = shutil.copytree(results, tmp_path / 'copy')
     spoilt = next((results / 'records').rglob('*.json'))
     spoilt.write_text(spoilt.read_text().replace('"status": "ok"', '"status": "fine"'))
     done = commands.run('bench.claims', f'--gin_file={MADE_UP}', f'--results_dir={results}')

@@ -219,7 +219,8 @@ def test_the_command(toy_record, tmp_path):
     other = tmp_path / 'other' / path.name
     other.parent.mkdir()
     correct_RN = ~toy_record.correct.unpack()
-    changed = replace(toy_record, correct=Correct.pack(correct_RN), mean=toy_record.mean - 2 * TOLERANCE)
+    top1 = [float(share) for share in correct_RN.mean(axis=1)]
+    changed = replace(toy_record, correct=Correct.pack(correct_RN), top1=top1, mean=toy_record.mean - 2 * TOLERANCE)
     other.write_text(dumps(changed))
     done = main(other, path)
     assert done.status == 1

@@ -13,20 +13,22 @@ from bench.pipeline.distil import distil
 from bench.pipeline.grid import Cell
 from bench.pipeline.probe import probe, record_of_failure
 from bench.pipeline.session import Session
-from bench.pipeline.share import turns
+from bench.pipeline.share import Looks, looks, turns
 from bench.pipeline.tensorboard import CellLogs
 from bench.results.record import Record
 from bench.results.store import write
 
 
 def execute(
-    session: Session, todo: Sequence[Cell], *, force: bool = False, asked: Mapping[str, Any] | None = None
-) -> int:
+    session: Session, todo: Sequence[Cell], *, before: Looks | None = None, force: bool = False,
+    asked: Mapping[str, Any] | None = None,
+) -> int:  # fmt: skip
     """Run cells. Each record is written as soon as its cell is finished.
 
     Args:
       session: the state shared by all stages.
       todo: cells that `prepare` has checked.
+      before: `bench.pipeline.share.looks` from before `prepare`, if other runs may share the folder.
       force: make distilled sets again, and replace finished records.
       asked: bindings from gin files and flags, for the records.
 
@@ -35,7 +37,7 @@ def execute(
     """
     world, asked = session.world, asked or {}
     failed = done = 0
-    for turn in turns(session, todo):
+    for turn in turns(session, todo, looks(session.results_dir, todo) if before is None else before):
         # What other runs did meanwhile.
         for cell, theirs in turn.elsewhere:
             done += 1

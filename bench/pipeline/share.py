@@ -1,7 +1,7 @@
 """Sharing: the same run, started several times on one machine or many, takes the groups of its grid in turn."""
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -25,14 +25,21 @@ class Turn:
     lease: Lease
 
 
-def turns(session: Session, todo: Sequence[Cell]) -> Iterator[Turn]:
+Looks = Mapping[str, tuple[int, ...]]  # by key of a cell: the status of its record's file, () if there was none
+
+
+def turns(session: Session, todo: Sequence[Cell], before: Looks) -> Iterator[Turn]:
     """Yield every group of cells once: when this run has its lease, or when other runs have recorded all of it.
 
     Groups that other runs hold come last. This run waits for them, and takes them over if their holder dies. The processes
     of a world get the same turns; the leading one takes the leases.
+
+    Args:
+      session: the state shared by all stages.
+      todo: the cells of this run.
+      before: `looks` from before it was decided which cells are to do; a record that is newer is another run's.
     """
     waiting, world = list(groups(todo)), session.world
-    before = {cell.key: _look(session.results_dir, cell) for cell in todo} if world.leads else {}
     while waiting:
         lease: Lease | None = None
         position, known = 0, list[str]()
@@ -43,6 +50,11 @@ def turns(session: Session, todo: Sequence[Cell]) -> Iterator[Turn]:
         recorded = [cell for cell in group if cell.key in theirs]
         elsewhere = [(cell, load(path_of(session.results_dir, cell.config, cell.key))) for cell in recorded]
         yield Turn([cell for cell in group if cell.key not in theirs], elsewhere, lease or Lease(None))
+
+
+def looks(results_dir: Path, cells: Iterable[Cell]) -> Looks:
+    """Return the status of the cells' record files now."""
+    return {cell.key: _look(results_dir, cell) for cell in cells}
 
 
 def groups(todo: Sequence[Cell]) -> Iterator[list[Cell]]:
@@ -95,7 +107,7 @@ def shard(cells: Sequence[Cell], text: str) -> list[Cell]:
 
 
 def _next(
-    session: Session, waiting: list[list[Cell]], before: dict[str, tuple[int, ...]]
+    session: Session, waiting: list[list[Cell]], before: Looks
 ) -> tuple[Lease | None, int, list[str]]:
     """Wait for a group that this run can take, or that is recorded; return its lease, its position and the recorded keys."""
     told: set[str] = set()
@@ -116,7 +128,7 @@ def _next(
         time.sleep(min(30.0, leases.POLL + len(waiting) / 100))
 
 
-def _recorded(results_dir: Path, group: Iterable[Cell], before: dict[str, tuple[int, ...]]) -> list[str]:
+def _recorded(results_dir: Path, group: Iterable[Cell], before: Looks) -> list[str]:
     """Return the keys of the cells whose record is new since this run looked first."""
     return [cell.key for cell in group if _look(results_dir, cell) not in ((), before[cell.key])]
 
