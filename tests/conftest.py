@@ -2,6 +2,7 @@
 
 import os
 import sys
+import threading
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -37,6 +38,7 @@ def unraisable():
     """Commands take over what becomes of errors in destructors, of unclosed files too: let pytest see them all the same."""
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(sys, '__unraisablehook__', sys.unraisablehook)
+        patched.setattr(threading, '__excepthook__', threading.excepthook)
         yield
 
 

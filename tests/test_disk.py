@@ -4,11 +4,12 @@ import errno
 import os
 import shutil
 import subprocess
+import threading
 
 import pytest
 from conftest import TOY, TOY_LINES, all_records, files_below
 
-from bench.core import disk
+from bench.core import cli, disk
 from bench.core.errors import InputError, unwritable
 
 LINES = [
@@ -138,3 +139,19 @@ def test_files_and_their_folders_are_synced_before_and_after_the_rename(tmp_path
         (folder / 'a').write_text('x')
     assert told[0] == 'a' and told[1].startswith('.set.unfinished-') and 'rename' in told[2:]
     assert told[-1] == tmp_path.name
+
+
+def test_an_error_of_a_thread_is_reported_unless_the_main_one_does(monkeypatch):
+    """TensorBoard writes in a thread, which hands a full disk to the main one; a traceback beside its line says no more."""
+    heard = []
+    monkeypatch.setattr(threading, '__excepthook__', lambda failure: heard.append(failure.exc_type))
+    monkeypatch.setattr(threading, 'excepthook', cli.report_of_thread)
+    for error in (OSError(errno.ENOSPC, 'No space left on device'), ZeroDivisionError()):
+
+        def fails(error=error):
+            raise error
+
+        thread = threading.Thread(target=fails)
+        thread.start()
+        thread.join()
+    assert heard == [ZeroDivisionError]

@@ -108,6 +108,7 @@ def guarded(main: Callable[..., int], argv: list[str], *, name: str, words: bool
     os.environ.setdefault('HF_HUB_VERBOSITY', 'error')
     interrupts.install()
     sys.unraisablehook = interrupt_again
+    threading.excepthook = report_of_thread
     try:
         if argv[1:] and not words:
             raise InputError(f'expected flags only, got {argv[1]!r}; see --help')
@@ -166,6 +167,12 @@ def gin_command(name: str) -> str:
     parts += [f'--gin_bindings="{binding}"' for binding in flags.FLAGS.gin_bindings]
     parts += [f'--plugin={name}' for name in flags.FLAGS.plugin]
     return ' '.join([f'python -m {name}', *parts])
+
+
+def report_of_thread(failure: Any) -> None:
+    """Report an error that ended a thread, but not a full disk, which TensorBoard's thread hands to the main one."""
+    if not unwritable(failure.exc_value):
+        threading.__excepthook__(failure)
 
 
 def interrupt_again(unraisable: Any) -> None:
