@@ -135,3 +135,14 @@ def test_twins_differ_in_their_mark_only():
         for b in range(a):
             changed = (np.abs(same[a] - same[b]).max(-1) > 24).mean()
             assert 0.001 < changed < 0.2
+
+
+def test_a_copy_in_a_loader_worker_does_not_read_the_whole_file_again(tmp_path, monkeypatch):
+    images = plumage(Places(None, None, tmp_path), train_per_class=1, test_per_class=1).train.images
+    first = np.asarray(images[0])
+    copy, checked = pickle.loads(pickle.dumps(images)), []
+    monkeypatch.setattr(drawn, 'checksum', lambda *given: checked.append(given) or 0)
+    assert (np.asarray(copy[0]) == first).all() and checked == []
+    os.utime(images.path, (0, 0))
+    pickle.loads(pickle.dumps(images)).prepare()
+    assert checked, 'a file that changed is checked'

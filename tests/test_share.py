@@ -104,7 +104,7 @@ def test_a_failure_that_another_run_records_counts_and_is_not_tried_again(run_be
     broken = ["run.methods = ['lgm']", 'lgm.num_updates = 2', "lgm.parameterization = 'pixels'"]
     assert run_bench(bind=broken).status == 1
     (path,) = (tmp_path / 'results' / 'records').rglob('*.json')
-    monkeypatch.setattr(share, '_look', lambda *_, looks=[(1,), (2,)]: looks.pop(0) if looks else (2,))
+    monkeypatch.setattr(share, 'look', lambda *_, looks=[(1,), (2,)]: looks.pop(0) if looks else (2,))
     outcome = run_bench(bind=broken)
     assert outcome.status == 1 and 'FAILED, FloatingPointError' in outcome.out and 'by another run' in outcome.out
     assert path.exists()

@@ -107,6 +107,15 @@ def sync(path: Path) -> None:
         os.close(number)
 
 
+def look(path: Path) -> tuple[int, ...]:
+    """Return the status of a file that tells whether it changed since: inode, size and time; () if there is no such file."""
+    try:
+        found = path.stat()
+    except OSError:
+        return ()
+    return found.st_ino, found.st_size, found.st_mtime_ns
+
+
 def checksum(path: Path, size: int | None = None) -> int:
     """Return the CRC-32 of a file's first `size` bytes, or of all."""
     value, left = 0, path.stat().st_size if size is None else size

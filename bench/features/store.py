@@ -18,7 +18,7 @@ from torch import Tensor
 
 from bench.backbones.base import Backbone
 from bench.core import leases
-from bench.core.disk import checksum, new_folder, set_aside
+from bench.core.disk import checksum, look, new_folder, set_aside
 from bench.core.hashing import short_hash
 from bench.core.progress import remark
 from bench.core.types import Split
@@ -72,7 +72,7 @@ class FeatureStore:
             if not self.world.agree(found):
                 if self.world.leads:
                     self._fill(folder, key, split, backbone, view, shape)
-                    self._sound[folder] = _look(folder)
+                    self._sound[folder] = look(folder / 'features.npy')
                 else:
                     self._encode_share(self.world.agree(None), split, backbone, view, shape)
                 self.world.wait()
@@ -101,11 +101,11 @@ class FeatureStore:
 
     def _has(self, folder: Path, shape: tuple) -> bool:
         """Return whether an entry exists and is valid. Its checksum is verified once, which is slow for large entries."""
-        if self._sound.get(folder, ()) == _look(folder) != ():
+        if self._sound.get(folder, ()) == look(folder / 'features.npy') != ():
             return True
         if not _is_whole(folder, shape):
             return False
-        self._sound[folder] = _look(folder)
+        self._sound[folder] = look(folder / 'features.npy')
         return True
 
     def _fill(self, folder: Path, key: dict, split: Split, backbone: Backbone, view: View, shape: tuple) -> None:
@@ -139,15 +139,6 @@ def version() -> str:
     """Return the part of a cell's key that identifies the feature code: '' at the first versions."""
     versions = {'features': CODE_VERSION, 'center view': CenterView.VERSION, 'random view': RandomView.VERSION}
     return ', '.join(f'{name} version {number}' for name, number in versions.items() if number != 1)
-
-
-def _look(folder: Path) -> tuple[int, ...]:
-    """Return the file status that reveals a change of an entry's array; () if there is no such file."""
-    try:
-        found = (folder / 'features.npy').stat()
-    except OSError:
-        return ()
-    return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _is_whole(folder: Path, shape: tuple[int, ...]) -> bool:

@@ -7,6 +7,7 @@ from itertools import groupby
 from pathlib import Path
 
 from bench.core import leases
+from bench.core.disk import look
 from bench.core.errors import InputError
 from bench.core.leases import Lease
 from bench.pipeline.distil import plan_of
@@ -54,7 +55,7 @@ def turns(session: Session, todo: Sequence[Cell], before: Looks) -> Iterator[Tur
 
 def looks(results_dir: Path, cells: Iterable[Cell]) -> Looks:
     """Return the status of the cells' record files now."""
-    return {cell.key: _look(results_dir, cell) for cell in cells}
+    return {cell.key: look(path_of(results_dir, cell.config, cell.key)) for cell in cells}
 
 
 def groups(todo: Sequence[Cell]) -> Iterator[list[Cell]]:
@@ -130,15 +131,7 @@ def _next(
 
 def _recorded(results_dir: Path, group: Iterable[Cell], before: Looks) -> list[str]:
     """Return the keys of the cells whose record is new since this run looked first."""
-    return [cell.key for cell in group if _look(results_dir, cell) not in ((), before[cell.key])]
-
-
-def _look(results_dir: Path, cell: Cell) -> tuple[int, ...]:
-    try:
-        found = path_of(results_dir, cell.config, cell.key).stat()
-    except OSError:
-        return ()
-    return found.st_ino, found.st_size, found.st_mtime_ns
+    return [key for key, found in looks(results_dir, group).items() if found not in ((), before[key])]
 
 
 def _waits_for_another(session: Session, cell: Cell) -> bool:

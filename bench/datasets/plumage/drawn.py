@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from bench.core import leases
-from bench.core.disk import checksum, new_file
+from bench.core.disk import checksum, look, new_file
 from bench.core.progress import progress, remark
 from bench.datasets.plumage.pen import SIDE
 
@@ -52,6 +52,8 @@ class RenderedImages:
     size: int
     drawing: Drawing
     _pixels_NHWC: np.ndarray | None = field(default=None, repr=False, compare=False)
+    # status of the file when its checksum was right; loader workers inherit it and do not read the whole file again
+    _sound: tuple[int, ...] = field(default=(), repr=False, compare=False)
 
     def __len__(self) -> int:
         return self.size
@@ -74,9 +76,14 @@ class RenderedImages:
         return self._pixels_NHWC
 
     def prepare(self) -> None:
-        """Draw and cache the pictures unless a complete cache file exists. Other processes wait for the one that draws."""
-        if _is_whole(self.path, self.size):
+        """Draw and cache the pictures unless a sound cache file exists. Other processes wait for the one that draws."""
+        if self._sound and self._sound == look(self.path):
             return
+        if not _is_whole(self.path, self.size):
+            self._draw()
+        self._sound = look(self.path)
+
+    def _draw(self) -> None:
         with leases.hold(leases.path_for(self.path), waiting=lambda holder: remark(f'{holder} draws {self.path}: waiting')):
             if not _is_whole(self.path, self.size):
                 _draw_file(self)
